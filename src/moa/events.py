@@ -1,0 +1,108 @@
+"""What is said while a run goes on: a call starts, speaks, is noted, ends. JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from .types import Request, Usage
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+VERSION = 1
+"""The version of this vocabulary; the first event of every run carries it, so stored runs outlive changes."""
+
+Role = Literal["root", "layer", "proposer", "aggregator", "judge"]
+"""What a call is for. The root is the call that the run was started with."""
+
+TextKind = Literal["text", "reasoning", "tool_call"]
+"""What kind of words: the answer's, the model's own thinking, or the arguments of a tool call as JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanStart:
+    """A call begins. `time` is in seconds since the run began, as in every event.
+
+    `model` is the model's name, `request` what it is asked (`None` for a layer). `layer` counts from 1, `index` is
+    the place of a proposer in its layer, from 0. `answer` says that its words are part of the run's final answer.
+    Only the root carries `started_at` (Unix time, seconds) and `version`.
+    """
+
+    run: str
+    span: str
+    parent: str | None
+    time: float
+    role: Role
+    model: str
+    layer: int | None = None
+    index: int | None = None
+    answer: bool = False
+    request: Request | None = None
+    started_at: float | None = None
+    version: int | None = None
+    type: Literal["span_start"] = "span_start"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Some words of a call, as they arrive."""
+
+    span: str
+    time: float
+    text: str
+    kind: TextKind = "text"
+    answer: bool = False
+    type: Literal["delta"] = "delta"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth knowing about a call that is neither its words nor its end.
+
+    `kind` is one of: "retry" (its words so far are void), "queued", "cached", "fallback", "window" (the references
+    did not fit and are read a few at a time), "left_out" (a reference no window can hold), "choice", "votes", "sent".
+    """
+
+    span: str
+    time: float
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    type: Literal["note"] = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEnd:
+    """A call is over: with its whole text and what it used, or with an error."""
+
+    span: str
+    time: float
+    error: str | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    type: Literal["span_end"] = "span_end"
+
+
+Event = SpanStart | Delta | Note | SpanEnd
+
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    from typing import Annotated
+
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def to_json(event: Event) -> bytes:
+    """The event as one line of JSON, without the fields that are `None`."""
+    return _adapter().dump_json(event, exclude_none=True)
+
+
+def from_json(line: bytes | str) -> Event:
+    """The event that `to_json` wrote. Raises `ValueError` for anything else."""
+    return _adapter().validate_json(line)

@@ -1,0 +1,325 @@
+"""The contract: a model turns a request into a response, and every call goes through one door, `Span.call`.
+
+This file knows nothing of mixtures, of HTTP or of screens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
+from .types import Request, Response, Usage
+
+Emit = Callable[[Event], None]
+"""Takes each event as it happens. It is called in the middle of the run, so it must be quick."""
+
+Words = Literal["all", "answer", "none"]
+"""Whose words somebody listens to while they are written. A backend streams only where somebody does."""
+
+
+class Model(Protocol):
+    """Anything that answers: one language model, a model around a model, or a whole mixture.
+
+    Two optional attributes tell a reader more, see `context_window` and `check`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        """Answer the request. Raises `ModelError` when there is no answer; an error is never an answer."""
+        ...
+
+
+def context_window(model: Model) -> int | None:
+    """How many tokens the model can read and write at once (its attribute `context_window`), or `None` if unknown."""
+    window: int | None = getattr(model, "context_window", None)
+    return window
+
+
+def check(model: Model) -> None:
+    """Raise what stands in the way of any call to this model (its method `check`), such as a missing key."""
+    ready = getattr(model, "check", None)
+    if ready is not None:
+        ready()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model with its own defaults: an instruction (its role), sampling options, a seed.
+
+    What the caller asks for is kept; what the caller left open is filled in here. The instruction goes after the
+    caller's system message. With a `seed` of its own, sample n of a request with seed s is asked with seed s + n.
+    """
+
+    model: Model
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def context_window(self) -> int | None:
+        return context_window(self.model)
+
+    def check(self) -> None:
+        check(self.model)
+
+    def tune(self, request: Request) -> Request:
+        """The request as this model is asked it."""
+        tuned = replace(
+            request,
+            temperature=self.temperature if request.temperature is None else request.temperature,
+            top_p=self.top_p if request.top_p is None else request.top_p,
+            max_tokens=self.max_tokens if request.max_tokens is None else request.max_tokens,
+            seed=request.seed if self.seed is None else self.seed + (request.seed or 0),
+            stop=request.stop or self.stop,
+            extra={**self.extra, **request.extra},
+        )
+        return tuned.instructed(self.system) if self.system else tuned
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        return await self.model.generate(self.tune(request), span)
+
+
+class Run:
+    """One question being answered: its id, its clock, who listens, and the wish to come to an end."""
+
+    def __init__(self, emit: Emit | None = None, words: Words = "none") -> None:
+        self.started_at = time.time()
+        self._zero = time.perf_counter()
+        self.id = f"{int(self.started_at * 1000):012x}{secrets.token_hex(10)}"
+        self.words = words
+        self.emit: Emit = emit or (lambda event: None)
+        self.finishing = asyncio.Event()
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._zero
+
+    def finish(self) -> None:
+        """Answer with what is there: open layers close as soon as they hold one proposal, later ones are skipped."""
+        self.finishing.set()
+
+
+class Span:
+    """One call in progress: it is told what happens, and it is the door to further calls.
+
+    `answers` says that its words are the run's answer, `deadline` when the caller stops waiting (seconds since the
+    run began, or `None`), `spoke` that words of it, or of a call below it, are out.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        parent: Span | None,
+        role: Role,
+        model: str,
+        *,
+        layer: int | None = None,
+        index: int | None = None,
+        answers: bool = False,
+        deadline: float | None = None,
+        request: Request | None = None,
+    ) -> None:
+        self.run = run
+        self.id = secrets.token_hex(8)
+        self.model = model
+        self.answers = answers
+        self.spoke = False
+        self._parent = parent
+        inherited = parent.deadline if parent else None
+        self.deadline = min((d for d in (deadline, inherited) if d is not None), default=None)
+        self._spent: list[Usage] = []
+        root = parent is None
+        run.emit(
+            SpanStart(
+                run.id,
+                self.id,
+                parent.id if parent else None,
+                run.now(),
+                role,
+                model,
+                layer,
+                index,
+                answers,
+                request,
+                started_at=run.started_at if root else None,
+                version=VERSION if root else None,
+            )
+        )
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone wants the words as they come; if not, the whole answer at the end is enough."""
+        return self.run.words == "all" or (self.run.words == "answer" and self.answers)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, or `None` when there is none."""
+        return None if self.deadline is None else self.deadline - self.run.now()
+
+    def text(self, text: str, kind: TextKind = "text") -> None:
+        """Say some words."""
+        if text:
+            span: Span | None = self
+            while span and not span.spoke:
+                span.spoke, span = True, span._parent
+            self.run.emit(Delta(self.id, self.run.now(), text, kind, self.answers))
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Say something about the call. See `Note` for the kinds."""
+        self.run.emit(Note(self.id, self.run.now(), kind, data))
+
+    async def call(
+        self,
+        model: Model,
+        request: Request,
+        *,
+        role: Role,
+        layer: int | None = None,
+        index: int | None = None,
+        answers: bool = False,
+    ) -> Response:
+        """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up."""
+        while isinstance(model, Tuned):
+            request, model = model.tune(request), model.model
+        answers = answers and self.answers
+        return await _spoken(model, request, self._child(role, model.name, layer, index, answers, request), self)
+
+    @contextmanager
+    def section(self, role: Role, name: str, *, layer: int | None = None, deadline: float | None = None) -> Iterator[Span]:
+        """A span that groups calls, such as a layer. `deadline` is in seconds since the run began."""
+        child = self._child(role, name, layer, deadline=deadline)
+        try:
+            yield child
+        except BaseException as error:
+            child._end(error=_reason(error))
+            raise
+        else:
+            child._end(usage=child.spent)
+        finally:
+            self._spent.extend(child._spent)
+
+    @property
+    def spent(self) -> Usage:
+        """What the calls below this one have used so far."""
+        return Usage.total(self._spent)
+
+    def _child(
+        self,
+        role: Role,
+        name: str,
+        layer: int | None = None,
+        index: int | None = None,
+        answers: bool = False,
+        request: Request | None = None,
+        deadline: float | None = None,
+    ) -> Span:
+        return Span(
+            self.run, self, role, name, layer=layer, index=index, answers=answers, deadline=deadline, request=request
+        )
+
+    def _end(
+        self,
+        error: str | None = None,
+        text: str | None = None,
+        finish_reason: str | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        self.run.emit(SpanEnd(self.id, self.run.now(), error, text, finish_reason, usage))
+
+
+async def _spoken(model: Model, request: Request, span: Span, parent: Span | None) -> Response:
+    """Run one call from its start, already said, to its end. Only leaves own tokens; above them it is the sum below."""
+    try:
+        response = await model.generate(request, span)
+    except BaseException as error:
+        if parent:
+            parent._spent.extend(span._spent)
+        span._end(error=_reason(error), usage=span.spent if span._spent else None)
+        raise
+    usage = span.spent if span._spent else response.usage
+    if parent:
+        parent._spent.append(usage)
+    response = replace(response, usage=usage)
+    span._end(text=response.text, finish_reason=response.finish_reason, usage=usage)
+    return response
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return str(error) or "cancelled"
+    return str(error) or type(error).__name__
+
+
+async def _answer(model: Model, request: Request, run: Run) -> Response:
+    while isinstance(model, Tuned):
+        request, model = model.tune(request), model.model
+    return await _spoken(model, request, Span(run, None, "root", model.name, answers=True, request=request), None)
+
+
+async def generate(model: Model, request: Request, emit: Emit | None = None, words: Words = "none") -> Response:
+    """Ask a model and wait for its answer. `emit` is told every event; the words in them only as far as `words` says."""
+    return await _answer(model, request, Run(emit, words))
+
+
+class Events:
+    """The events of a run, as they happen. Iterate once; a failed run raises after its last event."""
+
+    def __init__(self, run: Run, queue: asyncio.Queue[Event | None], task: asyncio.Task[Response]) -> None:
+        self.run = run
+        self._queue = queue
+        self._task = task
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._queue.get()
+        if event is None:
+            self._queue.put_nowait(None)
+            await self._task  # a failed run fails its reader, after the last event
+            raise StopAsyncIteration
+        return event
+
+    @property
+    def response(self) -> Response:
+        """The answer, once the events have ended."""
+        return self._task.result()
+
+    def finish(self) -> None:
+        """Answer with the proposals that are there, see `Run.finish`."""
+        self.run.finish()
+
+
+@asynccontextmanager
+async def stream(model: Model, request: Request, words: Words = "all") -> AsyncIterator[Events]:
+    """Ask a model and watch: `async with stream(model, request) as events: async for event in events`.
+
+    Leaving the block early cancels every call still running, at any depth.
+    """
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    run = Run(queue.put_nowait, words)
+    task = asyncio.create_task(_answer(model, request, run))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        yield Events(run, queue, task)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # a reader that left early does not want to hear of it

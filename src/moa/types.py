@@ -1,0 +1,148 @@
+"""The values that travel: a request, its messages, a response, what it used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from .errors import RequestError
+
+Part = Mapping[str, Any]
+"""One part of a message in OpenAI's form: {"type": "text", "text": ...} or {"type": "image_url", ...}."""
+
+MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
+"""Who speaks in a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `content` is text, or parts where images are among it."""
+
+    role: MessageRole
+    content: str | tuple[Part, ...] = ""
+    name: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(MessageRole):
+            raise RequestError(f"unknown role {self.role!r}; a message is from: {', '.join(get_args(MessageRole))}")
+
+    @property
+    def text(self) -> str:
+        """The words of the message, without its images."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part["text"] for part in self.content if part.get("type") == "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A conversation to answer, and how. An option that is `None` is left to the model's own default.
+
+    `seed` is part of the request, so one model asked six times with six seeds is six different requests.
+    `extra` are further sampling options that only some servers know (`top_k`, `min_p`, `repeat_penalty`); they are
+    sent as they are.
+    """
+
+    messages: Sequence[Message]
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.messages, str) or not all(isinstance(message, Message) for message in self.messages):
+            raise RequestError("messages must be a sequence of Message, such as (Message('user', 'Why?'),)")
+        if isinstance(self.stop, str):
+            raise RequestError(f"stop must be a sequence of strings, such as ({self.stop!r},)")
+        object.__setattr__(self, "messages", tuple(self.messages))
+        object.__setattr__(self, "stop", tuple(self.stop))
+        if not any(message.text.strip() or not isinstance(message.content, str) for message in self.messages):
+            raise RequestError("the prompt is empty; say what to ask")
+        _within("temperature", self.temperature, 0, 2)
+        _within("top_p", self.top_p, 0, 1)
+        _within("max_tokens", self.max_tokens, 1, None)
+
+    @property
+    def question(self) -> str:
+        """The words of the last user message, or "" when there is none."""
+        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+
+    def instructed(self, instruction: str) -> Request:
+        """This request with one more instruction to the model, after the caller's own system message."""
+        head = next((i for i, message in enumerate(self.messages) if message.role not in ("system", "developer")), None)
+        count = len(self.messages) if head is None else head
+        own = [message.text for message in self.messages[:count]]
+        system = Message("system", "\n\n".join((*own, instruction)))
+        return replace(self, messages=(system, *self.messages[count:]))
+
+
+def _within(name: str, value: float | None, low: float, high: float | None) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RequestError(f"{name} must be a number, not {value!r}")
+    if value < low or (high is not None and value > high) or value != value:
+        raise RequestError(f"{name} must be {f'at least {low}' if high is None else f'from {low} to {high}'}, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used, in tokens, and what it cost, in US dollars.
+
+    `cost` is `None` when it is unknown, never 0. `cached_tokens` are the part of `input_tokens` read from the
+    provider's prompt cache, `reasoning_tokens` the part of `output_tokens` spent on thinking. `estimated` says that
+    the provider gave no count and the tokens were estimated from the length of the text.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated or other.estimated,
+        )
+
+    @staticmethod
+    def total(usages: Iterable[Usage]) -> Usage:
+        """The sum; nothing used costs nothing, and one unknown cost makes the whole unknown."""
+        return sum(usages, Usage(cost=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: a proposal when it is made, a reference when the next layer reads it.
+
+    `references` are the responses its model read to write it, so an answer carries the tree it came from.
+    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or what the provider said.
+    """
+
+    model: str
+    text: str
+    usage: Usage = Usage()
+    finish_reason: str = "stop"
+    references: tuple[Response, ...] = ()
+    reasoning: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    logprobs: Any = None
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text is: a quarter of its UTF-8 bytes, which suits English and CJK alike."""
+    return -(-len(text.encode()) // 4)
