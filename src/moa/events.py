@@ -33,10 +33,10 @@ class SpanStart:
 
     run: str
     span: str
-    parent: str | None
     time: float
     role: Role
     model: str
+    parent: str | None = None
     layer: int | None = None
     index: int | None = None
     answer: bool = False
@@ -63,7 +63,8 @@ class Note:
     """Something worth knowing about a call that is neither its words nor its end.
 
     `kind` is one of: "retry" (its words so far are void), "queued", "cached", "fallback", "window" (the references
-    did not fit and are read a few at a time), "left_out" (a reference no window can hold), "choice", "votes", "sent".
+    did not fit and are read a few at a time), "left_out" (a reference no window can hold), "lost" (a proposal of this
+    layer did not arrive), "choice", "votes", "unsent" (options this provider refuses, so they were not sent).
     """
 
     span: str

@@ -118,8 +118,9 @@ class Run:
 class Span:
     """One call in progress: it is told what happens, and it is the door to further calls.
 
-    `answers` says that its words are the run's answer, `deadline` when the caller stops waiting (seconds since the
-    run began, or `None`), `spoke` that words of it, or of a call below it, are out.
+    `role` and `model` say what the call is for and who is asked,
+    `answers` that its words are the run's answer, `deadline` when the caller stops waiting (seconds since the run
+    began, or `None`), `spoke` that words of it, or of a call below it, are out.
     """
 
     def __init__(
@@ -137,22 +138,23 @@ class Span:
     ) -> None:
         self.run = run
         self.id = secrets.token_hex(8)
+        self.role = role
         self.model = model
         self.answers = answers
         self.spoke = False
         self._parent = parent
         inherited = parent.deadline if parent else None
-        self.deadline = min((d for d in (deadline, inherited) if d is not None), default=None)
+        self.deadline: float | None = min((d for d in (deadline, inherited) if d is not None), default=None)
         self._spent: list[Usage] = []
         root = parent is None
         run.emit(
             SpanStart(
                 run.id,
                 self.id,
-                parent.id if parent else None,
                 run.now(),
                 role,
                 model,
+                parent.id if parent else None,
                 layer,
                 index,
                 answers,
@@ -201,7 +203,9 @@ class Span:
         return await _spoken(model, request, self._child(role, model.name, layer, index, answers, request), self)
 
     @contextmanager
-    def section(self, role: Role, name: str, *, layer: int | None = None, deadline: float | None = None) -> Iterator[Span]:
+    def section(
+        self, role: Role, name: str, *, layer: int | None = None, deadline: float | None = None
+    ) -> Iterator[Span]:
         """A span that groups calls, such as a layer. `deadline` is in seconds since the run began."""
         child = self._child(role, name, layer, deadline=deadline)
         try:
@@ -273,7 +277,7 @@ async def _answer(model: Model, request: Request, run: Run) -> Response:
 
 
 async def generate(model: Model, request: Request, emit: Emit | None = None, words: Words = "none") -> Response:
-    """Ask a model and wait for its answer. `emit` is told every event; the words in them only as far as `words` says."""
+    """Ask a model and wait for its answer. `emit` is told every event, and words as far as `words` says."""
     return await _answer(model, request, Run(emit, words))
 
 

@@ -90,7 +90,8 @@ def _within(name: str, value: float | None, low: float, high: float | None) -> N
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RequestError(f"{name} must be a number, not {value!r}")
     if value < low or (high is not None and value > high) or value != value:
-        raise RequestError(f"{name} must be {f'at least {low}' if high is None else f'from {low} to {high}'}, not {value}")
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise RequestError(f"{name} must be {bounds}, not {value}")
 
 
 @dataclass(frozen=True, slots=True)

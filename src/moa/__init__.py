@@ -1,0 +1,71 @@
+"""Mixture of agents: several language models that answer as one."""
+
+from .aggregators import Aggregator, Pick, Synthesize, Vote
+from .api import ask, get_model
+from .errors import (
+    BadReply,
+    ConfigError,
+    ContextOverflow,
+    CutStream,
+    LayerError,
+    Lost,
+    MissingKey,
+    MoaError,
+    ModelError,
+    RequestError,
+)
+from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .middleware import Cached, Fallback, Limited, Limiter, Retried
+from .mixture import Layer, Mixture
+from .model import Events, Model, Run, Span, Tuned, generate, stream
+from .models.scripted import Scripted
+from .prompts import Prompt, aggregate_and_synthesize
+from .trace import Node, Trace
+from .types import Message, Request, Response, Usage
+
+__all__ = [
+    "Aggregator",
+    "BadReply",
+    "Cached",
+    "ConfigError",
+    "ContextOverflow",
+    "CutStream",
+    "Delta",
+    "Event",
+    "Events",
+    "Fallback",
+    "Layer",
+    "LayerError",
+    "Limited",
+    "Limiter",
+    "Lost",
+    "Message",
+    "MissingKey",
+    "Mixture",
+    "MoaError",
+    "Model",
+    "ModelError",
+    "Node",
+    "Note",
+    "Pick",
+    "Prompt",
+    "Request",
+    "RequestError",
+    "Response",
+    "Retried",
+    "Run",
+    "Scripted",
+    "Span",
+    "SpanEnd",
+    "SpanStart",
+    "Synthesize",
+    "Trace",
+    "Tuned",
+    "Usage",
+    "Vote",
+    "aggregate_and_synthesize",
+    "ask",
+    "generate",
+    "get_model",
+    "stream",
+]

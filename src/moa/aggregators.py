@@ -1,0 +1,100 @@
+"""How the last proposals become one answer: synthesized by a model, picked by a model, or voted.
+
+An aggregator lists the `models` it asks, so that they can be checked, drawn and priced before a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .errors import BadReply
+from .model import Model, Span
+from .prompts import AGGREGATE, CHOOSE, Prompt
+from .reading import read
+from .types import Request, Response
+
+
+class Aggregator(Protocol):
+    """Turns references into the answer."""
+
+    @property
+    def models(self) -> tuple[Model, ...]: ...
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response: ...
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """The paper's aggregator: a model reads all references and writes the answer."""
+
+    model: Model
+    prompt: Prompt = AGGREGATE
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (self.model,)
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        return await read(self.model, self.prompt, request, references, span, role="aggregator", answers=True)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The paper's ranker baseline: a model names the best reference, and that is the answer, unchanged.
+
+    A reply that is not exactly one valid number is never guessed at: the `fallback` aggregates instead, and the trace
+    says so; without one it is a `BadReply`.
+    """
+
+    model: Model
+    fallback: Aggregator | None = None
+    prompt: Prompt = Prompt(CHOOSE)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (self.model, *(self.fallback.models if self.fallback else ()))
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        question = Request(request.messages, seed=request.seed)
+        verdict = await span.call(self.model, self.prompt(question, references), role="judge")
+        stated = re.fullmatch(r"\W*(\d{1,4})\W*", verdict.text)
+        number = int(stated[1]) if stated else 0
+        if 1 <= number <= len(references):
+            span.note("choice", number=number, model=references[number - 1].model)
+            return _said(references[number - 1], span)
+        problem = f"{self.model.name} was to reply with a number from 1 to {len(references)}, not {verdict.text[:80]!r}"
+        if not self.fallback:
+            raise BadReply(problem, model=self.model.name)
+        span.note("fallback", error=problem)
+        return await self.fallback.aggregate(request, references, span)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """The answer that most references give, for short answers such as a number, a name, a choice.
+
+    Case, surrounding punctuation and white space do not count. A tie goes to the answer that comes first.
+    """
+
+    models: tuple[Model, ...] = ()
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        ballots = [_ballot(reference.text) for reference in references]
+        votes = Counter(ballots).most_common()
+        span.note("votes", votes=[[ballot, count] for ballot, count in votes])
+        return _said(references[ballots.index(votes[0][0])], span)
+
+
+def _ballot(text: str) -> str:
+    return re.sub(r"^\W+|\W+$", "", " ".join(text.casefold().split())) or text.strip()
+
+
+def _said(reference: Response, span: Span) -> Response:
+    """A reference as the answer; its tokens were counted when it was proposed."""
+    if span.watched:
+        span.text(reference.text)
+    return reference

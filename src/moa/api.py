@@ -1,0 +1,98 @@
+"""The three-line door: a model by its name, and an answer to a question."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .model import Model, generate
+from .types import Message, Request, Response
+
+if TYPE_CHECKING:
+    from .build import Builder
+
+
+def get_model(name: str | None = None, config: str | Path | None = None) -> Model:
+    """The model of a name: `provider:model`, `moa:mixture`, or the configured default.
+
+    `config` is a `moa.toml`; without it the usual places are searched. Raises `ConfigError`.
+    """
+    builder = get_builder(config)
+    return builder.model(name or builder.config.default)
+
+
+def get_builder(config: str | Path | None = None) -> Builder:
+    """What makes the models of a configuration; the same one as long as the file does not change."""
+    from .config import find
+
+    path = Path(config) if config is not None else find()
+    path = path.absolute() if path else None
+    stamp = path.stat().st_mtime_ns if path and path.is_file() else 0
+    return _builder(path, stamp)
+
+
+def ask(
+    model: str | Model,
+    prompt: str | Sequence[Message],
+    *,
+    system: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    config: str | Path | None = None,
+) -> Response:
+    """Ask and wait: the only synchronous function. Works in a script, in a thread, and in a notebook.
+
+    `prompt` is a question or a conversation. Raises `ConfigError` or `ModelError`.
+    """
+    messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    if system is not None:
+        messages = (Message("system", system), *messages)
+    request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
+    chosen = get_model(model, config) if isinstance(model, str) else model
+    future = asyncio.run_coroutine_threadsafe(generate(chosen, request), _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@cache
+def _builder(path: Path | None, stamp: int) -> Builder:
+    from .build import Builder
+    from .config import load
+
+    config, found = load(path)
+    return Builder(config, found.parent if found else Path())
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One long-lived loop on a thread of its own, so that a caller may have a loop already."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="moa", daemon=True)
+    thread.start()
+
+    def close() -> None:
+        asyncio.run_coroutine_threadsafe(_shut(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
+
+    atexit.register(close)
+    return loop
+
+
+async def _shut() -> None:
+    loop = asyncio.get_running_loop()
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()

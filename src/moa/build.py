@@ -1,0 +1,132 @@
+"""From names in the configuration to models that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .aggregators import Aggregator, Pick, Synthesize, Vote
+from .config import AggregatorTable, Config, MemberTable, MixtureTable, ModelTable, PriceTable, Sampling
+from .errors import ConfigError
+from .middleware import Cached, Fallback, Limited, Limiter, Retried
+from .mixture import Layer, Mixture
+from .model import Model, Tuned
+from .prices import Price
+from .prompts import CHOOSE, SYNTHESIZE, Prompt
+
+
+class Builder:
+    """Makes the models of one configuration. Models of one provider share its limit on calls at once."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config = config
+        self._folder = folder
+        self._limiters = {
+            name: Limiter(table.max_concurrency) for name, table in config.providers.items() if table.max_concurrency
+        }
+        self._built: dict[str, Model] = {}
+
+    def model(self, name: str) -> Model:
+        """The model or mixture of a name. Raises `ConfigError` if there is no such."""
+        provider, model = self.config.resolve(name)
+        full = f"{provider}:{model}"
+        if full not in self._built:
+            if provider == "moa":
+                self._built[full] = self._mixture(full, self.config.mixtures[model])
+            elif provider in ("local", "gguf"):
+                self._built[full] = self._embedded(full, provider, model)
+            else:
+                self._built[full] = self._endpoint(full, provider, model)
+        return self._built[full]
+
+    def _endpoint(self, name: str, provider: str, model: str) -> Model:
+        from .models.openai import OpenAI
+
+        table = self.config.providers[provider]
+        known = table.models.get(model, ModelTable())
+        price = known.price or table.price
+        built: Model = OpenAI(
+            model,
+            table.base_url,
+            name,
+            table.api_key_env,
+            table.timeout,
+            known.context_window or table.context_window,
+            _price(price) if price else None,
+            table.priced_as,
+            table.unsupported,
+            table.renamed,
+            table.headers,
+        )
+        if provider in self._limiters:
+            built = Limited(built, self._limiters[provider])
+        if table.attempts > 1:
+            built = Retried(built, table.attempts)
+        return Cached(built) if table.cache else built
+
+    def _embedded(self, name: str, provider: str, model: str) -> Model:
+        from .models.llamacpp import LlamaCpp
+        from .models.weights import SMOLLM2
+
+        engine = self.config.engine
+        source = SMOLLM2 if provider == "local" else Path(model).expanduser()
+        return LlamaCpp(source, name, context=engine.context, slots=engine.slots, threads=engine.threads)
+
+    def _mixture(self, name: str, table: MixtureTable) -> Mixture:
+        prompt = Prompt(self._instruction(table, SYNTHESIZE), table.place, table.names)
+        layers = [
+            Layer(
+                [model for member in members for model in self._proposers(member, table)],
+                table.quorum,
+                table.deadline,
+                table.order,
+                prompt,
+            )
+            for members in table.proposer_layers
+        ]
+        return Mixture(layers, self._aggregator(table.aggregator, table, prompt), name)
+
+    def _proposers(self, member: MemberTable, mixture: MixtureTable) -> Sequence[Model]:
+        options = _options(member, mixture)
+        seed = 0 if member.seed is None and member.samples > 1 else member.seed
+        return [
+            _tuned(self.model(member.model), member.system, None if seed is None else seed + n, options)
+            for n in range(member.samples)
+        ]
+
+    def _aggregator(self, table: AggregatorTable, mixture: MixtureTable, prompt: Prompt) -> Aggregator:
+        if table.kind == "vote" or table.model is None:
+            return Vote()
+        options = _options(table, mixture)
+        chain = [_tuned(self.model(name), table.system, table.seed, options) for name in (table.model, *table.fallback)]
+        model = Fallback(chain) if table.fallback else chain[0]
+        if table.kind == "pick":
+            choose = Prompt(self._instruction(table, CHOOSE), mixture.place, mixture.names)
+            return Pick(model, Synthesize(model, prompt), choose)
+        own = Prompt(self._instruction(table, prompt.instruction), mixture.place, mixture.names)
+        return Synthesize(model, own)
+
+    def _instruction(self, table: MixtureTable | AggregatorTable, default: str) -> str:
+        if table.prompt_file is None:
+            return table.prompt or default
+        path = self._folder / Path(table.prompt_file).expanduser()
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"prompt_file {path}: cannot be read: {error}") from error
+
+
+def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:
+    """A member's sampling options: its own, else its mixture's."""
+    own = {key: getattr(member, key) for key in Sampling.model_fields if key in member.model_fields_set}
+    return {**{key: getattr(mixture, key) for key in Sampling.model_fields}, **own}
+
+
+def _tuned(model: Model, system: str | None, seed: int | None, options: dict[str, Any]) -> Model:
+    tuned = Tuned(model, system=system, seed=seed, **options)
+    return model if tuned == Tuned(model) else tuned
+
+
+def _price(table: PriceTable) -> Price:
+    return Price(table.input, table.output, table.cached)

@@ -1,0 +1,306 @@
+"""`moa.toml`: providers, mixtures, and the names that stand for models.
+
+`provider:model` is one model of a provider, `local:smollm2` the embedded one, `gguf:/path/to/model.gguf` a file of
+yours, and `moa:name` a mixture. The catalogue that is shipped with the package is a `moa.toml` too, read first; a
+provider of yours with the same name changes only the settings it names, a mixture of yours replaces the shipped one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import ConfigError
+from .folders import config_folder
+
+FILE = "moa.toml"
+
+
+def did_you_mean(wrong: str, known: Collection[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, else all of them."""
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+class Table(BaseModel):
+    """A TOML table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown setting {key!r}{did_you_mean(key, cls.model_fields)}")
+        return data
+
+
+class PriceTable(Table):
+    """US dollars per million tokens."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached: Annotated[float, Field(ge=0)] | None = None
+
+
+class ModelTable(Table):
+    """What is known of one model of a provider."""
+
+    context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens it reads and writes at once")
+    price: PriceTable | None = None
+
+
+class ProviderTable(Table):
+    """An endpoint that speaks OpenAI's chat completions."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://", description="usually ends in /v1")]
+    api_key_env: str | None = Field(None, description="the environment variable that holds the key")
+    max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="calls at the same time")
+    timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
+    attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
+    cache: bool = Field(False, description="remember answers in memory")
+    context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
+    price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
+    priced_as: str | None = Field(None, description="its name in the public price tables of genai-prices")
+    unsupported: tuple[str, ...] = Field((), description="options it refuses, such as seed")
+    renamed: dict[str, str] = Field({}, description="our option name = its option name")
+    headers: dict[str, str] = Field({}, description="further HTTP headers; never a key")
+    models: dict[str, ModelTable] = {}
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not name.replace("_", "").isalnum():
+            raise ValueError("must be the name of an environment variable, such as MYLAB_KEY, not the key itself")
+        return name
+
+    @field_validator("headers")
+    @classmethod
+    def _no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
+        if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in headers):
+            raise ValueError("a key is never written down; name its environment variable with api_key_env")
+        return headers
+
+
+class EngineTable(Table):
+    """llama.cpp in this process."""
+
+    context: Annotated[int, Field(ge=256)] = Field(8192, description="tokens held at once, by all calls together")
+    slots: Annotated[int, Field(ge=1)] = Field(6, description="calls answered side by side")
+    threads: Annotated[int, Field(ge=1)] | None = Field(None, description="default: the number of cores")
+
+
+class Sampling(Table):
+    """How a model answers. What is not said is left to the mixture, then to the provider."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stop: tuple[str, ...] = ()
+    extra: dict[str, Any] = Field({}, description="options only some servers know, such as top_k, sent as they are")
+
+
+class MemberTable(Sampling):
+    """A model in a mixture."""
+
+    model: str
+    system: str | None = Field(None, description="its own instruction, after the caller's system message")
+    seed: int | None = None
+    samples: Annotated[int, Field(ge=1, le=100)] = Field(1, description="ask it this often, with seeds in a row")
+
+
+class AggregatorTable(Sampling):
+    """What makes one answer of the last proposals."""
+
+    kind: Literal["synthesize", "pick", "vote"] = "synthesize"
+    model: str | None = None
+    system: str | None = None
+    seed: int | None = None
+    fallback: tuple[str, ...] = Field((), description="models to ask, in turn, when this one fails")
+    prompt: str | None = Field(None, description="instruction; {references} and {question} are filled in")
+    prompt_file: str | None = Field(None, description="the same from a file, beside this one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "vote" and self.model is None:
+            raise ValueError(f"a {self.kind} aggregator needs a model")
+        if self.kind == "vote" and len(self.model_fields_set) > 1:
+            raise ValueError("a vote asks no model; it takes no other setting than kind")
+        if self.prompt is not None and self.prompt_file is not None:
+            raise ValueError("give prompt or prompt_file, not both")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+Member = Annotated[MemberTable, BeforeValidator(_named, json_schema_input_type=str | MemberTable)]
+
+
+class MixtureTable(Sampling):
+    """Layers of proposers, then an aggregator. Its sampling options are the defaults of all its members."""
+
+    description: str = ""
+    proposers: tuple[Member, ...] = Field((), description="the proposers of every proposer layer")
+    layers: Annotated[int, Field(ge=2, le=20)] | tuple[tuple[Member, ...], ...] = Field(
+        2, description="how many layers, the aggregator counted; or lists of proposers, the aggregator not among them"
+    )
+    aggregator: Annotated[AggregatorTable, BeforeValidator(_named, json_schema_input_type=str | AggregatorTable)]
+    quorum: Annotated[int, Field(ge=1)] = Field(1, description="proposals a layer must have")
+    deadline: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds, per layer")
+    order: Literal["declared", "arrival", "shuffled"] = "declared"
+    place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
+    names: bool = Field(False, description="show the models' names with their references")
+    prompt: str | None = Field(None, description="instruction of proposers in later layers, and of the aggregator")
+    prompt_file: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if isinstance(self.layers, int) and not self.proposers:
+            raise ValueError("needs proposers = [...], or layers = [[...], ...]")
+        if not isinstance(self.layers, int) and self.proposers:
+            raise ValueError("proposers are listed in layers already; give one of the two")
+        for number, layer in enumerate(self.proposer_layers, 1):
+            count = sum(member.samples for member in layer)
+            if not count:
+                raise ValueError(f"layer {number} has no proposers")
+            if self.quorum > count:
+                raise ValueError(f"quorum is {self.quorum}, but layer {number} has {count} proposer(s)")
+        if self.prompt is not None and self.prompt_file is not None:
+            raise ValueError("give prompt or prompt_file, not both")
+        return self
+
+    @property
+    def proposer_layers(self) -> tuple[tuple[MemberTable, ...], ...]:
+        """The lists of proposers, layer by layer."""
+        return (self.proposers,) * (self.layers - 1) if isinstance(self.layers, int) else self.layers
+
+    @property
+    def references(self) -> Iterator[str]:
+        """The names of all models it asks."""
+        for layer in self.proposer_layers:
+            yield from (member.model for member in layer)
+        if self.aggregator.model:
+            yield self.aggregator.model
+        yield from self.aggregator.fallback
+
+
+class Config(Table):
+    """All of `moa.toml`."""
+
+    default: str = Field("moa:local", description="the mixture or model that answers when none is named")
+    engine: EngineTable = EngineTable()
+    providers: dict[str, ProviderTable] = {}
+    mixtures: dict[str, MixtureTable] = {}
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name in (*self.providers, *self.mixtures):
+            if not name or ":" in name or any(c.isspace() for c in name):
+                raise ValueError(f"{name!r} cannot be a name: names have no colon and no white space")
+        for reserved in {"moa", "gguf", "local"} & set(self.providers):
+            raise ValueError(f"providers.{reserved}: this name is taken by what is built in; choose another")
+        for name, mixture in self.mixtures.items():
+            for reference in mixture.references:
+                try:
+                    self.resolve(reference)
+                except ConfigError as error:
+                    raise ValueError(f"mixtures.{name}: {error}") from error
+        for name in self.mixtures:
+            self._acyclic(name, ())
+        try:
+            self.resolve(self.default)
+        except ConfigError as error:
+            raise ValueError(f"default: {error}") from error
+        return self
+
+    def resolve(self, name: str) -> tuple[str, str]:
+        """The two halves of a model's name. A bare name is a mixture's. Raises `ConfigError` if there is no such."""
+        provider, colon, model = name.partition(":")
+        if not colon:
+            provider, model = "moa", name
+        if not model:
+            raise ConfigError(f"{name!r} names no model; names are provider:model or moa:mixture")
+        if provider == "moa" and model not in self.mixtures:
+            raise ConfigError(f"no mixture {model!r}{did_you_mean(model, self.mixtures)}")
+        if provider not in ("moa", "gguf", "local") and provider not in self.providers:
+            known = {*self.providers, "moa", "gguf", "local"}
+            raise ConfigError(f"no provider {provider!r} (in {name!r}){did_you_mean(provider, known)}")
+        if provider == "local" and model != "smollm2":
+            raise ConfigError(f"no embedded model {model!r}; the one there is is local:smollm2")
+        return provider, model
+
+    def _acyclic(self, name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = " -> ".join(f"moa:{one}" for one in (*path[path.index(name) :], name))
+            raise ValueError(f"a mixture cannot contain itself: {circle}")
+        for reference in self.mixtures[name].references:
+            provider, inner = self.resolve(reference)
+            if provider == "moa":
+                self._acyclic(inner, (*path, name))
+
+
+def load(path: Path | None = None) -> tuple[Config, Path | None]:
+    """The configuration and the file it came from, if there is one: `path`, else `$MOA_CONFIG`, `./moa.toml`, the
+    user's configuration folder. Raises `ConfigError` with one line for the first thing that is wrong."""
+    path = path or find()
+    shipped = tomllib.loads(files("moa").joinpath("catalog.toml").read_text("utf-8"))
+    return _validated(_merged(shipped, _read(path)) if path else shipped, path), path
+
+
+def find() -> Path | None:
+    """The configuration file in use, or `None` when there is only the catalogue."""
+    if named := os.environ.get("MOA_CONFIG"):
+        return Path(named)
+    return next((path for path in (Path(FILE), config_folder() / FILE) if path.is_file()), None)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `moa.toml`, for editors."""
+    told = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **told, "title": FILE}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; write one with: moa config init") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def _merged(shipped: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**shipped, **own}
+    for table, merge in _MERGES.items():
+        if isinstance(own.get(table), dict):
+            merged[table] = {**shipped[table], **{k: merge(shipped[table].get(k), v) for k, v in own[table].items()}}
+    return merged
+
+
+_MERGES: dict[str, Callable[[Any, Any], Any]] = {
+    "providers": lambda old, new: {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new,
+    "mixtures": lambda old, new: new,
+}
+
+
+def _validated(data: Mapping[str, Any], path: Path | None) -> Config:
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "tuple[", "int")))
+        words = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(": ".join(part for part in (str(path or "catalog.toml"), place, words) if part)) from None

@@ -1,0 +1,154 @@
+"""Models around a model: a limit on calls at once, retries, a cache, a chain of fallbacks. One method each."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .errors import ModelError
+from .model import Model, Span, check, context_window
+from .types import Request, Response, Usage
+
+
+class Limiter:
+    """At most `at_once` calls at the same time, counted over every model that shares it."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    @property
+    def gate(self) -> asyncio.Semaphore:
+        return self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.at_once))
+
+
+@dataclass(frozen=True)
+class _Around:
+    model: Model
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def context_window(self) -> int | None:
+        return context_window(self.model)
+
+    def check(self) -> None:
+        check(self.model)
+
+
+@dataclass(frozen=True)
+class Limited(_Around):
+    """Waits its turn: for a provider with a limit, or a machine that answers a few calls at a time."""
+
+    limiter: Limiter
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        gate = self.limiter.gate
+        if gate.locked():
+            asked = span.run.now()
+            await gate.acquire()
+            span.note("queued", seconds=span.run.now() - asked)
+        else:
+            await gate.acquire()
+        try:
+            return await self.model.generate(request, span)
+        finally:
+            gate.release()
+
+
+@dataclass(frozen=True)
+class Retried(_Around):
+    """Asks again when that may help, after 0.5, 1, 2 ... seconds or as long as the upstream says (Retry-After).
+
+    It never waits past the deadline, and never repeats an answer that somebody is already reading.
+    """
+
+    attempts: int = 3
+    pause: float = 0.5
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        attempt = 1
+        while True:
+            try:
+                return await self.model.generate(request, span)
+            except ModelError as error:
+                wait = error.retry_after if error.retry_after is not None else self.pause * 2 ** (attempt - 1)
+                if not error.retryable or attempt >= self.attempts or (span.answers and span.spoke):
+                    raise
+                if span.remaining is not None and wait >= span.remaining:
+                    raise
+                span.note("retry", attempt=attempt, wait=wait, error=str(error))
+            await asyncio.sleep(wait)
+            attempt += 1
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The first of several models that answers. An answer already being read is not begun again by another."""
+
+    models: Sequence[Model]
+
+    @property
+    def name(self) -> str:
+        return self.models[0].name
+
+    @property
+    def context_window(self) -> int | None:
+        return min((w for w in map(context_window, self.models) if w is not None), default=None)
+
+    def check(self) -> None:
+        for place, model in enumerate(self.models, 1):
+            try:
+                return check(model)
+            except ModelError:
+                if place == len(self.models):
+                    raise
+        return None
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        *chain, last = self.models
+        for model in chain:
+            try:
+                return await span.call(model, request, role=span.role, answers=True)
+            except ModelError as error:
+                if span.answers and span.spoke:
+                    raise
+                span.note("fallback", model=model.name, error=str(error))
+        return await span.call(last, request, role=span.role, answers=True)
+
+
+@dataclass(frozen=True)
+class Cached(_Around):
+    """Remembers the last `size` answers, in memory. The same request, to its seed, gets the same answer for nothing."""
+
+    size: int = 1024
+    _kept: OrderedDict[str, Response] = field(default_factory=OrderedDict, repr=False, compare=False)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        key = _fingerprint(request)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            span.note("cached", input_tokens=kept.usage.input_tokens, output_tokens=kept.usage.output_tokens)
+            if span.watched:
+                span.text(kept.text)
+            return replace(kept, usage=Usage(cost=0.0))
+        response = await self.model.generate(request, span)
+        self._kept[key] = response
+        if len(self._kept) > self.size:
+            self._kept.popitem(last=False)
+        return response
+
+
+def _fingerprint(request: Request) -> str:
+    """What decides the answer of one model, as a hash."""
+    import orjson
+
+    fields: dict[str, Any] = asdict(request)
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

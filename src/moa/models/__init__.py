@@ -1,0 +1,1 @@
+"""What answers: endpoints over HTTP, a GGUF file in this process, a script."""

@@ -1,0 +1,132 @@
+"""Events folded into a tree: who was asked what, when the words came, what they cost, what was lost.
+
+The terminal, the JSON output and the doctor all read this one fold, so they cannot tell different stories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import Lost
+from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .types import Response, Usage
+
+
+@dataclass(eq=False)
+class Node:
+    """One call, or one layer. Times are in seconds since the run began."""
+
+    start: SpanStart
+    children: list[Node] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    end: SpanEnd | None = None
+    first_word: float | None = None
+    text: str = ""
+    reasoning: str = ""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether this is a call to one model, not a layer or a mixture, which only hold calls."""
+        return self.start.role != "layer" and not self.children
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.end.usage if self.end else None
+
+    @property
+    def error(self) -> str | None:
+        return self.end.error if self.end else None
+
+    def walk(self) -> Iterator[Node]:
+        """This node and everything below it, in the order it began."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+class Trace:
+    """A run as a tree. Feed it every event; it is true at any moment, also while the run goes on."""
+
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self.time = 0.0
+        self.first_word: float | None = None
+        self.lost: list[Lost] = []
+        self._nodes: dict[str, Node] = {}
+
+    def add(self, event: Event) -> None:
+        self.time = max(self.time, event.time)
+        match event:
+            case SpanStart():
+                node = self._nodes[event.span] = Node(event)
+                if event.parent is None:
+                    self.root = node
+                else:
+                    self._nodes[event.parent].children.append(node)
+            case Delta():
+                node = self._nodes[event.span]
+                if node.first_word is None:
+                    node.first_word = event.time
+                if event.kind == "text":
+                    node.text += event.text
+                    if event.answer and self.first_word is None:
+                        self.first_word = event.time
+                elif event.kind == "reasoning":
+                    node.reasoning += event.text
+            case Note():
+                node = self._nodes[event.span]
+                node.notes.append(event)
+                if event.kind == "retry":
+                    node.text = node.reasoning = ""
+                    node.first_word = None
+                elif event.kind == "lost":
+                    self.lost.append(Lost(event.data["model"], node.start.layer, event.data["error"]))
+            case SpanEnd():
+                node = self._nodes[event.span]
+                node.end = event
+                node.text = event.text if event.text is not None else node.text
+
+    def node(self, span: str) -> Node:
+        """The node of a span id."""
+        return self._nodes[span]
+
+    @property
+    def calls(self) -> list[Node]:
+        """Every call to one model, in the order they began."""
+        return [node for node in self.root.walk() if node.is_call] if self.root else []
+
+    def summary(self, response: Response) -> dict[str, Any]:
+        """The run as one JSON object. Times in seconds, cost in US dollars or null when unknown."""
+        assert self.root
+        return {
+            "run": self.root.start.run,
+            "model": response.model,
+            "answer": response.text,
+            "finish_reason": response.finish_reason,
+            "usage": _usage(response.usage),
+            "references": [_reference(reference) for reference in response.references],
+            "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
+            "timing": {"total": self.time, "first_word": self.first_word},
+        }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost": usage.cost,
+    }
+    if usage.estimated:
+        told["estimated"] = True
+    return told
+
+
+def _reference(response: Response) -> dict[str, Any]:
+    return {
+        "model": response.model,
+        "text": response.text,
+        "usage": _usage(response.usage),
+        "references": [_reference(reference) for reference in response.references],
+    }

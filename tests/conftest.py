@@ -1,0 +1,19 @@
+"""What every test stands on: no configuration, no cache and no keys of the person who runs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in, an empty configuration, and no API keys."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("MOA_CONFIG", raising=False)
+    for name in os.environ:
+        if name.endswith(("_API_KEY", "_API_TOKEN")) or name == "HF_TOKEN":
+            monkeypatch.delenv(name)

@@ -1,0 +1,177 @@
+"""An OpenAI-compatible upstream on loopback that records every call and answers as its model's name is told to.
+
+A real HTTP server on a thread of its own, so that library, command line and real clients can all talk to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+Body = dict[str, Any]
+
+
+@dataclass
+class Call:
+    """One call as it came over the wire. Times are from `time.perf_counter`, `ended` is when it was over."""
+
+    body: Body
+    headers: Mapping[str, str]
+    started: float
+    ended: float | None = None
+    dropped: bool = False  # the caller went away before the reply was complete
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])
+
+    @property
+    def messages(self) -> list[Body]:
+        return list(self.body["messages"])
+
+    @property
+    def system(self) -> str:
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "system")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a call is answered. `text` makes a whole, valid reply; the other fields bend it."""
+
+    text: str = ""
+    status: int = 200
+    raw: bytes | None = None  # sent instead of a valid body, whatever was asked
+    stream: Sequence[bytes] | None = None  # packets sent instead of a valid event stream
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # seconds before the first byte
+    pace: float = 0.0  # seconds between streamed words
+    cut_after: int | None = None  # close the connection after so many streamed words
+    usage: bool = True
+    finish_reason: str = "stop"
+    message: Body | None = None  # the whole message object, instead of text
+
+
+Says = str | Reply | Callable[[Body], str | Reply]
+
+
+class Upstream:
+    """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. A model it was not told of answers 404."""
+
+    def __init__(self, says: Mapping[str, Says] | Callable[[Body], str | Reply]) -> None:
+        self.says = says
+        self.calls: list[Call] = []
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def to(self, model: str) -> list[Call]:
+        """The calls to one model, in the order they came."""
+        return [call for call in self.calls if call.model == model]
+
+    async def _open(self) -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        call = Call(body, dict(request.headers), time.perf_counter())
+        self.calls.append(call)
+        try:
+            return await self._reply(request, body)
+        except (asyncio.CancelledError, ConnectionError):
+            call.dropped = True
+            raise
+        finally:
+            call.ended = time.perf_counter()
+
+    async def _reply(self, request: web.Request, body: Body) -> web.StreamResponse:
+        says = (
+            self.says if callable(self.says) else self.says.get(body["model"], Reply(status=404, text="no such model"))
+        )
+        said = says(body) if callable(says) else says
+        reply = Reply(said) if isinstance(said, str) else said
+        await asyncio.sleep(reply.delay)
+        if reply.raw is not None:
+            return web.Response(body=reply.raw, status=reply.status, headers=reply.headers)
+        if reply.status != 200:
+            error = {"error": {"message": reply.text, "type": "error", "param": None, "code": None}}
+            return web.json_response(error, status=reply.status, headers=reply.headers)
+        if body.get("stream"):
+            return await self._stream(request, body, reply)
+        message = reply.message or {"role": "assistant", "content": reply.text}
+        whole: Body = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
+        }
+        if reply.usage:
+            whole["usage"] = usage(body, reply.text)
+        return web.json_response(whole, headers=reply.headers)
+
+    async def _stream(self, request: web.Request, body: Body, reply: Reply) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **reply.headers})
+        await response.prepare(request)
+        packets = reply.stream if reply.stream is not None else list(events(body, reply))
+        for place, packet in enumerate(packets):
+            if reply.cut_after is not None and place > reply.cut_after:
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            await response.write(packet)
+            await asyncio.sleep(reply.pace)
+        await response.write_eof()
+        return response
+
+
+def usage(body: Body, text: str) -> Body:
+    """One token a word, which is easy to count in a test."""
+    asked = sum(len(str(message["content"]).split()) for message in body["messages"])
+    answered = len(text.split())
+    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+
+
+def event(body: Any) -> bytes:
+    """One server-sent event."""
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def chunk(delta: Body, finish_reason: str | None = None) -> Body:
+    """One chunk of a streamed chat completion."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+def events(body: Body, reply: Reply) -> list[bytes]:
+    """A valid stream of the reply: the role, a word a chunk, the finish, the usage if it is asked for, [DONE]."""
+    words = reply.text.split(" ")
+    texts = [word if place == len(words) - 1 else word + " " for place, word in enumerate(words)]
+    packets = [event(chunk({"role": "assistant", "content": ""})), *(event(chunk({"content": text})) for text in texts)]
+    packets.append(event(chunk({}, reply.finish_reason)))
+    if reply.usage and (body.get("stream_options") or {}).get("include_usage"):
+        packets.append(event({**chunk({}), "choices": [], "usage": usage(body, reply.text)}))
+    return [*packets, b"data: [DONE]\n\n"]
