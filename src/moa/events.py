@@ -62,9 +62,10 @@ class Delta:
 class Note:
     """Something worth knowing about a call that is neither its words nor its end.
 
-    `kind` is one of: "retry" (its words so far are void), "queued", "cached", "fallback", "window" (the references
-    did not fit and are read a few at a time), "left_out" (a reference no window can hold), "lost" (a proposal of this
-    layer did not arrive), "choice", "votes", "unsent" (options this provider refuses, so they were not sent).
+    `kind` is one of: "retry" (its words so far are void), "queued" (it waits its turn; said again with `seconds` when
+    it has it), "cached", "fallback", "window" (the references did not fit and are read a few at a time), "left_out" (a
+    reference no window can hold), "lost" (a proposal of this layer did not arrive), "choice", "votes", "unsent"
+    (options this provider refuses, so they were not sent).
     """
 
     span: str

@@ -53,6 +53,7 @@ class Limited(_Around):
         gate = self.limiter.gate
         if gate.locked():
             asked = span.run.now()
+            span.note("queued")
             await gate.acquire()
             span.note("queued", seconds=span.run.now() - asked)
         else:
