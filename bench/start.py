@@ -1,0 +1,41 @@
+"""How quickly it starts and how much it weighs: `import moa`, `moa --help`, and an install without the model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from common import arguments, median, report, seconds
+
+ROOT = Path(__file__).parents[1]
+
+
+def installed_megabytes() -> float:
+    """The size of everything `pip install mixture-of-agents` brings, in a new virtual environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["uv", "venv", "--quiet", folder], check=True)
+        python = str(Path(folder, "bin", "python"))
+        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, str(ROOT)], check=True)
+        packages = next(Path(folder).glob("lib/python*/site-packages"))
+        return sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    python = sys.executable
+    moa = str(Path(python).with_name("moa"))
+    seconds([python, "-c", "import moa.cli"])  # compiles what was never imported
+    rows = []
+    for name, command, bound in (
+        ("python -c pass", [python, "-c", "pass"], "-"),
+        ("import moa", [python, "-c", "import moa"], "0.15 s"),
+        ("moa --help", [moa, "--help"], "0.4 s"),
+    ):
+        rows.append({"what": name, "measured": median([seconds(command) for _ in range(options.runs)]), "goal": bound})
+    rows.append({"what": "install without the model, MB", "measured": installed_megabytes(), "goal": "60 MB"})
+    report("start", rows, options)
+
+
+main()

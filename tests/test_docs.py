@@ -1,0 +1,58 @@
+"""What the pages say is true: their programs run, their settings are valid, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moa.config import load
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> Iterator[object]:
+    """The fenced blocks of a language, except those whose fence says no-run."""
+    for page in PAGES:
+        found = re.findall(rf"^```{language}([^\n]*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        for number, (words, text) in enumerate(found, 1):
+            if "no-run" not in words:
+                yield pytest.param(text, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("program", blocks("python"))
+def test_programs_in_the_docs_run(program: str) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("settings", blocks("toml"))
+def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
+    path = tmp_path / "moa.toml"
+    path.write_text(settings, "utf-8")
+    load(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_tree_in_the_readme_names_every_file() -> None:
+    """Every file of the package, the docs, the examples and the benchmarks has a line, and no line is left over."""
+    tree = (ROOT / "README.md").read_text("utf-8").split("<!-- tree -->")[1]
+    named = set(re.findall(r"([\w-]+\.(?:py|toml|md|json))\b", tree))
+    there = {
+        file.name
+        for folder in ("src/moa", "docs", "examples", "bench")
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in (".py", ".toml", ".md", ".json") and file.name != "__init__.py"
+    }
+    assert sorted(there - named) == []
+    assert sorted(named - there - {"README.md", "CHANGELOG.md", "pyproject.toml", "__init__.py"}) == []
