@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from .errors import BadReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
-from .types import Request, Response, Usage
+from .types import Message, Request, Response, Usage
 
 Emit = Callable[[Event], None]
 """Takes each event as it happens. It is called in the middle of the run, so it must be quick."""
@@ -95,6 +96,13 @@ class Tuned:
         return await self.model.generate(self.tune(request), span)
 
 
+def as_asked(model: Model, request: Request) -> tuple[Model, Request]:
+    """The model beneath its own defaults, and the request as it is asked it."""
+    while isinstance(model, Tuned):
+        request, model = model.tune(request), model.model
+    return model, request
+
+
 class Run:
     """One question being answered: its id, its clock, who listens, and the wish to come to an end."""
 
@@ -118,9 +126,9 @@ class Run:
 class Span:
     """One call in progress: it is told what happens, and it is the door to further calls.
 
-    `role` and `model` say what the call is for and who is asked,
-    `answers` that its words are the run's answer, `deadline` when the caller stops waiting (seconds since the run
-    began, or `None`), `spoke` that words of it, or of a call below it, are out.
+    `role` and `model` say what the call is for and who is asked, `request` what (`None` for a layer), `answers` that
+    its words are the run's answer, `deadline` when the caller stops waiting (seconds since the run began, or `None`),
+    `spoke` that words of it, or of a call below it, are out.
     """
 
     def __init__(
@@ -140,6 +148,7 @@ class Span:
         self.id = secrets.token_hex(8)
         self.role = role
         self.model = model
+        self.request = request
         self.answers = answers
         self.spoke = False
         self._parent = parent
@@ -186,6 +195,15 @@ class Span:
         """Say something about the call. See `Note` for the kinds."""
         self.run.emit(Note(self.id, self.run.now(), kind, data))
 
+    def sends(self, request: Request) -> None:
+        """Say what is really sent, where something on the way has changed the request that the call began with.
+
+        A model that answers by itself says this before it does, so that the events never show another conversation
+        than its model got.
+        """
+        if request is not self.request and request != self.request:
+            self.note("sent", messages=[_told(message) for message in request.messages])
+
     async def call(
         self,
         model: Model,
@@ -197,8 +215,7 @@ class Span:
         answers: bool = False,
     ) -> Response:
         """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up."""
-        while isinstance(model, Tuned):
-            request, model = model.tune(request), model.model
+        model, request = as_asked(model, request)
         answers = answers and self.answers
         return await _spoken(model, request, self._child(role, model.name, layer, index, answers, request), self)
 
@@ -251,6 +268,8 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
     """Run one call from its start, already said, to its end. Only leaves own tokens; above them it is the sum below."""
     try:
         response = await model.generate(request, span)
+        if not response.text.strip() and not response.tool_calls:
+            raise BadReply(f"{model.name}: the reply is empty", model=model.name)  # nothing is not an answer
     except BaseException as error:
         if parent:
             parent._spent.extend(span._spent)
@@ -264,6 +283,11 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
     return response
 
 
+def _told(message: Message) -> dict[str, Any]:
+    content = message.content if isinstance(message.content, str) else [dict(part) for part in message.content]
+    return {"role": message.role, "content": content}
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return str(error) or "cancelled"
@@ -271,8 +295,7 @@ def _reason(error: BaseException) -> str:
 
 
 async def _answer(model: Model, request: Request, run: Run) -> Response:
-    while isinstance(model, Tuned):
-        request, model = model.tune(request), model.model
+    model, request = as_asked(model, request)
     return await _spoken(model, request, Span(run, None, "root", model.name, answers=True, request=request), None)
 
 

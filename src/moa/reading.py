@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .errors import ContextOverflow
 from .events import Role
-from .model import Model, Span, context_window
+from .model import Model, Span, as_asked, context_window
 from .prompts import Prompt
 from .types import Request, Response, estimate_tokens
 
@@ -34,9 +34,9 @@ async def read(
     Raises `ContextOverflow` when the request alone, or every single reference with it, is too long.
     """
     room = _room(model, request)
-    if room is not None and _size(request) > room:
+    if room is not None and _size(model, request) > room:
         raise ContextOverflow(
-            f"the prompt is about {_size(request)} tokens and {model.name} holds {context_window(model)}, "
+            f"the prompt is about {_size(model, request)} tokens and {model.name} holds {context_window(model)}, "
             "its answer included; shorten it or name a model with a larger window",
             model=model.name,
             window=context_window(model),
@@ -47,8 +47,9 @@ async def read(
     used: list[Response] = []
     best: tuple[Response, ...] = ()
     rest = list(references)
+    most = len(rest)
     while rest:
-        taken = _fitting(prompt, request, best, rest, room)
+        taken = min(most, _fitting(model, prompt, request, best, rest, room))
         final = taken == len(rest)
         if not final:
             span.note("window", model=model.name, holds=taken, of=len(references), done=len(references) - len(rest))
@@ -62,7 +63,7 @@ async def read(
             if taken == 1:
                 _leave_out(rest.pop(0), model, span)
             else:  # the upstream counts more tokens than we do: half as many may fit
-                room = _size(asked) // 2
+                most = taken // 2
             continue
         used += rest[:taken]
         rest = rest[taken:]
@@ -86,21 +87,28 @@ def _room(model: Model, request: Request) -> int | None:
     window = context_window(model)
     if window is None:
         return None
-    return window - min(request.max_tokens or window // 8, window // 2)
+    wanted = as_asked(model, request)[1].max_tokens
+    return window - min(wanted or window // 8, window // 2)
 
 
-def _size(request: Request) -> int:
-    return sum(estimate_tokens(message.text) + 4 for message in request.messages)
+def _size(model: Model, request: Request) -> int:
+    """About how many tokens the model is sent, its own instruction included."""
+    return sum(estimate_tokens(message.text) + 4 for message in as_asked(model, request)[1].messages)
 
 
 def _fitting(
-    prompt: Prompt, request: Request, best: tuple[Response, ...], rest: Sequence[Response], room: int | None
+    model: Model,
+    prompt: Prompt,
+    request: Request,
+    best: tuple[Response, ...],
+    rest: Sequence[Response],
+    room: int | None,
 ) -> int:
     """How many of the rest can be read together with the best so far."""
     if room is None:
         return len(rest)
     count = len(rest)
-    while count and _size(prompt(request, (*best, *rest[:count]))) > room:
+    while count and _size(model, prompt(request, (*best, *rest[:count]))) > room:
         count -= 1
     return count
 

@@ -75,6 +75,7 @@ class OpenAI:
         return replace(response, usage=replace(usage, cost=prices.cost(usage, self.model, self.priced_as, self.price)))
 
     async def _ask(self, request: Request, span: Span) -> Response:
+        span.sends(request)
         body, unsent = without(request_to_json(request, self.model), self.unsupported)
         if unsent:
             span.note("unsent", options=unsent)

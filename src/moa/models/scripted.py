@@ -31,6 +31,7 @@ class Scripted:
     async def generate(self, request: Request, span: Span) -> Response:
         turn = len(self.heard)
         self.heard.append(request)
+        span.sends(request)
         await asyncio.sleep(self.delay)
         line = self._line(request, turn)
         if isinstance(line, BaseException):
