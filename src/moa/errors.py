@@ -89,11 +89,15 @@ class Lost:
     layer: int | None
     error: str
 
+    def __str__(self) -> str:
+        """The model and why, the name said once."""
+        return self.error if self.error.startswith(f"{self.model}:") else f"{self.model}: {self.error}"
+
 
 class LayerError(ModelError):
     """Too few proposers of a layer answered. `lost` holds every cause."""
 
     def __init__(self, message: str, *, model: str = "", lost: Sequence[Lost] = (), exit_code: int = 1) -> None:
-        super().__init__("\n".join((message, *(f"  {one.model}: {one.error}" for one in lost))), model=model)
+        super().__init__("\n".join((message, *(f"  {one}" for one in lost))), model=model)
         self.lost = tuple(lost)
         self.exit_code = exit_code

@@ -1,0 +1,5 @@
+"""`python -m moa`."""
+
+from .cli import main
+
+main()

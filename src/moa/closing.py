@@ -1,0 +1,41 @@
+"""What is said under an answer: one line of calls, tokens, cost and time, and a line for every proposal lost."""
+
+from __future__ import annotations
+
+from .trace import Trace
+from .types import Response, Usage
+
+
+def summary(trace: Trace, response: Response) -> str:
+    """One line. What was estimated is marked with ~, and a cost that nobody knows is said to be unknown."""
+    calls = len(trace.calls)
+    parts = [f"{calls} call{'s' * (calls != 1)}", tokens(response.usage), cost(response.usage.cost)]
+    parts.append(f"{trace.time:.1f} s")
+    if trace.first_word is not None:
+        parts.append(f"first word after {trace.first_word:.1f} s")
+    if response.finish_reason == "length":
+        parts.append("cut off by max_tokens")
+    if trace.lost:
+        parts.append(f"{len(trace.lost)} lost")
+    return " · ".join(parts)
+
+
+def losses(trace: Trace) -> list[str]:
+    """A line for each proposal that did not arrive, with the reason."""
+    return [f"lost in layer {one.layer}: {one}" for one in trace.lost]
+
+
+def tokens(usage: Usage) -> str:
+    mark = "~" if usage.estimated else ""
+    return f"{mark}{usage.input_tokens:,} tokens in, {mark}{usage.output_tokens:,} out"
+
+
+def cost(dollars: float | None) -> str:
+    """US dollars, to two digits that count."""
+    if dollars is None:
+        return "cost unknown"
+    if dollars == 0:
+        return "$0"
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    return "$" + f"{dollars:.2g}" if dollars >= 1e-4 else f"${dollars:.7f}".rstrip("0")

@@ -1,0 +1,61 @@
+"""Markdown from a model on a terminal: not a word of it lost, and in blocks that are final as early as can be."""
+
+from __future__ import annotations
+
+from markdown_it import MarkdownIt
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Heading, Markdown
+from rich.segment import Segment
+
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+
+
+def printable(text: str) -> str:
+    """The text without control characters, with which a model could take over a terminal."""
+    return text.translate(_CONTROLS)
+
+
+class Answer:
+    """A model's words, `printable` ones, without the empty lines that lists, tables and code begin and end with."""
+
+    def __init__(self, text: str) -> None:
+        self._markdown = _Markdown(text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._markdown, options, pad=False)
+        full = [place for place, line in enumerate(lines) if any(segment.text.strip() for segment in line)]
+        for line in lines[full[0] : full[-1] + 1] if full else ():
+            yield from line
+            yield Segment.line()
+
+
+def settled(text: str) -> int:
+    """How many characters of a growing text are blocks that no further words can change."""
+    whole = text[: text.rfind("\n") + 1]
+    starts = [token.map[0] for token in _parser().parse(whole) if token.level == 0 and token.map and token.nesting >= 0]
+    return sum(len(line) + 1 for line in whole.split("\n")[: starts[-1]]) if starts else 0
+
+
+class _Heading(Heading):
+    """To the left, like all the rest."""
+
+    LEVEL_ALIGN = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
+
+
+class _Markdown(Markdown):
+    """HTML and link definitions are words too, and a line break is a line break."""
+
+    elements = {**Markdown.elements, "heading_open": _Heading}  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", hyperlinks=False, code_theme="ansi_dark")
+        self.markup = text
+        self.parsed = _parser().parse(text)
+        for token in self.parsed:
+            for child in token.children or ():
+                if child.type == "softbreak":
+                    child.type = "hardbreak"
+
+
+def _parser() -> MarkdownIt:
+    return MarkdownIt().enable(["strikethrough", "table"]).disable(["html_block", "html_inline", "reference"])

@@ -1,0 +1,59 @@
+"""A question asked while somebody looks on: a view is fed every event, and drawn some times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from .events import Event
+from .model import Model, Words, stream
+from .types import Request, Response
+
+INTERVAL = 0.08
+"""Seconds between two drawings, unless drawing itself takes long."""
+
+
+class View(Protocol):
+    """Shows a run. `words` says whose words it shows while they are written."""
+
+    @property
+    def words(self) -> Words: ...
+
+    def add(self, event: Event) -> None:
+        """Take in an event. Called in the middle of the run, so it must be quick."""
+        ...
+
+    def draw(self) -> None:
+        """Show how things stand."""
+        ...
+
+    def close(self, response: Response | None) -> None:
+        """Show the end: the answer, or `None` if there is none."""
+        ...
+
+
+async def watch(model: Model, request: Request, view: View) -> Response:
+    """Ask, and show. Raises what the model raises; leaving early stops every call."""
+    response = None
+    try:
+        async with stream(model, request, view.words) as events:
+            drawing = asyncio.create_task(_keep_drawing(view))
+            try:
+                async for event in events:
+                    view.add(event)
+                    if drawing.done():
+                        await drawing  # what cannot be shown, a terminal that is gone, ends the run
+            finally:
+                drawing.cancel()
+            response = events.response
+    finally:
+        view.close(response)
+    return response
+
+
+async def _keep_drawing(view: View) -> None:
+    while True:
+        began = time.perf_counter()
+        view.draw()
+        await asyncio.sleep(max(INTERVAL, 3 * (time.perf_counter() - began)))
