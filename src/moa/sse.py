@@ -8,41 +8,41 @@ from __future__ import annotations
 import re
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Decoder:
-    """Feed it packets as they come; it gives the `data` of every event they complete."""
+    """Feed it packets as they come; it gives the `data` of every event they complete.
+
+    An event that the stream's end cuts off before its blank line is not given, as the standard has it.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
-        self._start = True
+        self._first = True
+        self._after_return = False
 
     def feed(self, packet: bytes) -> list[bytes]:
         """The data of each event that ends in this packet."""
+        if self._after_return and packet.startswith(b"\n"):
+            packet = packet[1:]  # the second half of a line end that was split
+        elif not packet:
+            return []
+        self._after_return = packet.endswith(b"\r")
         text = self._rest + packet
-        if self._start and len(text) >= 3:
-            self._start = False
-            text = text.removeprefix(b"\xef\xbb\xbf")
         complete: list[bytes] = []
         position = 0
-        for end in _LINE_END.finditer(text):
-            if end[0] == b"\r" and end.end() == len(text):
-                break  # its line feed may be the next byte
+        for end in _LINE_END.finditer(text, len(self._rest)):
             self._line(text[position : end.start()], complete)
             position = end.end()
         self._rest = text[position:]
         return complete
 
-    def close(self) -> list[bytes]:
-        """What a stream still holds when it ends without the last blank line."""
-        complete: list[bytes] = []
-        self._line(self._rest.rstrip(b"\r"), complete)
-        self._line(b"", complete)
-        self._rest = b""
-        return complete
-
     def _line(self, line: bytes, complete: list[bytes]) -> None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line:
             if self._data:
                 complete.append(b"\n".join(self._data))
