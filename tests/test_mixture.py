@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import moa
+from moa.layer import Order
 from moa import Layer, LayerError, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")))
@@ -119,12 +120,12 @@ async def test_the_callers_options_belong_to_the_aggregator_and_the_seed_to_all(
 
 
 async def test_proposals_are_handed_on_as_declared_as_arrived_or_shuffled_by_seed() -> None:
-    def layer(order: moa.mixture.Order) -> Layer:
+    def layer(order: Order) -> Layer:
         return Layer(
             (Scripted("slow", "1", delay=0.02), *(Scripted(f"m{n}", str(n)) for n in range(2, 7))), order=order
         )
 
-    async def order(kind: moa.mixture.Order, seed: int | None = None) -> list[str]:
+    async def order(kind: Order, seed: int | None = None) -> list[str]:
         answer = await moa.generate(panel(layer(kind)), Request(QUESTION.messages, seed=seed))
         return [reference.text for reference in answer.references]
 

@@ -15,8 +15,9 @@ from .errors import (
     RequestError,
 )
 from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .layer import Layer
 from .middleware import Cached, Fallback, Limited, Limiter, Retried
-from .mixture import Layer, Mixture
+from .mixture import Mixture
 from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
 from .prompts import Prompt, aggregate_and_synthesize

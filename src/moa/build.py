@@ -7,11 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from .aggregators import Aggregator, Pick, Synthesize, Vote
-from .config import AggregatorTable, Config, MemberTable, MixtureTable, ModelTable, PriceTable, Sampling
+from .breaker import Breaker, Broken
+from .config import (
+    AggregatorTable,
+    Config,
+    MemberTable,
+    MixtureTable,
+    ModelTable,
+    PatienceTable,
+    PriceTable,
+    Sampling,
+)
 from .errors import ConfigError
+from .guard import NeverWorse
+from .hedge import Hedged
+from .layer import Layer
 from .middleware import Cached, Fallback, Limited, Limiter, Retried
-from .mixture import Layer, Mixture
+from .mixture import Mixture
 from .model import Model, Tuned
+from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
 
@@ -25,6 +39,7 @@ class Builder:
         self._limiters = {
             name: Limiter(table.max_concurrency) for name, table in config.providers.items() if table.max_concurrency
         }
+        self.latencies = Latencies()
         self._built: dict[str, Model] = {}
 
     def model(self, name: str) -> Model:
@@ -61,6 +76,7 @@ class Builder:
         )
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
+        built = Broken(built, Breaker(table.breaker.failures, table.breaker.rest))
         if table.attempts > 1:
             built = Retried(built, table.attempts)
         return Cached(built) if table.cache else built
@@ -79,20 +95,29 @@ class Builder:
             Layer(
                 [model for member in members for model in self._proposers(member, table)],
                 table.quorum,
-                table.deadline,
+                self._deadline(table),
+                table.grace,
                 table.order,
                 prompt,
             )
             for members in table.proposer_layers
         ]
-        return Mixture(layers, self._aggregator(table.aggregator, table, prompt), name)
+        aggregator = self._aggregator(table.aggregator, table, prompt)
+        return Mixture(layers, NeverWorse(aggregator) if table.guard else aggregator, name)
+
+    def _deadline(self, table: MixtureTable) -> float | Patience | None:
+        if not isinstance(table.deadline, PatienceTable):
+            return table.deadline
+        return Patience(**table.deadline.model_dump(), latencies=self.latencies)
 
     def _proposers(self, member: MemberTable, mixture: MixtureTable) -> Sequence[Model]:
         options = _options(member, mixture)
+        model = self.model(member.model)
+        if member.hedge is not None:
+            model = Hedged(model, member.hedge)
         seed = 0 if member.seed is None and member.samples > 1 else member.seed
         return [
-            _tuned(self.model(member.model), member.system, None if seed is None else seed + n, options)
-            for n in range(member.samples)
+            _tuned(model, member.system, None if seed is None else seed + n, options) for n in range(member.samples)
         ]
 
     def _aggregator(self, table: AggregatorTable, mixture: MixtureTable, prompt: Prompt) -> Aggregator:

@@ -59,6 +59,22 @@ class ModelTable(Table):
     price: PriceTable | None = None
 
 
+class BreakerTable(Table):
+    """When a model that keeps failing is left alone, and for how long."""
+
+    failures: Annotated[int, Field(ge=1)] = Field(5, description="in a row")
+    rest: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds until it is tried again")
+
+
+class PatienceTable(Table):
+    """A deadline learned for each model from how long it took before."""
+
+    percentile: Annotated[float, Field(gt=0, le=100)] = 95
+    factor: Annotated[float, Field(gt=0)] = 1.5
+    floor: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds waited in any case")
+    cap: Annotated[float, Field(gt=0)] = Field(120.0, description="seconds waited at most, and while little is known")
+
+
 class ProviderTable(Table):
     """An endpoint that speaks OpenAI's chat completions."""
 
@@ -67,6 +83,7 @@ class ProviderTable(Table):
     max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="calls at the same time")
     timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
     attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
+    breaker: BreakerTable = BreakerTable()
     cache: bool = Field(False, description="remember answers in memory")
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
     price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
@@ -115,6 +132,9 @@ class MemberTable(Sampling):
     model: str
     system: str | None = Field(None, description="its own instruction, after the caller's system message")
     seed: int | None = None
+    hedge: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="ask again after so many seconds; may cost twice"
+    )
     samples: Annotated[int, Field(ge=1, le=100)] = Field(1, description="ask it this often, with seeds in a row")
 
 
@@ -157,7 +177,13 @@ class MixtureTable(Sampling):
     )
     aggregator: Annotated[AggregatorTable, BeforeValidator(_named, json_schema_input_type=str | AggregatorTable)]
     quorum: Annotated[int, Field(ge=1)] = Field(1, description="proposals a layer must have")
-    deadline: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds, per layer")
+    deadline: Annotated[float, Field(gt=0)] | PatienceTable | None = Field(
+        None, description="seconds, per layer; or a table: learned for each model"
+    )
+    grace: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="seconds waited for the others once the quorum is there"
+    )
+    guard: bool = Field(True, description="give the best proposal when the aggregation fails or is plainly flawed")
     order: Literal["declared", "arrival", "shuffled"] = "declared"
     place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
     names: bool = Field(False, description="show the models' names with their references")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """The version of this vocabulary; the first event of every run carries it, so stored runs outlive changes."""
 
-Role = Literal["root", "layer", "proposer", "aggregator", "judge"]
-"""What a call is for. The root is the call that the run was started with."""
+Role = Literal["root", "layer", "section", "proposer", "aggregator", "judge"]
+"""What a call is for. The root is the call that the run was started with; layers and sections only hold calls."""
 
 TextKind = Literal["text", "reasoning", "tool_call"]
 """What kind of words: the answer's, the model's own thinking, or the arguments of a tool call as JSON text."""
@@ -65,7 +65,8 @@ class Note:
     `kind` is one of: "retry" (its words so far are void), "queued" (it waits its turn; said again with `seconds` when
     it has it), "cached", "fallback", "window" (the references did not fit and are read a few at a time), "left_out" (a
     reference no window can hold), "lost" (a proposal of this layer did not arrive), "choice", "votes", "unsent"
-    (options this provider refuses, so they were not sent).
+    (options this provider refuses, so they were not sent), "sent" (the conversation as it really was sent, where a
+    model on the way changed it).
     """
 
     span: str

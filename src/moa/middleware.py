@@ -28,7 +28,9 @@ class Limiter:
 
 
 @dataclass(frozen=True)
-class _Around:
+class Around:
+    """What every model around a model passes on."""
+
     model: Model
 
     @property
@@ -44,7 +46,7 @@ class _Around:
 
 
 @dataclass(frozen=True)
-class Limited(_Around):
+class Limited(Around):
     """Waits its turn: for a provider with a limit, or a machine that answers a few calls at a time."""
 
     limiter: Limiter
@@ -65,7 +67,7 @@ class Limited(_Around):
 
 
 @dataclass(frozen=True)
-class Retried(_Around):
+class Retried(Around):
     """Asks again when that may help, after 0.5, 1, 2 ... seconds or as long as the upstream says (Retry-After).
 
     It never waits past the deadline, and never repeats an answer that somebody is already reading.
@@ -126,7 +128,7 @@ class Fallback:
 
 
 @dataclass(frozen=True)
-class Cached(_Around):
+class Cached(Around):
     """Remembers the last `size` answers, in memory. The same request, to its seed, gets the same answer for nothing."""
 
     size: int = 1024

@@ -29,7 +29,7 @@ class Node:
     @property
     def is_call(self) -> bool:
         """Whether this is a call to one model, not a layer or a mixture, which only hold calls."""
-        return self.start.role != "layer" and not self.children
+        return self.start.role not in ("layer", "section") and not self.children
 
     @property
     def usage(self) -> Usage | None:
@@ -105,6 +105,7 @@ class Trace:
             "model": response.model,
             "answer": response.text,
             "finish_reason": response.finish_reason,
+            **({"fallback": response.fallback} if response.fallback else {}),
             "usage": _usage(response.usage),
             "references": [_reference(reference) for reference in response.references],
             "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],

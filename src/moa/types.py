@@ -131,7 +131,8 @@ class Response:
     """An answer: a proposal when it is made, a reference when the next layer reads it.
 
     `references` are the responses its model read to write it, so an answer carries the tree it came from.
-    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or what the provider said.
+    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or what the provider said. `fallback` says
+    why the answer is not what the aggregator wrote, and whose it is; `None` when all went well.
     """
 
     model: str
@@ -142,6 +143,7 @@ class Response:
     reasoning: str = ""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     logprobs: Any = None
+    fallback: str | None = None
 
 
 def estimate_tokens(text: str) -> int:

@@ -1,0 +1,160 @@
+"""Models that answer the same request side by side, and how long they are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ConfigError, LayerError, Lost, MissingKey, ModelError
+from .model import Model, Span
+from .patience import Patience
+from .prompts import AGGREGATE, Prompt
+from .reading import read
+from .types import Request, Response
+
+Order = Literal["declared", "arrival", "shuffled"]
+"""The order in which proposals are handed on. Shuffled is decided by the seed and the question, so it repeats."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Models that answer the same request side by side.
+
+    `deadline` is how long the layer waits, in seconds, or `Patience` to learn that for each model; `quorum` how many
+    proposals it must have by then; `grace` how long it waits for the others once it has them. A proposer that fails, or
+    is late, is lost, visibly; with fewer than `quorum` proposals the layer fails, with every cause. `prompt` is how the proposers of a later layer are shown the proposals of the layer before.
+    """
+
+    proposers: Sequence[Model]
+    quorum: int = 1
+    deadline: float | Patience | None = None
+    grace: float | None = None
+    order: Order = "declared"
+    prompt: Prompt = AGGREGATE
+
+    def __post_init__(self) -> None:
+        if isinstance(self.proposers, str):
+            raise ConfigError(f"proposers must be a sequence of models, not the string {self.proposers!r}")
+        object.__setattr__(self, "proposers", tuple(self.proposers))
+        if not self.proposers:
+            raise ConfigError("a layer needs at least one proposer")
+        if not 1 <= self.quorum <= len(self.proposers):
+            raise ConfigError(f"quorum is {self.quorum}, but the layer has {len(self.proposers)} proposer(s)")
+        if isinstance(self.deadline, (int, float)) and not self.deadline > 0:
+            raise ConfigError(f"deadline must be more than 0 seconds, not {self.deadline}")
+        if self.grace is not None and self.grace < 0:
+            raise ConfigError(f"grace must be 0 seconds or more, not {self.grace}")
+
+    async def propose(
+        self, request: Request, references: Sequence[Response], span: Span, number: int
+    ) -> tuple[Response, ...]:
+        """The proposals of this layer, the `number`-th of its mixture. Raises `LayerError` below the quorum."""
+        arrived: dict[int, Response] = {}  # in order of arrival
+        lost: dict[int, Exception | str] = {}
+        patience = self.deadline if isinstance(self.deadline, Patience) else None
+
+        async def ask(index: int, model: Model) -> None:
+            begun = span.run.now()
+            try:
+                arrived[index] = await read(
+                    model, self.prompt, request, references, section, role="proposer", layer=number, index=index
+                )
+            except (ModelError, TimeoutError) as error:  # a bug is not a failed proposal
+                lost[index] = error
+            else:
+                if patience:
+                    patience.latencies.add(model.name, span.run.now() - begun)
+
+        deadline = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
+        with span.section("layer", f"layer {number}", layer=number, deadline=deadline) as section:
+            calls = [asyncio.create_task(ask(index, model)) for index, model in enumerate(self.proposers)]
+            late = self._limits(patience, calls, lost)
+            pending = set(calls)
+            finishing = asyncio.create_task(section.run.finishing.wait())
+            reason = None
+            try:
+                enough: float | None = None  # when the quorum was there
+                while pending and not (reason := self._closing(section, arrived, lost, enough)):
+                    waiting = pending if finishing.done() else {*pending, finishing}
+                    timeout = _least(section.remaining, self._grace_left(section, enough))
+                    done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                    pending -= done
+                    for call in done:
+                        if not call.cancelled():
+                            call.result()
+                    if enough is None and len(arrived) >= self.quorum:
+                        enough = section.run.now()
+            finally:
+                for timer in late:
+                    timer.cancel()
+                for call in (*pending, finishing):
+                    call.cancel(reason or "cancelled")
+                await asyncio.gather(*pending, finishing, return_exceptions=True)
+            lost |= {i: reason or "cancelled" for i in range(len(self.proposers)) if i not in arrived and i not in lost}
+            for index in sorted(lost):
+                section.note("lost", model=self.proposers[index].name, index=index, error=_words(lost[index]))
+            if len(arrived) < (1 if section.run.finishing.is_set() else self.quorum):
+                raise self._failed(number, len(arrived), lost)
+        return tuple(arrived[index] for index in self._ordered(arrived, request, number))
+
+    def _limits(
+        self, patience: Patience | None, calls: list[asyncio.Task[None]], lost: dict[int, Exception | str]
+    ) -> list[asyncio.TimerHandle]:
+        """Timers that end each call when the patience with its model does."""
+        if patience is None:
+            return []
+
+        def expire(index: int, seconds: float) -> None:
+            if not calls[index].done():
+                lost[index] = f"no answer within {seconds:.1f} s, as long as its past answers make likely"
+                calls[index].cancel(lost[index])
+
+        waits = [patience.seconds(model.name) for model in self.proposers]
+        return [asyncio.get_running_loop().call_later(wait, expire, index, wait) for index, wait in enumerate(waits)]
+
+    def _grace_left(self, section: Span, enough: float | None) -> float | None:
+        return None if self.grace is None or enough is None else enough + self.grace - section.run.now()
+
+    def _closing(
+        self, section: Span, arrived: dict[int, Response], lost: dict[int, Exception | str], enough: float | None
+    ) -> str | None:
+        """Why the proposers that have not answered are not waited for any longer, or `None` to wait on."""
+        if section.remaining is not None and section.remaining <= 0:
+            own = isinstance(self.deadline, (int, float))
+            return f"no answer within {self.deadline:g} s" if own else "no answer before the deadline"
+        left = self._grace_left(section, enough)
+        if left is not None and left <= 0:
+            return f"no answer within {self.grace:g} s after {self.quorum} had answered"
+        if section.run.finishing.is_set() and arrived:
+            return "not waited for: the run was told to finish"
+        possible = len(self.proposers) - len(lost)
+        if possible < self.quorum:
+            return f"not waited for: {self.quorum} proposals are needed and only {possible} were possible"
+        return None
+
+    def _ordered(self, arrived: Iterable[int], request: Request, number: int) -> list[int]:
+        if self.order == "arrival":
+            return list(arrived)
+        order = sorted(arrived)
+        if self.order == "shuffled":
+            random.Random(f"{request.seed}/{number}/{request.question}").shuffle(order)  # noqa: S311
+        return order
+
+    def _failed(self, number: int, count: int, lost: dict[int, Exception | str]) -> LayerError:
+        unset = all(isinstance(error, MissingKey) for error in lost.values())
+        return LayerError(
+            f"layer {number}: {count} of {len(self.proposers)} proposers answered, {self.quorum} needed",
+            lost=[Lost(self.proposers[index].name, number, _words(lost[index])) for index in sorted(lost)],
+            exit_code=2 if unset else 1,
+        )
+
+
+def _least(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _words(cause: Exception | str) -> str:
+    return str(cause) or type(cause).__name__
