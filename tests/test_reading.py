@@ -76,7 +76,8 @@ async def test_no_reference_is_cut_lost_or_read_twice_whatever_its_length() -> N
     dice = random.Random(7)
     for _ in range(60):
         texts = [f"{number}: {words('w', dice.randint(1, 120))}." for number in range(dice.randint(1, 12))]
-        judge = Scripted("judge", lambda _: f"best {len(judge.heard)}", context_window=dice.choice([None, 200, 400]))
+        said = [f"best {turn}" for turn in range(1, 20)]
+        judge = Scripted("judge", said, context_window=dice.choice([None, 200, 400]))
         trace = moa.Trace()
         answer = await moa.generate(Mixture((answers(*texts),), Synthesize(judge, SHORT)), QUESTION, trace.add)
         shown = [text for call in read_by(judge) for text in call if not text.startswith("best ")]

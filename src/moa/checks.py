@@ -1,0 +1,397 @@
+"""What the doctor examines, one thing a function: each reads the evidence of a run and yields what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal
+
+from .errors import MoaError
+from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
+from .middleware import Cached, Fallback, Limited, Retried
+from .mixture import Mixture
+from .model import Model, Tuned, context_window
+from .trace import Node, Trace
+from .types import Message, Request, Response, estimate_tokens
+
+Outcome = Literal["ok", "warn", "fail"]
+
+ROOM = 1024
+"""How many tokens a long answer may need, where `max_tokens` does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked: what, what was seen, and how to mend it."""
+
+    outcome: Outcome
+    what: str
+    seen: str = ""
+    fix: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        seen = f" ({self.seen})" if self.outcome == "ok" else f": {self.seen}"
+        told = f"{self.outcome:<4} {self.what}{seen if self.seen else ''}"
+        return [told, f"     {self.fix}"] if self.fix else [told]
+
+
+ok, warn, fail = partial(Check, "ok"), partial(Check, "warn"), partial(Check, "fail")
+
+
+@dataclass
+class Case:
+    """The canary, what it was sent to, and what became of it."""
+
+    model: Model
+    request: Request
+    trace: Trace
+    watched: str = ""  # the answer as somebody watching would have read it
+    response: Response | None = None
+    error: MoaError | None = None
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return Evidence(self.trace)
+
+    @property
+    def calls(self) -> list[Node]:
+        """Every call to a single model."""
+        return self.evidence.calls
+
+    @property
+    def answered(self) -> list[Node]:
+        return [call for call in self.calls if call.end and call.error is None]
+
+    def notes(self, kind: str) -> Iterator[tuple[Node, dict[str, Any]]]:
+        for node in self.trace.root.walk() if self.trace.root else ():
+            yield from ((node, dict(note.data)) for note in node.notes if note.kind == kind)
+
+
+def members(model: Model) -> Iterator[Model]:
+    """The single models that a model is made of, as far as it is built of ours."""
+    match model:
+        case Tuned() | Limited() | Retried() | Cached():
+            yield from members(model.model)
+        case Fallback():
+            for spare in model.models:
+                yield from members(spare)
+        case Mixture():
+            for layer in model.layers:
+                for proposer in layer.proposers:
+                    yield from members(proposer)
+            for asked in model.aggregator.models:
+                yield from members(asked)
+        case _:
+            yield model
+
+
+def _answer(case: Case) -> Iterator[Check]:
+    """There is an answer, it is the aggregator's, and who watches reads the same."""
+    if case.response is None:
+        yield fail(f"{case.model.name} did not answer", str(case.error).partition("\n")[0])
+        return
+    text = " ".join(case.response.text.split())
+    yield ok(f"{case.model.name} answers", f"{case.trace.time:.2f} s: {text[:60]}{'…' * (len(text) > 60)}")
+    if case.watched and case.watched != case.response.text:
+        yield fail("the words streamed are not the answer", f"{case.watched[:60]!r}")
+    stage = next((s for s in case.evidence.stages if s.number is None and s.mixture == case.model.name), None)
+    if stage is not None and case.trace.root and case.trace.root.start.model == stage.mixture:
+        yield _origin(case.response.text, stage)
+
+
+def _origin(answer: str, stage: Stage) -> Check:
+    said = [call.text for reader in stage.readers for call in reader.answered]
+    final = [call.text for reader in stage.readers for call in reader.answered if call.start.answer]
+    if answer in (final[-1:] or said):
+        return ok("the aggregator's words are the answer")
+    chosen = [one.model for one in stage.given if one.text == answer]
+    if chosen and not final:
+        return ok("the answer is one of the proposals, unchanged", f"of {chosen[0]}")
+    if said:
+        return fail("the answer is not what the aggregator's model said", f"it said {(final or said)[-1][:60]!r}")
+    return warn("no model aggregated", "the answer is made of the proposals by other means")
+
+
+def _called(case: Case) -> Iterator[Check]:
+    """Every proposer of every layer that began was called, and its answer arrived."""
+    called, uncalled = _counted(case.model, case.trace.root) if case.trace.root else ([], [])
+    for label in uncalled:
+        yield fail("a proposer was not called", label)
+    for node, note in case.notes("lost"):
+        yield fail(f"{note['model']} (layer {node.start.layer}) was lost", note["error"])
+    if called and not uncalled:
+        yield ok("every proposer was called", f"{len(called)} of {len(called)}")
+
+
+def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
+    """The proposers that were called, and those that were not, at any depth."""
+    while isinstance(model, (Tuned, Limited, Retried, Cached)):
+        model = model.model
+    if not isinstance(model, Mixture):
+        return [], []
+    called: list[str] = []
+    uncalled: list[str] = []
+    inner: list[tuple[Model, Node]] = []
+    began = layers(node)
+    for number, layer in enumerate(model.layers, 1):
+        if number not in began:
+            continue  # a layer before it failed, and the report says so
+        calls = {_place(call): call for call in began[number].calls}
+        for index, proposer in enumerate(layer.proposers):
+            (called if index in calls else uncalled).append(f"{proposer.name} (layer {number} of {model.name})")
+            if index in calls:
+                inner.append((proposer, calls[index]))
+    for asked in model.aggregator.models:
+        inner += [(asked, child) for child in node.children if child.start.model == asked.name][-1:]
+    for below, call in inner:
+        deeper = _counted(below, call)
+        called += deeper[0]
+        uncalled += deeper[1]
+    return called, uncalled
+
+
+def _place(call: Node) -> int | str:
+    """The place of a proposer in its layer, or what else tells it from the others."""
+    return call.start.span if call.start.index is None else call.start.index
+
+
+def _side_by_side(case: Case) -> Iterator[Check]:
+    """The proposers of a layer work at the same time."""
+    widths: list[int] = []
+    alone = False
+    for node in case.trace.root.walk() if case.trace.root else ():
+        for number, layer in layers(node).items():
+            firsts = {_place(call): call for call in reversed(layer.calls)}.values()
+            ended = min((call.end.time for call in firsts if call.end), default=0.0)
+            late = [call for call in firsts if call.start.time >= ended]
+            if late and ended - min(call.start.time for call in firsts) >= 0.02:  # sooner is no measure
+                alone = True
+                outcome: Outcome = "fail" if len(late) == len(firsts) - 1 else "warn"
+                yield Check(
+                    outcome,
+                    f"the proposers of layer {number} do not all work at the same time",
+                    f"{late[-1].start.model} began after another had ended",
+                )
+            widths.append(len(firsts))
+    waits = [note["seconds"] for _, note in case.notes("queued") if "seconds" in note]
+    if waits:
+        seen = f"{len(waits)} calls waited for their turn, up to {max(waits):.2f} s"
+        yield warn("a limit on calls at once holds proposers back", seen, "raise max_concurrency if you can")
+    elif widths and not alone and max(widths) > 1:
+        yield ok("the proposers of a layer work side by side", f"up to {max(widths)} at once")
+
+
+def _mixing(case: Case) -> Iterator[Check]:
+    """Every proposal is shown to every reader of the next stage: whole, once, and to all in the same order."""
+    asked = [message.text for message in case.request.messages]
+    for stage in case.evidence.stages:
+        inside = "" if case.trace.root and stage.mixture == case.trace.root.start.model else f" of {stage.mixture}"
+        who = f"the aggregator{inside}" if stage.number is None else f"layer {stage.number}{inside}"
+        if not stage.readers:
+            continue  # no model was asked, see the answer's origin
+        found = [
+            (reader, shown(reader, stage.given, asked, case.evidence.elsewhere(stage)))
+            for reader in stage.readers
+            if reader.answered
+        ]
+        said = 0
+        for reader, seen in found:
+            name = f"the aggregator{inside}" if stage.number is None else reader.label
+            early = stage.number is None and _seen_before(reader, stage, asked)
+            for one in seen.missing:
+                said += 1
+                if early:
+                    yield warn(f"{name} was not shown the proposal of {one.model} itself", reader.label)
+                else:
+                    yield fail(f"{name} was not shown the proposal of {one.model}", f"asked: {reader.label}")
+            for one in seen.partial:
+                said += 1
+                yield fail(f"{name} was shown only a part of the proposal of {one.model}", reader.label)
+            for one in seen.repeated:
+                said += 1
+                yield fail(f"{name} was shown the proposal of {one.model} more than once", reader.label)
+        orders = {tuple(seen.order) for _, seen in found if not (seen.missing or seen.partial)}
+        if len(orders) > 1 and stage.number is not None:
+            said += 1
+            yield fail(f"the proposers of {who} were shown the proposals in different orders")
+        if found and not said:
+            order = next(iter(orders), ())
+            way = "once, in order" if list(order) == sorted(order) else "once, in an order of their own"
+            to = f", to each of {len(found)}" if stage.number is not None and len(found) > 1 else ""
+            yield ok(f"{who} was shown every proposal", f"{len(stage.given)} of {len(stage.given)}{to}, {way}")
+
+
+def _seen_before(reader: Reader, stage: Stage, asked: Sequence[str]) -> bool:
+    """Whether another model of the aggregator was shown everything, as a judge that reports to the writer."""
+    others = [one for one in stage.readers if one is not reader and one.answered]
+    return reader.writes_the_answer and any(not shown(one, stage.given, asked).missing for one in others)
+
+
+def _conversation(case: Case) -> Iterator[Check]:
+    """The caller's system message and history reach every call as they are."""
+    system, *turns = case.request.messages
+    proposals = sorted((one.text for one in case.evidence.proposals), key=len, reverse=True)
+    intact = 0
+    for call in case.calls:
+        problems = list(_bent(conversation(call), system, turns, proposals))
+        intact += not problems
+        for outcome, words in problems:
+            yield Check(outcome, f"{case.evidence.label(call)} {words}")
+    if case.calls and intact == len(case.calls):
+        yield ok("the system message and the history reach every call", f"{intact} of {intact}")
+
+
+def _bent(
+    sent: Sequence[tuple[str, str]], system: Message, turns: Sequence[Message], proposals: Sequence[str]
+) -> Iterator[tuple[Outcome, str]]:
+    """What is wrong with a conversation as it was sent."""
+    own = [(role, _without(text, proposals)) for role, text in sent]  # a proposal may repeat what it was asked
+    if not any(system.text in text for role, text in sent if role in ("system", "developer")):
+        if any(system.text in text for _, text in sent):
+            yield "warn", "was sent the system message in another role"
+        else:
+            yield "fail", "was sent without the system message"
+    elif (count := sum(text.count(system.text) for _, text in own)) > 1:
+        yield "fail", f"was sent the system message {count} times"
+    places: list[int] = []
+    for turn in turns:
+        at = [place for place, (role, text) in enumerate(sent) if role == turn.role and text.startswith(turn.text)]
+        if at:
+            places.append(at[0])
+        elif any(turn.text in text for _, text in sent):
+            yield "fail", f"was sent the conversation as text, not turn by turn: {turn.role} said {turn.text!r}"
+        else:
+            yield "fail", f"was sent without a part of the history: {turn.role} said {turn.text!r}"
+        if sum(turn.text in text for role, text in own if role not in ("system", "developer")) > 1:
+            yield "fail", f"was sent a part of the history more than once: {turn.role} said {turn.text!r}"
+    if places != sorted(places):
+        yield "fail", "was sent the history in another order"
+
+
+def _without(text: str, proposals: Sequence[str]) -> str:
+    for proposal in proposals:
+        text = text.replace(proposal, "") if proposal else text
+    return text
+
+
+def _context(case: Case) -> Iterator[Check]:
+    """Prompts fit the context windows, with room for a long answer."""
+    mend = "name a model with a larger context window, or fewer proposers"
+    tight = False
+    for _, note in case.notes("left_out"):
+        tight = True
+        yield fail(f"the proposal of {note['model']} was left out", note["reason"], mend)
+    for reader in dict.fromkeys(note["model"] for _, note in case.notes("window")):
+        tight = True
+        yield fail(
+            f"the context window of {reader} is too small",
+            "not even the canary's proposals fit it at once, so it reads them a few at a time",
+            mend,
+        )
+    windows = {member.name: context_window(member) for member in members(case.model)}
+    fullest: dict[str, tuple[int, Node]] = {}
+    for call in case.answered:
+        fullest[call.start.model] = max(
+            fullest.get(call.start.model, (0, call)), (_size(call), call), key=lambda x: x[0]
+        )
+    for name, (size, call) in fullest.items():
+        window = windows.get(name)
+        limit = call.start.request.max_tokens if call.start.request else None
+        if window is not None and window - size < (limit or ROOM):
+            tight = True
+            yield warn(
+                f"{name} has little room for a long answer",
+                f"{size} of {window} tokens are the prompt, and {limit or ROOM} may be needed",
+                mend,
+            )
+    yield from _crowded(case, windows)
+    unknown = [name for name in fullest if windows.get(name) is None]
+    if unknown:
+        yield warn("context windows are not known", ", ".join(unknown), "set context_window of the provider")
+    elif fullest and not tight:
+        name, (size, _) = min(fullest.items(), key=lambda item: (windows[item[0]] or 0) - item[1][0])
+        yield ok("every prompt fits its context window", f"the tightest: {name}, {size} of {windows[name]}")
+
+
+def _crowded(case: Case, windows: dict[str, int | None]) -> Iterator[Check]:
+    """Whether proposals as long as they may become still fit at once."""
+    longest = {call.start.model: call.start.request.max_tokens for call in case.answered if call.start.request}
+    for stage in case.evidence.stages:
+        most = sum(longest.get(one.model) or 0 for one in stage.given)
+        for reader in stage.readers:
+            for name in dict.fromkeys(leaf.start.model for call in reader.answered for leaf in leaves(call)):
+                window = windows.get(name)
+                if window is not None and most > window:
+                    seen = f"{len(stage.given)} proposals may be {most} tokens, and it holds {window}"
+                    yield warn(f"{name} may have to read proposals a few at a time", seen)
+
+
+def _size(call: Node) -> int:
+    """The tokens of a prompt, by the upstream's count if there is one."""
+    if call.usage and call.usage.input_tokens:
+        return call.usage.input_tokens
+    return sum(estimate_tokens(text) + 4 for _, text in conversation(call))
+
+
+def _prices(case: Case) -> Iterator[Check]:
+    """What the calls cost is known."""
+    unpriced = dict.fromkeys(c.start.model for c in case.answered if c.usage is None or c.usage.cost is None)
+    if unpriced:
+        fix = "set price = { input = ..., output = ... } of the provider, in US dollars per million tokens"
+        yield warn("prices are not known, so neither is the cost", ", ".join(unpriced), fix)
+    elif case.answered:
+        total = sum(call.usage.cost or 0 for call in case.answered if call.usage)
+        yield ok("prices are known", f"the canary cost ${total:.4f}" if total else "it cost nothing")
+
+
+def _reach(case: Case) -> Iterator[Check]:
+    """Every provider answers, and how soon."""
+    providers: dict[str, list[Node]] = {}
+    for call in case.calls:
+        provider, colon, _ = call.start.model.partition(":")
+        providers.setdefault(provider if colon else call.start.model, []).append(call)
+    for provider, calls in providers.items():
+        good = [call for call in calls if call.end and call.error is None]
+        if not good:
+            yield fail(f"{provider} does not answer", next((c.error for c in calls if c.error), "") or "")
+            continue
+        took = sorted(call.end.time - call.start.time - _waited(call) for call in good if call.end)
+        words = sorted(c.first_word - c.start.time - _waited(c) for c in good if c.first_word is not None)
+        first = f", first word after {words[0]:.2f} s" if words else ""
+        count = f"{len(good)} of {len(calls)} calls" if len(calls) > 1 else "1 call"
+        span = f"{took[0]:.2f} to {took[-1]:.2f} s" if len(took) > 1 else f"{took[0]:.2f} s"
+        yield Check("ok" if len(good) == len(calls) else "warn", f"{provider} answers", f"{count}, {span}{first}")
+
+
+def _waited(call: Node) -> float:
+    return float(sum(note.data.get("seconds", 0) for note in call.notes if note.kind == "queued"))
+
+
+def _remarks(case: Case) -> Iterator[Check]:
+    """What was noted on the way."""
+    for call in case.answered:
+        if call.end and call.end.finish_reason == "length":
+            fix = "raise its max_tokens, or limit its thinking"
+            yield warn(f"{case.evidence.label(call)} was cut off by max_tokens", "", fix)
+    for node, note in case.notes("retry"):
+        yield warn(f"{case.evidence.label(node)} had to be asked again", note["error"])
+    for node, note in case.notes("fallback"):
+        yield warn(f"a fallback stood in for {note.get('model', node.start.model)}", note["error"])
+    for node, note in case.notes("unsent"):
+        options = ", ".join(note["options"])
+        yield warn(f"{case.evidence.label(node)} does not take every option", f"not sent: {options}")
+
+
+EXAMINED = (
+    _answer,
+    _called,
+    _side_by_side,
+    _mixing,
+    _conversation,
+    _context,
+    _prices,
+    _reach,
+    _remarks,
+)
