@@ -1,0 +1,236 @@
+"""llama.cpp in this process: one engine for each model file, shared by everything that names the file.
+
+The engine holds one context for all answers being written. When they fill it, llama.cpp fails every one of them, so a
+call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits,
+in order of arrival.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, ModelError
+from . import threads
+from .samples import Call, Chunk, Samples, samples
+
+MOMENT = 0.005
+"""How long a call waits for others that ask the same, in seconds: those of one layer all start within it."""
+
+BATCH = 128
+"""Tokens read at once. A call cannot be stopped within a batch; one of 2,048 would read 5 % faster."""
+
+SAVED_PROMPTS_MIB = 256
+"""Memory for prompts that have lost their slot, kept in case they come again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`context` is in tokens, shared by all answers; `slots` is how many are written side by side."""
+
+    context: int
+    slots: int
+    threads: int | None
+
+
+class Engine:
+    """One model file, loaded. Made by `load`."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.settings = settings
+        self._server = _server(path, settings)
+        # A server dropped before it has answered once hangs the interpreter. This answer also tells what the template
+        # of the chat adds to the shortest message.
+        short = self._server.handle_chat_completions({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
+        self.template_tokens: int = short["usage"]["prompt_tokens"]
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: list[Call] = []
+        self._running: set[Samples] = set()
+        threads.at_exit(stop=self._wake, free=self._free)
+        threads.start(self._dispatch, "moa-engine")
+
+    def submit(self, call: Call) -> None:
+        """Have a call answered as soon as there is room."""
+        if os.getpid() != self._process:
+            raise ModelError(
+                "this process was forked from one that had loaded the model, and llama.cpp does not survive that; "
+                "start it with multiprocessing's 'spawn'"
+            )
+        with self._changed:
+            if threads.closing.is_set():
+                raise ModelError("the program is ending")
+            self._waiting.append(call)
+            self._changed.notify_all()
+
+    def cancel(self, call: Call) -> None:
+        """Stop a call, waiting or running. The other samples of its prompt go on."""
+        with self._changed:
+            call.cancelled = True
+            self._changed.notify_all()
+
+    def tokens_read(self) -> int:
+        """How many tokens of prompts the engine has read so far, without those it had in its cache."""
+        found = re.search(r"^llamacpp:prompt_tokens_total (\S+)$", self._server.handle_metrics(), re.MULTILINE)
+        return int(float(found[1])) if found else 0
+
+    def _dispatch(self) -> None:
+        while group := self._next():
+            threads.start(lambda group=group: self._answer(group), "moa-answer")  # type: ignore[misc]
+
+    def _next(self) -> Samples | None:
+        """The calls to start next, once there is room for them; `None` at the end."""
+        with self._changed:
+            while not threads.closing.is_set():
+                self._waiting = [call for call in self._waiting if not call.cancelled]
+                if not self._waiting:
+                    self._changed.wait()
+                    continue
+                early = self._waiting[0].arrived + MOMENT - time.monotonic()
+                if early > 0:
+                    self._changed.wait(early)
+                    continue
+                group = Samples(samples(self._waiting, self.settings.slots, self.settings.context))
+                if self._fit({*self._running, group}):
+                    self._waiting = [call for call in self._waiting if call not in group.calls]
+                    self._running.add(group)
+                    return group
+                for call in self._waiting:
+                    if not call.waits:
+                        call.waits = True
+                        call.queued()
+                self._changed.wait()
+            return None
+
+    def _fit(self, groups: Collection[Samples]) -> bool:
+        """Whether they can be answered side by side. One call alone always can: its answer is cut at the context."""
+        calls = sum(len(group.calls) for group in groups)
+        tokens = sum(group.tokens() for group in groups)
+        return calls == 1 or (calls <= self.settings.slots and tokens <= self.settings.context)
+
+    def _answer(self, group: Samples) -> None:
+        failure: Exception | None = None
+        too_long = False
+
+        def hear(chunk: Chunk) -> bool:
+            """True stops the generation. An exception must not get out: it would end the call without a word."""
+            nonlocal failure, too_long
+            try:
+                if progress := chunk.get("prompt_progress"):
+                    too_long = not self._counted(group, progress["total"])
+                else:
+                    group.hear(chunk)
+                return too_long or threads.closing.is_set() or not group.wanted()
+            except Exception as error:
+                failure = error
+                return True
+
+        first = group.calls[0]
+        # to llama.cpp the last number of 32 bits means a random seed, and the samples after that one seeds 0, 1, 2
+        seed = secrets.randbits(31) if first.seed is None else first.seed % (2**32 - 1)
+        asked = {
+            **first.body,
+            "seed": seed,
+            "n": len(group.calls),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+        }
+        try:
+            self._server.handle_chat_completions(asked, hear)
+        except Exception as error:  # whatever it does not like of a call: ValueError, RuntimeError, its own JSON errors
+            failure = ModelError(f"llama.cpp refuses the call: {' '.join(str(error).split())[:300]}")
+        if not too_long and not threads.closing.is_set():  # at the end only daemon threads wait, about to vanish
+            group.close(failure or ModelError("llama.cpp stopped in the middle of the answer", retryable=True))
+        with self._changed:
+            self._running.discard(group)
+            if too_long:
+                self._waiting[:0] = group.calls
+            self._changed.notify_all()
+
+    def _counted(self, group: Samples, tokens: int) -> bool:
+        """Replace the estimate of a prompt's length by the engine's own count; False if it does not fit after all.
+
+        The count comes before the prompt is read, so a call that must wait has not said anything yet.
+        """
+        if tokens == group.prompt_tokens:
+            return True
+        with self._changed:
+            group.count(tokens)
+            self._changed.notify_all()
+            return self._fit(self._running)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _free(self) -> None:
+        self._server = None
+
+
+_engines: dict[Path, Engine] = {}
+_loading = threading.Lock()
+
+
+def loaded(path: Path, settings: Settings) -> Engine | None:
+    """The engine of a file, if it is loaded. Raises `ConfigError` if it is, with other settings."""
+    engine = _engines.get(path.resolve())
+    if engine is not None and engine.settings != settings:
+        raise ConfigError(
+            f"{path} is loaded already, with {engine.settings}; give every model of this file the same settings"
+        )
+    return engine
+
+
+def load(path: Path, settings: Settings) -> Engine:
+    """The engine of a file, loaded now if it is not yet. Takes a second or more; call it off the event loop."""
+    with _loading:
+        engine = loaded(path, settings)
+        if engine is None:
+            engine = _engines[path.resolve()] = Engine(path, settings)
+        return engine
+
+
+def _server(path: Path, settings: Settings) -> Any:
+    # idle workers of llama.cpp must not spin on the cores that others need; read when the library is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        xllamacpp = importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise ConfigError(
+            f'the embedded model needs llama.cpp ({error}): pip install "mixture-of-agents[local]"'
+        ) from error
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = settings.context
+    params.n_parallel = settings.slots
+    params.kv_unified = True
+    params.n_batch = params.n_ubatch = BATCH
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads or _cores()
+    params.cache_ram_mib = SAVED_PROMPTS_MIB
+    params.endpoint_metrics = True
+    params.endpoint_slots = False
+    params.ui = False
+    # the library opens a port on loopback, come what may: let nobody else on this machine use it
+    params.api_keys = [secrets.token_urlsafe(32)]
+    if os.environ.get("MOA_LLAMA_LOG") != "1":
+        params.verbosity = -1
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: llama.cpp cannot load it; it is damaged, or no language model: delete the file and ask again"
+        ) from error
+
+
+def _cores() -> int:
+    """The cores this process may use; more than eight help none of the models small enough for a CPU."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 4)
