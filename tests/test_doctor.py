@@ -29,6 +29,7 @@ from moa import (
     Vote,
 )
 from moa.doctor import Report, examine
+from moa.guard import NeverWorse
 from moa.models.openai import OpenAI
 from moa.prices import FREE
 from upstream import Reply, Upstream
@@ -97,6 +98,7 @@ async def test_a_good_mixture_over_http_passes_and_its_requests_are_what_was_rep
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt(place="end"))),
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt("Of {references} make one answer to {question}"))),
         panel(aggregator=Synthesize(Tuned(says("judge", "Yellow."), system="Be a poet."))),
+        panel(aggregator=NeverWorse(Synthesize(says("judge", "Yellow.")))),
         panel(layers=(Layer((panel(), says("m3", "It depends on the breed of the canary."))),)),
         panel(layers=(Layer([says(f"m{n}", t) for n, t in enumerate(ANSWERS)]), Layer((panel(), says("x", "Red."))))),
         panel(layers=(Layer([Tuned(says("m", ANSWERS[0]), seed=seed) for seed in range(3)]),)),
@@ -430,6 +432,18 @@ async def test_an_aggregator_that_writes_from_a_judges_report_gets_a_warning() -
     assert (
         lines(report, "warn")[0] == "warn the aggregator was not shown the proposal of m0 itself: writer (aggregator)"
     )
+
+
+async def test_a_proposal_that_stands_in_for_a_failed_aggregator_fails() -> None:
+    judge = Scripted("judge", ModelError("judge: out of order"))
+    report = await examine(panel(aggregator=NeverWorse(Synthesize(judge))))
+    assert lines(report, "fail")[0] == "fail the aggregator did not answer: judge: out of order"
+
+
+async def test_a_flawed_aggregation_is_a_warning() -> None:
+    sorry = says("judge", "I'm sorry, but I can't help with that.")
+    report = await examine(panel(aggregator=NeverWorse(Synthesize(sorry))))
+    assert lines(report, "warn")[0].startswith("warn the aggregation is flawed: the aggregation refuses")
 
 
 async def test_unknown_prices_and_windows_are_warnings_that_name_the_models() -> None:

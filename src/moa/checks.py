@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .errors import MoaError
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
-from .middleware import Cached, Fallback, Limited, Retried
+from .middleware import Around, Fallback
 from .mixture import Mixture
 from .model import Model, Tuned, context_window
 from .trace import Node, Trace
@@ -72,7 +72,7 @@ class Case:
 def members(model: Model) -> Iterator[Model]:
     """The single models that a model is made of, as far as it is built of ours."""
     match model:
-        case Tuned() | Limited() | Retried() | Cached():
+        case Tuned() | Around():
             yield from members(model.model)
         case Fallback():
             for spare in model.models:
@@ -98,10 +98,17 @@ def _answer(case: Case) -> Iterator[Check]:
         yield fail("the words streamed are not the answer", f"{case.watched[:60]!r}")
     stage = next((s for s in case.evidence.stages if s.number is None and s.mixture == case.model.name), None)
     if stage is not None and case.trace.root and case.trace.root.start.model == stage.mixture:
-        yield _origin(case.response.text, stage)
+        yield _origin(case.response, stage)
 
 
-def _origin(answer: str, stage: Stage) -> Check:
+def _origin(response: Response, stage: Stage) -> Check:
+    """Where the answer came from."""
+    failures = [call.error for reader in stage.readers for call in reader.calls if call.error]
+    if failures and not any(reader.answered for reader in stage.readers):
+        return fail("the aggregator did not answer", failures[-1])
+    if response.fallback:
+        return warn("the aggregation is flawed", response.fallback)
+    answer = response.text
     said = [call.text for reader in stage.readers for call in reader.answered]
     final = [call.text for reader in stage.readers for call in reader.answered if call.start.answer]
     if answer in (final[-1:] or said):
@@ -127,7 +134,7 @@ def _called(case: Case) -> Iterator[Check]:
 
 def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     """The proposers that were called, and those that were not, at any depth."""
-    while isinstance(model, (Tuned, Limited, Retried, Cached)):
+    while isinstance(model, (Tuned, Around)):
         model = model.model
     if not isinstance(model, Mixture):
         return [], []
@@ -378,7 +385,10 @@ def _remarks(case: Case) -> Iterator[Check]:
     for node, note in case.notes("retry"):
         yield warn(f"{case.evidence.label(node)} had to be asked again", note["error"])
     for node, note in case.notes("fallback"):
-        yield warn(f"a fallback stood in for {note.get('model', node.start.model)}", note["error"])
+        if "model" not in note:
+            yield warn("the fallback of the aggregator stood in", note["error"])
+        elif not layers(node):  # else a proposal stood in for the answer, see its origin
+            yield warn(f"a fallback stood in for {note['model']}", note["error"])
     for node, note in case.notes("unsent"):
         options = ", ".join(note["options"])
         yield warn(f"{case.evidence.label(node)} does not take every option", f"not sent: {options}")

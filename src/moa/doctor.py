@@ -15,7 +15,7 @@ from typing import Any
 from .checks import EXAMINED, Case, Check, Outcome, members, ok
 from .errors import ConfigError, MoaError, ModelError
 from .events import Delta, Event
-from .middleware import Cached, Fallback, Limited, Retried
+from .middleware import Around, Fallback
 from .mixture import Mixture
 from .model import Emit, Model, Tuned, check, generate
 from .trace import Trace
@@ -122,7 +122,7 @@ def _keys(model: Model) -> Iterator[Check]:
 def _stopped(model: Model) -> set[str]:
     """The models that cannot be called and that nothing stands in for."""
     match model:
-        case Tuned() | Limited() | Retried() | Cached():
+        case Tuned() | Around():
             return _stopped(model.model)
         case Mixture():
             inside = [proposer for layer in model.layers for proposer in layer.proposers]

@@ -109,7 +109,7 @@ class Evidence:
             if given:
                 yield Stage(mixture.start.model, number, self._readers(layer.calls), given)
             given = layer.proposals
-        after = [child for child in mixture.children if child.start.role not in ("layer", "proposer")]
+        after = [child for child in _plain(mixture) if child.start.role not in ("layer", "proposer")]
         if given and (after or (mixture.end and mixture.error is None)):
             yield Stage(mixture.start.model, None, self._readers(after), given)
 
@@ -204,6 +204,12 @@ def _labelled(node: Node, mixture: str, place: str) -> Iterator[tuple[str, str]]
         mixture = start.model
     for child in node.children:
         yield from _labelled(child, mixture, place)
+
+
+def _plain(node: Node) -> Iterator[Node]:
+    """The calls below a node, out of the sections that only hold them."""
+    for child in node.children:
+        yield from _plain(child) if child.start.role == "section" else (child,)
 
 
 def _key(call: Node) -> object:
