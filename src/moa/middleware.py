@@ -4,27 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from .errors import ModelError
+from .errors import ConfigError, ModelError
 from .model import Model, Span, check, context_window
 from .types import Request, Response, Usage
 
 
 class Limiter:
-    """At most `at_once` calls at the same time, counted over every model that shares it."""
+    """At most `at_once` calls at the same time, first come first served.
+
+    Counted over every model that shares it, whichever thread and event loop they are asked from.
+    """
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._free = at_once
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lock = threading.Lock()
 
-    @property
-    def gate(self) -> asyncio.Semaphore:
-        return self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.at_once))
+    def try_acquire(self) -> bool:
+        """Take a place if one is free."""
+        with self._lock:
+            taken = self._free > 0
+            self._free -= taken
+            return taken
+
+    async def acquire(self) -> None:
+        """Take a place, after everyone who waits for one already."""
+        turn = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            with self._lock:
+                mine = turn not in self._waiting
+                if not mine:
+                    self._waiting.remove(turn)
+            if mine:  # the place came at the moment of leaving
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the place to the next in line."""
+        with self._lock:
+            while self._waiting:
+                turn = self._waiting.popleft()
+                with suppress(RuntimeError):  # its loop was closed over it
+                    turn.get_loop().call_soon_threadsafe(_grant, turn)
+                    return
+            self._free += 1
+
+
+def _grant(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 @dataclass(frozen=True)
@@ -52,29 +95,28 @@ class Limited(Around):
     limiter: Limiter
 
     async def generate(self, request: Request, span: Span) -> Response:
-        gate = self.limiter.gate
-        if gate.locked():
+        if not self.limiter.try_acquire():
             asked = span.run.now()
             span.note("queued")
-            await gate.acquire()
+            await self.limiter.acquire()
             span.note("queued", seconds=span.run.now() - asked)
-        else:
-            await gate.acquire()
         try:
             return await self.model.generate(request, span)
         finally:
-            gate.release()
+            self.limiter.release()
 
 
 @dataclass(frozen=True)
 class Retried(Around):
     """Asks again when that may help, after 0.5, 1, 2 ... seconds or as long as the upstream says (Retry-After).
 
-    It never waits past the deadline, and never repeats an answer that somebody is already reading.
+    It never waits past the deadline, nor longer than `patience` seconds at a time, and never repeats an answer that
+    somebody is already reading.
     """
 
     attempts: int = 3
     pause: float = 0.5
+    patience: float = 60.0
 
     async def generate(self, request: Request, span: Span) -> Response:
         attempt = 1
@@ -83,9 +125,9 @@ class Retried(Around):
                 return await self.model.generate(request, span)
             except ModelError as error:
                 wait = error.retry_after if error.retry_after is not None else self.pause * 2 ** (attempt - 1)
-                if not error.retryable or attempt >= self.attempts or (span.answers and span.spoke):
+                if not error.retryable or attempt >= self.attempts or span.spoke:
                     raise
-                if span.remaining is not None and wait >= span.remaining:
+                if wait > self.patience or (span.remaining is not None and wait >= span.remaining):
                     raise
                 span.note("retry", attempt=attempt, wait=wait, error=str(error))
             await asyncio.sleep(wait)
@@ -97,6 +139,11 @@ class Fallback:
     """The first of several models that answers. An answer already being read is not begun again by another."""
 
     models: Sequence[Model]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))
+        if not self.models:
+            raise ConfigError("a fallback needs at least one model")
 
     @property
     def name(self) -> str:
@@ -121,7 +168,7 @@ class Fallback:
             try:
                 return await span.call(model, request, role=span.role, answers=True)
             except ModelError as error:
-                if span.answers and span.spoke:
+                if span.spoke:
                     raise
                 span.note("fallback", model=model.name, error=str(error))
         return await span.call(last, request, role=span.role, answers=True)
@@ -132,7 +179,7 @@ class Cached(Around):
     """Remembers the last `size` answers, in memory. The same request, to its seed, gets the same answer for nothing."""
 
     size: int = 1024
-    _kept: OrderedDict[str, Response] = field(default_factory=OrderedDict, repr=False, compare=False)
+    _kept: OrderedDict[str, Response] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
 
     async def generate(self, request: Request, span: Span) -> Response:
         key = _fingerprint(request)
@@ -140,6 +187,7 @@ class Cached(Around):
             self._kept.move_to_end(key)
             span.note("cached", input_tokens=kept.usage.input_tokens, output_tokens=kept.usage.output_tokens)
             if span.watched:
+                span.text(kept.reasoning, "reasoning")
                 span.text(kept.text)
             return replace(kept, usage=Usage(cost=0.0))
         response = await self.model.generate(request, span)

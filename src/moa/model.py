@@ -128,7 +128,7 @@ class Span:
 
     `role` and `model` say what the call is for and who is asked, `request` what (`None` for a layer), `answers` that
     its words are the run's answer, `deadline` when the caller stops waiting (seconds since the run began, or `None`),
-    `spoke` that words of it, or of a call below it, are out.
+    `spoke` that somebody has begun to read the answer in it, or in a call below it: that cannot be begun again.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Span:
     def text(self, text: str, kind: TextKind = "text") -> None:
         """Say some words."""
         if text:
-            span: Span | None = self
+            span: Span | None = self if self.answers and self.watched else None
             while span and not span.spoke:
                 span.spoke, span = True, span._parent
             self.run.emit(Delta(self.id, self.run.now(), text, kind, self.answers))

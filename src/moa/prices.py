@@ -22,9 +22,10 @@ class Price:
 
     def cost(self, usage: Usage) -> float:
         """What these tokens cost."""
-        cached = self.input if self.cached is None else self.cached
-        fresh = usage.input_tokens - usage.cached_tokens
-        return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / 1e6
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        fresh = usage.input_tokens - cached
+        cached_price = self.input if self.cached is None else self.cached
+        return (fresh * self.input + cached * cached_price + usage.output_tokens * self.output) / 1e6
 
 
 FREE = Price(0, 0)
@@ -47,7 +48,7 @@ def cost(usage: Usage, model: str, provider: str | None, price: Price | None) ->
 
     tokens = genai_prices.Usage(
         input_tokens=usage.input_tokens,
-        cache_read_tokens=usage.cached_tokens or None,
+        cache_read_tokens=min(usage.cached_tokens, usage.input_tokens) or None,
         output_tokens=usage.output_tokens,
     )
     try:
