@@ -5,6 +5,7 @@ This file knows nothing of HTTP. What it cannot make sense of is a `BadReply` th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -45,16 +46,17 @@ def request_to_json(request: Request, model: str) -> dict[str, Any]:
 
 def response_from_json(body: Any, request: Request, name: str) -> Response:
     """The response in a whole chat completion."""
-    if isinstance(body, Mapping) and body.get("error"):
-        raise error_from_json(body, name)
-    choice = _first_choice(body, name)
-    message = choice.get("message")
-    if not isinstance(message, Mapping):
-        raise BadReply(f"{name}: the reply has a choice without a message: {_clip(choice)}", model=name)
+    choices = _list(_table(body).get("choices"))
+    choice = _table(choices[0]) if choices else {}
+    if told := _table(body).get("error") or choice.get("error"):
+        raise error_from_json({"error": told}, name)
+    if not isinstance(message := choice.get("message"), Mapping):
+        what = "a choice without a message" if choices else "no choices"
+        raise BadReply(f"{name}: the reply has {what}: {body}", model=name)
     draft = Draft(name)
-    draft.text = message.get("content") or ""
-    draft.reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-    draft.tool_calls = dict(enumerate(message.get("tool_calls") or ()))
+    draft.text = _words(message.get("content"), name)
+    draft.reasoning = _thought(message)
+    draft.tool_calls = dict(enumerate(_list(message.get("tool_calls"))))
     draft.finish_reason = choice.get("finish_reason") or "stop"
     draft.usage = body.get("usage")
     draft.logprobs = choice.get("logprobs")
@@ -68,105 +70,140 @@ class Draft:
         self.name = name
         self.text = ""
         self.reasoning = ""
-        self.tool_calls: dict[int, dict[str, Any]] = {}
+        self.tool_calls: dict[int, Any] = {}
         self.finish_reason: str | None = None
-        self.usage: Mapping[str, Any] | None = None
+        self.usage: Any = None
         self.logprobs: Any = None
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
 
     def add(self, chunk: Any, span: Span) -> None:
         """Take in one chunk and say its words."""
         if not isinstance(chunk, Mapping):
-            raise BadReply(f"{self.name}: a chunk of the stream is not an object: {_clip(chunk)}", model=self.name)
+            raise BadReply(f"{self.name}: a chunk of the stream is not an object: {chunk!r}", model=self.name)
         if chunk.get("error"):
             raise error_from_json(chunk, self.name)
         self.usage = chunk.get("usage") or self.usage
-        for choice in chunk.get("choices") or ():
-            if choice.get("index", 0) != 0:
-                continue
-            delta = choice.get("delta") or {}
-            if words := delta.get("content"):
+        for choice in map(_table, _list(chunk.get("choices"))):
+            if choice.get("index"):
+                continue  # a second answer, which nobody asked for
+            if choice.get("error"):
+                raise error_from_json(choice, self.name)
+            delta = _table(choice.get("delta"))
+            if thought := _thought(delta):
+                self._thoughts.append(thought)
+                span.text(thought, "reasoning")
+            if words := _words(delta.get("content"), self.name):
                 self._texts.append(words)
                 span.text(words)
-            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-                self.reasoning += thought
-                span.text(thought, "reasoning")
-            for call in delta.get("tool_calls") or ():
+            for call in map(_table, _list(delta.get("tool_calls"))):
                 self._tool_call(call, span)
-            if choice.get("logprobs"):
-                known = (self.logprobs or {}).get("content") or []
-                self.logprobs = {"content": [*known, *(choice["logprobs"].get("content") or ())]}
+            if logprobs := _list(_table(choice.get("logprobs")).get("content")):
+                known = self.logprobs["content"] if self.logprobs else []
+                self.logprobs = {"content": [*known, *logprobs]}
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
     def _tool_call(self, call: Mapping[str, Any], span: Span) -> None:
+        place = call.get("index")
         known = self.tool_calls.setdefault(
-            call.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            place if isinstance(place, int) else 0,
+            {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
         )
         known["id"] = call.get("id") or known["id"]
-        function = call.get("function") or {}
-        known["function"]["name"] += function.get("name") or ""
-        known["function"]["arguments"] += function.get("arguments") or ""
-        span.text(function.get("arguments") or "", "tool_call")
+        function = _table(call.get("function"))
+        arguments = _string(function.get("arguments"))
+        known["function"]["name"] += _string(function.get("name"))
+        known["function"]["arguments"] += arguments
+        span.text(arguments, "tool_call")
 
     def close(self, done: bool, request: Request) -> Response:
         """The response, once the stream has ended. `done` says that the upstream said it was finished."""
-        if not done and self.finish_reason is None:
-            said = sum(map(len, self._texts))
-            raise CutStream(f"{self.name}: the stream was cut after {said} characters", model=self.name, retryable=True)
         self.text = "".join(self._texts)
+        self.reasoning = "".join(self._thoughts)
+        if not done and self.finish_reason is None:
+            after = f"after {len(self.text)} characters" if self.text else "before the first word"
+            raise CutStream(f"{self.name}: the stream was cut {after}", model=self.name, retryable=True)
         return self.response(request)
 
     def response(self, request: Request) -> Response:
         """The response. Raises `BadReply` when it holds neither words nor tool calls."""
-        if not isinstance(self.text, str):
-            raise BadReply(f"{self.name}: the content of the reply is not text: {_clip(self.text)}", model=self.name)
+        if self.finish_reason is not None and not isinstance(self.finish_reason, str):
+            raise BadReply(f"{self.name}: finish_reason is not text: {self.finish_reason!r}", model=self.name)
         if not self.text.strip() and not self.tool_calls:
             why = f" (finish_reason {self.finish_reason!r})" if self.finish_reason not in (None, "stop") else ""
             thought = "; it only thought, so max_tokens may be too small" if self.reasoning else ""
             raise BadReply(f"{self.name}: the reply is empty{why}{thought}", model=self.name)
-        calls = tuple(self.tool_calls[index] for index in sorted(self.tool_calls))
         return Response(
             self.name,
             self.text,
             usage_from_json(self.usage) or _estimate(request, self.text + self.reasoning),
             self.finish_reason or "stop",
             reasoning=self.reasoning,
-            tool_calls=calls,
+            tool_calls=tuple(self.tool_calls[place] for place in sorted(self.tool_calls)),
             logprobs=self.logprobs,
         )
 
 
 def usage_from_json(usage: Any) -> Usage | None:
-    """The upstream's own count, or `None` when it gave none."""
-    if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
+    """The upstream's own count, or `None` when it gave none.
+
+    Some endpoints leave thinking out of `completion_tokens` but count it in `total_tokens`; it is paid for as output.
+    """
+    usage = _table(usage)
+    asked, answered = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if not asked:
         return None
     return Usage(
-        usage["prompt_tokens"],
-        usage.get("completion_tokens") or 0,
-        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+        asked,
+        max(answered, _count(usage.get("total_tokens")) - asked),
+        cached_tokens=min(asked, _count(_table(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        reasoning_tokens=_count(_table(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
 def error_from_json(body: Any, name: str, status: int | None = None) -> ModelError:
     """The error an upstream reports, in one line."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    if not error:
-        error = body
-    told = error if isinstance(error, Mapping) else {"message": error}
-    words = " ".join(str(told.get("message") or told.get("detail") or told).split())[:300]
-    code = told.get("type") if isinstance(told.get("code"), int) else told.get("code") or told.get("type")
-    if code in ("exceed_context_size_error", "context_length_exceeded") or _speaks_of_context(words):
-        window = told.get("n_ctx")
-        return ContextOverflow(f"{name}: {words}", model=name, window=window if isinstance(window, int) else None)
-    number = status or (told["code"] if isinstance(told.get("code"), int) else None)
-    retryable = number is None or number in (408, 409, 425, 429) or number >= 500
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]  # Gemini's way
+    told = _table(body).get("error") or body
+    told = told if isinstance(told, Mapping) else {"message": told}
+    said = told.get("message") or told.get("detail") or dict(told)
+    cause = _table(told.get("metadata")).get("raw")  # OpenRouter's way of quoting the provider behind it
+    words = " ".join(" ".join(str(word) for word in (said, cause) if word).split())
+    code = told.get("code")
+    number = status or (code if isinstance(code, int) else None)
+    kinds = (code, told.get("type"))
+    if number != 429 and (not _OVERFLOW_KINDS.isdisjoint(map(str, kinds)) or _OVERFLOW.search(words)):
+        return ContextOverflow(f"{name}: {words}", model=name, window=_count(told.get("n_ctx")) or _window(words))
+    passing = number is None or number in (408, 409, 425, 429) or number >= 500
+    retryable = passing and "insufficient_quota" not in kinds
     return ModelError(f"{name}: {words}", model=name, status=number, retryable=retryable)
 
 
-def _speaks_of_context(words: str) -> bool:
-    lowered = words.lower()
-    return any(sign in lowered for sign in ("maximum context length", "context window", "prompt is too long"))
+_OVERFLOW_KINDS = {"exceed_context_size_error", "context_length_exceeded", "model_context_window_exceeded"}
+
+_OVERFLOW = re.compile(
+    r"context (?:length|window|size|limit)|prompt (?:is )?too long|maximum (?:prompt|model) length|"
+    r"input token count.*(?:exceeds|only supports)|input is too long for|`inputs` tokens \+ `max_new_tokens`|"
+    r"reduce the length of the (?:messages|prompt)|exceeded model token limit|range of input length",
+    re.IGNORECASE,
+)
+"""How servers without a code for it say that a prompt is too long."""
+
+_WINDOW = re.compile(
+    r"\d+ \+ \d+ > (\d+)"  # Anthropic, the answer counted
+    r"|(\d+) maximum"  # Anthropic, Mistral
+    r"|must be <= (\d+)"  # Together
+    r"|(?:allowed \(|supports up to |limit is |\[1 )(\d+)"  # Gemini, Cerebras, DashScope
+    r"|(?:context|prompt|model|token) (?:length|window|size|limit)(?! by)\D{0,40}?(\d{3,})",  # all others
+    re.IGNORECASE,
+)
+
+
+def _window(words: str) -> int | None:
+    """The size of the context window that an upstream's error speaks of."""
+    found = _WINDOW.search(words.replace(",", ""))
+    return int(found[found.lastindex]) if found and found.lastindex else None
 
 
 def without(body: dict[str, Any], unsupported: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -179,13 +216,31 @@ def _estimate(request: Request, text: str) -> Usage:
     return Usage(sum(asked), estimate_tokens(text), estimated=True)
 
 
-def _first_choice(body: Any, name: str) -> Mapping[str, Any]:
-    choices = body.get("choices") if isinstance(body, Mapping) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise BadReply(f"{name}: the reply has no choices: {_clip(body)}", model=name)
-    return choices[0]
+def _words(content: Any, name: str) -> str:
+    """The words of a content, which a few endpoints send in parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        return "".join(_string(part.get("text")) for part in content if part.get("type") == "text")
+    raise BadReply(f"{name}: the content of the reply is not text: {content!r}", model=name)
 
 
-def _clip(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:119] + "…"
+def _thought(message: Mapping[str, Any]) -> str:
+    """The model's own thinking, under either of its two names; who sends both sends the same twice."""
+    return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    return max(0, value) if isinstance(value, int) else 0

@@ -3,30 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator
-from weakref import WeakKeyDictionary
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[aiohttp.ClientSession, None]] = WeakKeyDictionary()
-_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+_pools: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[aiohttp.ClientSession, None]]] = {}
 
 
 async def connections() -> aiohttp.ClientSession:
     """The pool of the running loop. Limits belong to the providers (`max_concurrency`), so it has none of its own."""
     loop = asyncio.get_running_loop()
-    session = _sessions.get(loop)
-    if session is None:
-        pool = _pools[loop] = _opened()
-        session = _sessions[loop] = await anext(pool)
-    return session
+    if loop not in _pools:
+        pool = _opened()
+        _pools[loop] = await anext(pool), pool
+    return _pools[loop][0]
 
 
 async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    """A generator, because a loop that shuts down closes its asynchronous generators: nobody has to remember to."""
+    """A generator, because a loop that shuts down closes its asynchronous generators: nobody has to remember to.
+
+    No cookies, and no `trust_env`, which would let a `.netrc` speak in place of the key; proxies are asked of `Proxy`.
+    """
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60)
-    session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=True)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     try:
         yield session
     finally:
+        del _pools[asyncio.get_running_loop()]
         await session.close()
+
+
+class Proxy(NamedTuple):
+    """How an address is reached: through `url`, which wants `headers`; directly when both are `None`."""
+
+    url: str | None = None
+    headers: dict[str, str] | None = None
+
+
+@cache
+def proxy_of(address: str) -> Proxy:
+    """What the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) says of an address, read once."""
+    target = urlsplit(address)
+    named = getproxies().get(target.scheme)
+    if not named or proxy_bypass(target.hostname or ""):
+        return Proxy()
+    proxy = urlsplit(named if "://" in named else f"http://{named}")
+    user, at, host = proxy.netloc.rpartition("@")
+    credentials = base64.b64encode(unquote(user).encode()).decode()
+    return Proxy(f"{proxy.scheme}://{host}", {"Proxy-Authorization": f"Basic {credentials}"} if at else None)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import orjson
 
 from .. import prices
-from ..errors import BadReply, CutStream, MissingKey, ModelError
+from ..errors import BadReply, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
 from ..types import Request, Response
-from ..wire import Draft, error_from_json, request_to_json, response_from_json, without
-from .connections import connections
+from ..wire import Draft, request_to_json, response_from_json, without
+from .connections import connections, proxy_of
+from .failures import failure, page, refusal
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class OpenAI:
 
     def check(self) -> None:
         """Raise `MissingKey` if the provider's key is not in the environment."""
-        if self.api_key_env and not os.environ.get(self.api_key_env, "").strip():
+        if self.api_key_env and not self._key:
             raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
 
     async def generate(self, request: Request, span: Span) -> Response:
@@ -58,19 +59,13 @@ class OpenAI:
             prices.prepare()
         try:
             response = await self._ask(request, span)
-        except TimeoutError as error:
-            raise ModelError(f"{self.name}: no word for {self.timeout:g} s", model=self.name, retryable=True) from error
-        except aiohttp.ClientConnectorError as error:
-            raise ModelError(
-                f"{self.name}: cannot reach {self.base_url} ({error.os_error.strerror or error.os_error}); "
-                "is the server running, and is base_url right?",
-                model=self.name,
-                retryable=True,
-            ) from error
-        except (aiohttp.ClientPayloadError, ConnectionError) as error:
-            raise CutStream(f"{self.name}: the connection was cut", model=self.name, retryable=True) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise ModelError(f"{self.name}: {self._clean(error)}", model=self.name) from error
+        except ModelError as error:
+            error.args = (self._without_key(str(error), 500),)
+            raise
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as error:
+            words, kind, retryable = failure(error, self.base_url, self.timeout)
+            words = self._without_key(words, 500)
+            raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
         usage = response.usage
         return replace(response, usage=replace(usage, cost=prices.cost(usage, self.model, self.priced_as, self.price)))
 
@@ -84,82 +79,81 @@ class OpenAI:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
+        proxy = proxy_of(self.base_url)
         session = await connections()
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.timeout)
-        url = f"{self.base_url.rstrip('/')}/chat/completions"
         async with session.post(
-            url, data=orjson.dumps(body), headers=self._headers(), timeout=timeout, allow_redirects=False
+            f"{self.base_url.rstrip('/')}/chat/completions",
+            data=self._bytes(body),
+            headers=self._headers(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
+            allow_redirects=False,
+            proxy=proxy.url,
+            proxy_headers=proxy.headers,
         ) as reply:
             if reply.status != 200:
                 raise self._refusal(reply.status, reply.headers, await reply.read())
-            if span.watched and reply.content_type == "text/event-stream":
+            if reply.content_type == "text/event-stream":
                 return await self._stream(reply, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name)
             if span.watched:
+                span.text(response.reasoning, "reasoning")
                 span.text(response.text)
             return response
 
     async def _stream(self, reply: aiohttp.ClientResponse, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)
-        async for packet in reply.content.iter_any():
-            for data in decoder.feed(packet):
-                if data == b"[DONE]":
-                    return draft.close(True, request)
-                draft.add(self._json(data), span)
-        for data in decoder.close():
-            if data == b"[DONE]":
-                return draft.close(True, request)
-            draft.add(self._json(data), span)
+        try:
+            async for packet in reply.content.iter_any():
+                for data in decoder.feed(packet):
+                    if data == b"[DONE]":
+                        await _read_out(reply)
+                        return draft.close(True, request)
+                    draft.add(self._json(data), span)
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
+            pass  # what has arrived says whether it was all
         return draft.close(False, request)
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env or "", "").strip()
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", **self.headers}
         if self.api_key_env:
-            headers["Authorization"] = f"Bearer {os.environ[self.api_key_env].strip()}"
+            headers["Authorization"] = f"Bearer {self._key}"
         return headers
+
+    def _bytes(self, body: Mapping[str, Any]) -> bytes:
+        try:
+            return orjson.dumps(body)
+        except TypeError as error:
+            raise RequestError(f"{self.name}: the request cannot be written as JSON: {error}") from error
 
     def _json(self, data: bytes) -> Any:
         try:
             return orjson.loads(data)
         except ValueError as error:
-            start = " ".join(data[:80].decode(errors="replace").split())
-            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if start.startswith("<") else ""
-            raise BadReply(
-                f"{self.name}: replied with something that is not JSON: {start!r}{hint}", model=self.name
-            ) from error
+            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else ""
+            said = page(data) or repr(" ".join(data[:1000].decode(errors="replace").split()))
+            said = self._without_key(said, 120)
+            raise BadReply(f"{self.name}: the reply is not JSON but {said}{hint}", model=self.name) from error
 
     def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> ModelError:
-        try:
-            told = orjson.loads(data)
-        except ValueError:
-            told = " ".join(data[:200].decode(errors="replace").split()) or "no reason given"
-        error = error_from_json(told, f"{self.name}: HTTP {status}", status)
-        advice = {
-            401: f"; check the key in {self.api_key_env}" if self.api_key_env else "; name its key with api_key_env",
-            403: f"; may the key in {self.api_key_env} use this model?" if self.api_key_env else "",
-            404: f"; is {self.model!r} a model of {self.base_url}, and is base_url right?",
-        }.get(status, "")
-        error.args = (self._clean(error) + advice,)
-        error.model = self.name
-        error.retry_after = _seconds(headers.get("Retry-After"))
+        error, advice = refusal(self.name, status, headers, data, self.model, self.base_url, self.api_key_env)
+        error.args = (self._without_key(str(error), 300) + advice,)
         return error
 
-    def _clean(self, error: Exception) -> str:
-        """The words of an error without the key, which some providers repeat."""
-        key = os.environ.get(self.api_key_env or "", "").strip()
-        words = str(error) or type(error).__name__
-        return words.replace(key, "[key]") if key else words
+    def _without_key(self, words: str, most: int) -> str:
+        """Words from outside, without the key, which some providers repeat, and no more of them than one can read."""
+        if len(self._key) >= 8:  # shorter ones are no secrets, and may be words
+            words = words.replace(self._key, "[key]")
+        return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After is a number of seconds or a date (RFC 9110, section 10.2.3)."""
-    if not retry_after:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+async def _read_out(reply: aiohttp.ClientResponse) -> None:
+    """Take in the end that follows [DONE], so that the connection can be used again; but never wait for it."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(0.05):
+            await reply.content.read()
