@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import BadReply
+from .errors import BadReply, ContextOverflow
 from .model import Model, Span
 from .prompts import AGGREGATE, CHOOSE, Prompt
 from .reading import read
@@ -60,15 +60,21 @@ class Pick:
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         question = Request(request.messages, seed=request.seed)
-        verdict = await span.call(self.model, self.prompt(question, references), role="judge")
-        stated = re.fullmatch(r"\W*(\d{1,4})\W*", verdict.text)
-        number = int(stated[1]) if stated else 0
-        if 1 <= number <= len(references):
-            span.note("choice", number=number, model=references[number - 1].model)
-            return _said(references[number - 1], span)
-        problem = f"{self.model.name} was to reply with a number from 1 to {len(references)}, not {verdict.text[:80]!r}"
-        if not self.fallback:
-            raise BadReply(problem, model=self.model.name)
+        try:
+            verdict = await span.call(self.model, self.prompt(question, references), role="judge")
+        except ContextOverflow as error:  # a choice needs all references at once
+            if not self.fallback:
+                raise
+            problem = str(error)
+        else:
+            number = _number(verdict.text)
+            if 1 <= number <= len(references):
+                span.note("choice", number=number, model=references[number - 1].model)
+                return _said(references[number - 1], span)
+            named = f"a number from 1 to {len(references)}"
+            problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
+            if not self.fallback:
+                raise BadReply(problem, model=self.model.name)
         span.note("fallback", error=problem)
         return await self.fallback.aggregate(request, references, span)
 
@@ -87,6 +93,12 @@ class Vote:
         votes = Counter(ballots).most_common()
         span.note("votes", votes=[[ballot, count] for ballot, count in votes])
         return _said(references[ballots.index(votes[0][0])], span)
+
+
+def _number(text: str) -> int:
+    """The number that a reply is, with the marks that models put around one; 0 if it is anything else."""
+    stated = re.fullmatch(r"[\s*_`'\"#(\[<]*([0-9]{1,4})[\s*_`'\".:)\]>]*", text)
+    return int(stated[1]) if stated else 0
 
 
 def _ballot(text: str) -> str:
