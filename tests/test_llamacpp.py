@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ LONG = "How does one bake a good bread? " + "Think about it. " * 60
 SMALL = engine.Settings(context=256, slots=2, threads=None)
 
 
-def ask(text: str = "Say hello.", **options: object) -> Request:
-    return Request((Message("user", text),), **{"max_tokens": 8, "temperature": 0, **options})  # type: ignore[arg-type]
+def ask(text: str = "Say hello.", **options: Any) -> Request:
+    return Request((Message("user", text),), **{"max_tokens": 8, "temperature": 0, **options})
 
 
 def tokens_read(model: LlamaCpp = MODEL) -> int:
@@ -83,7 +84,7 @@ async def test_nobody_listening_hears_no_words_and_gets_the_same_answer() -> Non
 @pytest.mark.embedded
 async def test_a_developer_message_is_read_as_a_system_message() -> None:
     answers = [
-        await generate(MODEL, Request((Message(role, "Speak like a pirate."), Message("user", "Hi")), max_tokens=8))  # type: ignore[arg-type]
+        await generate(MODEL, Request((Message(role, "Speak like a pirate."), Message("user", "Hi")), max_tokens=8))
         for role in ("system", "developer")
     ]
 
@@ -211,7 +212,7 @@ def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
     ]
 
 
-def call(body: dict[str, object], seed: int | None, heard: list[tuple[int | None, object]] | None = None) -> Call:
+def call(body: dict[str, Any], seed: int | None, heard: list[tuple[int | None, object]] | None = None) -> Call:
     told = [] if heard is None else heard
     return Call(
         body,
@@ -330,9 +331,7 @@ async def test_an_answer_of_white_space_is_no_answer() -> None:
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "no"}}}}, "JSON schema error"),
     ],
 )
-async def test_an_option_llama_cpp_cannot_read_fails_the_call_in_one_line(
-    options: dict[str, object], words: str
-) -> None:
+async def test_an_option_llama_cpp_cannot_read_fails_the_call_in_one_line(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words) as failure:
         await generate(MODEL, ask(**options))
 

@@ -31,6 +31,9 @@ Progress = Callable[[int, int], object]
 
 BLOCK = 1 << 20
 POLL = 0.1
+"""Seconds between two looks at pip, or at a lock."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,9 @@ def _arrived(log: Path) -> int:
 
 
 def _advice(weights: Weights, folder: Path, said: str) -> str:
-    if "Errno 28" in said or "No space left" in said:
-        return f"{folder} is full; make room for {weights.file_name}, or name another folder with MOA_CACHE"
+    for number, words in re.findall(r"\[Errno (\d+)\] ([\w ]+)", said):
+        if int(number) in DISK_ERRORS:
+            raise OSError(int(number), words)
     errors = re.findall(r"^ERROR: *(.+)$", said, re.MULTILINE)
     reason = errors[-1] if errors else "pip gave no reason"
     if "NewConnectionError" in said or "ConnectTimeout" in said or "NameResolutionError" in said:
@@ -231,9 +235,10 @@ def _in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "is full; make room" if full else f"cannot be written ({error.strerror or error})"
-        raise ModelError(f"{folder} {why}, or name another folder with MOA_CACHE") from error
+        way_out = "make room there, or" if error.errno in DISK_ERRORS else "mend that, or"
+        raise ModelError(
+            f"{folder} cannot be written ({error.strerror or error}); {way_out} name another folder with MOA_CACHE"
+        ) from error
 
 
 @contextmanager
