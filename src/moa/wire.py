@@ -195,7 +195,7 @@ _WINDOW = re.compile(
     r"|(\d+) maximum"  # Anthropic, Mistral
     r"|must be <= (\d+)"  # Together
     r"|(?:allowed \(|supports up to |limit is |\[1 )(\d+)"  # Gemini, Cerebras, DashScope
-    r"|(?:context|prompt|model|token) (?:length|window|size|limit)(?! by)\D{0,40}?(\d{3,})",  # all others
+    r"|(?:context|prompt|model|token) (?:length|window|size|limit)(?! by)\D{0,40}?(\d{3,})\b(?! \+)",  # others
     re.IGNORECASE,
 )
 
