@@ -50,6 +50,7 @@ class LlamaCpp:
             _check_file(self.file)
 
     async def generate(self, request: Request, span: Span) -> Response:
+        span.sends(request)
         try:
             body = self._body(request)
             engine = await self._engine(span)
