@@ -221,11 +221,35 @@ class MixtureTable(Sampling):
         yield from self.aggregator.fallback
 
 
+class ServerTable(Table):
+    """`moa serve`."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    at_once: Annotated[int, Field(ge=1)] = Field(256, description="requests answered at the same time")
+    queue: Annotated[int, Field(ge=0)] = Field(256, description="requests that may wait beyond that; more get a 429")
+    proposals: Literal["fields", "think", "details", "off"] = Field(
+        "fields", description="how proposals are shown while a client waits"
+    )
+    utility: tuple[str, ...] = Field(
+        ("### Task:",), description="openings of requests (titles, tags) that go to the aggregator alone"
+    )
+    keep_alive: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds of silence before a comment is sent")
+    max_body: Annotated[int, Field(ge=1024)] = Field(32 * 2**20, description="bytes of a request's body")
+    drain: Annotated[float, Field(gt=0)] = Field(600.0, description="seconds running answers get when it stops")
+    keys_env: str | None = Field(None, description="environment variable with client keys, separated by commas")
+    keys_file: str | None = Field(None, description="file of client keys: lines made by moa keys add")
+    open: bool = Field(False, description="answer off loopback without keys")
+    hosts: tuple[str, ...] = Field((), description="further host names it may be called by")
+    origins: tuple[str, ...] = Field((), description="web origins that may call it from a browser")
+
+
 class Config(Table):
     """All of `moa.toml`."""
 
     default: str = Field("moa:local", description="the mixture or model that answers when none is named")
     engine: EngineTable = EngineTable()
+    server: ServerTable = ServerTable()
     providers: dict[str, ProviderTable] = {}
     mixtures: dict[str, MixtureTable] = {}
 

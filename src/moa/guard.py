@@ -1,4 +1,4 @@
-"""Never worse than a proposal: an aggregation that fails, or is plainly flawed, gives way to the best proposal, flagged.
+"""Never worse than a proposal: an aggregation that fails, or is plainly flawed, gives way to the best one, flagged.
 
 Words that somebody has read are not taken back. If the aggregator fails in the middle of an answer being read, the best
 proposal follows after a line that says so; a flaw that shows only at the end of such an answer is noted.
@@ -86,9 +86,9 @@ def flaw(answer: Response, request: Request, references: Sequence[Response]) -> 
         return None
     if not answer.text.strip():
         return "the aggregation is empty"
-    if answer.finish_reason == "length" and request.max_tokens is None:
-        if any(reference.finish_reason == "stop" for reference in references):
-            return "the aggregation was cut off while a proposal is whole"
+    whole = any(reference.finish_reason == "stop" for reference in references)
+    if answer.finish_reason == "length" and request.max_tokens is None and whole:
+        return "the aggregation was cut off while a proposal is whole"
     if refuses(answer.text) and not all(refuses(reference.text) for reference in references):
         return "the aggregation refuses while a proposal answers"
     if repeats(answer.text) and not all(repeats(reference.text) for reference in references):

@@ -24,8 +24,9 @@ class Layer:
     """Models that answer the same request side by side.
 
     `deadline` is how long the layer waits, in seconds, or `Patience` to learn that for each model; `quorum` how many
-    proposals it must have by then; `grace` how long it waits for the others once it has them. A proposer that fails, or
-    is late, is lost, visibly; with fewer than `quorum` proposals the layer fails, with every cause. `prompt` is how the proposers of a later layer are shown the proposals of the layer before.
+    proposals it must have by then; `grace` how long it waits for the others once it has them. A proposer that fails,
+    or is late, is lost, visibly; with fewer than `quorum` proposals the layer fails, with every cause. `prompt` is how
+    the proposers of a later layer are shown the proposals of the layer before.
     """
 
     proposers: Sequence[Model]

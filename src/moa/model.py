@@ -323,6 +323,19 @@ class Events:
             raise StopAsyncIteration
         return event
 
+    async def batch(self) -> list[Event]:
+        """Everything that has happened since last asked, at least one event; nothing when the run is over."""
+        events = []
+        try:
+            events.append(await anext(self))
+        except StopAsyncIteration:
+            return []
+        while not self._queue.empty() and (event := self._queue.get_nowait()):
+            events.append(event)
+        if self._task.done() and self._queue.empty():
+            self._queue.put_nowait(None)
+        return events
+
     @property
     def response(self) -> Response:
         """The answer, once the events have ended."""

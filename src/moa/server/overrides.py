@@ -1,0 +1,41 @@
+"""What one request may change of a mixture, in its `moa` object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+
+from ..config import Table
+from ..errors import RequestError
+from ..mixture import Mixture
+from ..model import Model
+from .service import Show
+
+
+class Overrides(Table):
+    """Settings of one request. Unknown ones are refused."""
+
+    quorum: Annotated[int, Field(ge=1)] | None = Field(None, description="proposals a layer must have")
+    deadline: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds, per layer")
+    grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds waited once the quorum is there")
+    layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
+    proposals: Show | None = Field(None, description="how proposals are shown while you wait")
+
+
+def overridden(model: Model, overrides: Overrides | None) -> Model:
+    """The model as this request wants it. Raises `RequestError` where that cannot be."""
+    wanted = overrides.model_dump(exclude_none=True, exclude={"proposals"}) if overrides else {}
+    if not wanted:
+        return model
+    if not isinstance(model, Mixture):
+        raise RequestError(f"moa.{next(iter(wanted))}: {model.name} is one model, not a mixture")
+    count = wanted.pop("layers", None)
+    if count == 1:
+        return (model.aggregator.models or model.layers[0].proposers)[0]
+    layers = model.layers if count is None else model.layers[: count - 1]
+    for layer in layers:
+        if wanted.get("quorum", 1) > len(layer.proposers):
+            raise RequestError(f"moa.quorum: {wanted['quorum']} of {len(layer.proposers)} proposers cannot be had")
+    return replace(model, layers=[replace(layer, **wanted) for layer in layers])

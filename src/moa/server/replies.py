@@ -1,0 +1,170 @@
+"""How answers leave: JSON, a stream of events that ends when its client does, and errors with the right status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.types import Receive, Scope, Send
+
+from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
+from .service import Busy, Draining, NotFound
+
+Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as a client is told it, before it takes the shape of one protocol."""
+
+    status: int
+    kind: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def problem(error: Exception) -> Problem:
+    """What to tell a client of an error."""
+    words = str(error)
+    match error:
+        case NotFound():
+            return Problem(404, "invalid_request_error", words, "model_not_found", "model")
+        case Busy():
+            headers = {"Retry-After": str(error.retry_after)}
+            return Problem(429, "rate_limit_error", words, "too_many_requests", headers=headers)
+        case Draining():
+            return Problem(503, "server_error", words, "shutting_down", headers={"Retry-After": "5"})
+        case ContextOverflow():
+            return Problem(400, "invalid_request_error", words, "context_length_exceeded", "messages")
+        case MissingKey():
+            return Problem(502, "upstream_error", words, "missing_key")
+        case RequestError() | ConfigError():
+            return Problem(400, "invalid_request_error", words)
+        case LayerError():
+            return Problem(502, "upstream_error", words, "too_few_proposals")
+        case ModelError(status=429):
+            wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}
+            return Problem(429, "rate_limit_error", words, "upstream_rate_limit", headers=wait)
+        case MoaError():
+            return Problem(502, "upstream_error", words)
+        case _:
+            return Problem(500, "server_error", f"a fault of the server: {type(error).__name__}")
+
+
+def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> HTTPResponse:
+    """A JSON response."""
+    return HTTPResponse(orjson.dumps(value), status, headers, "application/json")
+
+
+async def parsed(request: HTTPRequest, model: type[Body]) -> Body:
+    """The body of a request. Raises `RequestError` that names what is wrong."""
+    data = await request.body()
+    try:
+        value = orjson.loads(data)
+    except ValueError as error:
+        raise RequestError(f"the body is not JSON: {error}") from None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+async def unless_gone(request: HTTPRequest, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of the work, which is cancelled when the client goes away. Call it once the body has been read."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_gone(request.receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        return await task
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.wait({task, gone})
+
+
+class Streamed(HTTPResponse):
+    """A response in pieces. Its client going away cancels what makes them.
+
+    Nothing is sent before the first piece, so an error before it has a status of its own (`failed` shapes it); while
+    there is silence, `keep_alive` is sent every `every` seconds, which begins the response too.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        failed: Callable[[Exception], HTTPResponse],
+        content_type: str = "text/event-stream; charset=utf-8",
+        keep_alive: bytes = b": keep-alive\n\n",
+        every: float = 5.0,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})})
+        del self.headers["content-length"]
+        self.headers["content-type"] = content_type
+        self._chunks = chunks
+        self._failed = failed
+        self._keep_alive = keep_alive
+        self._every = every
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(self._send(scope, receive, send))
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            gone.cancel()
+            await asyncio.wait({sending, gone})
+        if not sending.cancelled() and (error := sending.exception()):
+            raise error
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def write(body: bytes) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+        chunks = aiter(self._chunks)
+        upcoming: asyncio.Task[bytes] | None = None
+        try:
+            while True:
+                upcoming = asyncio.ensure_future(anext(chunks))
+                while not upcoming.done():
+                    done, _ = await asyncio.wait({upcoming}, timeout=self._every)
+                    if not done and self._keep_alive:
+                        await write(self._keep_alive)
+                await write(upcoming.result())
+        except StopAsyncIteration:
+            pass
+        except Exception as error:
+            if begun:
+                raise
+            return await self._failed(error)(scope, receive, send)
+        finally:
+            if upcoming and not upcoming.done():
+                upcoming.cancel()
+                await asyncio.wait({upcoming})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return None
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
