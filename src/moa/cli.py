@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +16,15 @@ import typer
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
+    from .config import Config
+    from .model import Model
     from .watching import View
 
 app = typer.Typer(
     name="moa",
     help="Several language models that answer as one.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # panels would cost a quarter of a second, more than all the rest of --help
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -36,7 +39,10 @@ def main() -> None:
     except MoaError as error:
         code = _told(str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _told(error.format_message(), 2)
+        context = getattr(error, "ctx", None)
+        code = _told(
+            f"{error.format_message().rstrip('.')}; see: {context.command_path if context else 'moa'} --help", 2
+        )
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
     if code == 130:
@@ -53,14 +59,29 @@ def _told(message: str, code: int) -> int:
 
 def _names(incomplete: str) -> list[str]:
     """Completion: mixtures, and the beginnings of models' names."""
+    providers = [f"{name}:" for name in _providers("")]
+    names = [*_mixtures(""), "local:smollm2", *providers]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _mixtures(incomplete: str) -> list[str]:
+    config = _configured()
+    return [name for name in config.mixtures if name.startswith(incomplete)] if config else []
+
+
+def _providers(incomplete: str) -> list[str]:
+    config = _configured()
+    return [name for name in config.providers if name.startswith(incomplete)] if config else []
+
+
+def _configured() -> Config | None:
+    """The configuration, where it can be read: there is no place for an error in a completion."""
     from .config import load
 
     try:
-        config, _ = load()
+        return load()[0]
     except MoaError:
-        return []
-    names = [*(f"moa:{name}" for name in config.mixtures), "local:smollm2", *(f"{name}:" for name in config.providers)]
-    return [name for name in names if name.startswith(incomplete)]
+        return None
 
 
 ModelName = Annotated[
@@ -69,7 +90,7 @@ ModelName = Annotated[
         "-m",
         "--model",
         metavar="MODEL",
-        help="A mixture or a model: moa:NAME or PROVIDER:MODEL.",
+        help="A mixture, or a model as PROVIDER:MODEL.",
         autocompletion=_names,
     ),
 ]
@@ -83,18 +104,27 @@ Seed = Annotated[int | None, typer.Option(help="The same seed, the same samples,
 
 
 @app.callback(invoke_without_command=True)
-def moa(version: Annotated[bool, typer.Option("--version", help="Say the version and leave.")] = False) -> None:
+def moa(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and leave.")] = False,
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
         typer.echo(f"moa {installed('mixture-of-agents')}")
         raise typer.Exit
+    _help_without_command(context)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
 def ask(
     prompt: Annotated[
-        str | None, typer.Argument(help="The question; - or nothing reads standard input.", show_default=False)
+        str | None, typer.Argument(help="The question; - or a pipe reads standard input.", show_default=False)
     ] = None,
     model: ModelName = None,
     config: ConfigFile = None,
@@ -111,7 +141,6 @@ def ask(
     """Ask one question and print the answer."""
     import asyncio
 
-    from .api import get_model
     from .types import Message, Request
     from .watching import watch
 
@@ -120,7 +149,7 @@ def ask(
     messages = [Message("system", system)] if system else []
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
-    asyncio.run(watch(get_model(model, config), request, _view(proposals, as_json, as_events)))
+    asyncio.run(watch(_ready(model, config), request, _view(proposals, as_json, as_events)))
 
 
 def _question(prompt: str | None) -> str:
@@ -135,7 +164,7 @@ def _question(prompt: str | None) -> str:
         raise RequestError(f"standard input is not UTF-8: byte {data[error.start]:#04x} at {error.start}") from None
 
 
-def _view(proposals: bool, as_json: bool, as_events: bool) -> View:
+def _view(proposals: bool = False, as_json: bool = False, as_events: bool = False) -> View:
     from . import plain
 
     if as_events:
@@ -149,3 +178,200 @@ def _view(proposals: bool, as_json: bool, as_events: bool) -> View:
 
         return Screen(Console(), proposals)
     return plain.Plain(proposals)
+
+
+@app.command()
+def chat(
+    model: ModelName = None,
+    config: ConfigFile = None,
+    system: System = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = None,
+) -> None:
+    """Talk, with what was said before in mind.
+
+    /help inside lists what else can be done: another mixture, the proposals, saving.
+    """
+    from .chat import Chat, piped, typed
+
+    talk = Chat(
+        lambda name: _ready(name, config),
+        _view,
+        typed if sys.stdin.isatty() and sys.stdout.isatty() else piped,
+        model=model,
+        system=system,
+        options={"temperature": temperature, "max_tokens": max_tokens, "seed": seed},
+    )
+    if code := talk.run():
+        raise typer.Exit(code)
+
+
+def _ready(name: str | None, config: Path | None) -> Model:
+    """The model of a name, with its weights there if it is the embedded one."""
+    from .api import get_builder
+    from .fetching import ensure
+    from .model import check
+
+    builder = get_builder(config)
+    name = name or builder.config.default
+    model = builder.model(name)
+    check(model)
+    ensure(builder.config, name)
+    return model
+
+
+@app.command()
+def mixtures(
+    name: Annotated[
+        str | None, typer.Argument(help="Draw this one.", autocompletion=_mixtures, show_default=False)
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """List the mixtures, or draw one of them.
+
+    A drawing shows the layers, their settings, the calls per question, and what a question costs at most.
+    """
+    from .config import load
+    from .estimate import bound
+
+    loaded, _ = load(config)
+    if name is None:
+        rows = [
+            (
+                f"moa:{key}",
+                str(len(table.proposer_layers) + 1),
+                str(bound(loaded, f"moa:{key}").calls),
+                table.description,
+            )
+            for key, table in loaded.mixtures.items()
+        ]
+        _table(("mixture", "layers", "calls", "description"), rows)
+        return
+    provider, mixture = loaded.resolve(name)
+    if provider != "moa":
+        raise ConfigError(f"{name} is one model, not a mixture; mixtures are: {', '.join(loaded.mixtures)}")
+    from rich.console import Console
+
+    from .drawing import drawing
+
+    Console(highlight=False).print(drawing(loaded, mixture))
+
+
+@app.command()
+def models(
+    provider: Annotated[
+        str | None,
+        typer.Argument(help="Ask this provider for its list.", autocompletion=_providers, show_default=False),
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """List the providers, or the models of one.
+
+    The list says where each provider is and whether its key is set; the keys themselves are never shown.
+    """
+    from .config import did_you_mean, load
+
+    loaded, _ = load(config)
+    if provider is None:
+        rows = [("local:smollm2", "in this process", "none needed"), ("gguf:PATH", "in this process", "none needed")]
+        for name, table in loaded.providers.items():
+            rows.append((f"{name}:MODEL", table.base_url, _key(table.api_key_env)))
+        _table(("model", "where", "key"), rows)
+        return
+    provider = provider.removesuffix(":")
+    if provider == "local":
+        typer.echo("local:smollm2")
+        return
+    if provider not in loaded.providers:
+        raise ConfigError(f"no provider {provider!r}{did_you_mean(provider, loaded.providers)}")
+    import asyncio
+
+    from .models.listing import offered
+
+    table = loaded.providers[provider]
+    for model in asyncio.run(offered(provider, table.base_url, table.api_key_env, table.headers)):
+        typer.echo(f"{provider}:{model}")
+
+
+def _key(variable: str | None) -> str:
+    if variable is None:
+        return "none needed"
+    return f"{variable} is {'set' if os.environ.get(variable, '').strip() else 'missing'}"
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A table on a terminal; elsewhere a line a row, with tabs, for other programs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in header:
+        table.add_column(column, justify="right" if column in ("layers", "calls") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, "red" if cell.endswith(" is missing") else "") for cell in row))
+    Console().print(table)
+
+
+settings = typer.Typer(help="Check moa.toml, or begin one.", rich_markup_mode=None)
+settings.callback(invoke_without_command=True)(_help_without_command)
+app.add_typer(settings, name="config")
+
+
+@settings.command("check")
+def check_config(config: ConfigFile = None) -> None:
+    """Say what is wrong with moa.toml."""
+    from .api import get_builder
+    from .config import load
+
+    loaded, path = load(config)
+    builder = get_builder(config)
+    for name in loaded.mixtures:
+        builder.model(f"moa:{name}")  # which reads the prompt files too
+    found = f"{path} is valid" if path else "no moa.toml was found, so this is what is shipped"
+    typer.echo(f"{found}: {len(loaded.mixtures)} mixtures, {len(loaded.providers)} providers, default {loaded.default}")
+
+
+@settings.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of moa.toml, for editors."""
+    import json
+
+    from .config import schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@settings.command("init")
+def init_config(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("moa.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a moa.toml with comments to begin from."""
+    from importlib.resources import files
+
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as opened:
+            opened.write(files("moa").joinpath("starter.toml").read_text("utf-8"))
+    except FileExistsError:
+        raise ConfigError(f"{file} is there already; --force writes over it") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {file}; draw its mixture with: moa mixtures panel", err=True)
+
+
+@settings.command("path")
+def print_path() -> None:
+    """Print which moa.toml is in use."""
+    from .config import find
+    from .folders import config_folder
+
+    path = find()
+    if path is None:
+        raise ConfigError(f"no moa.toml in $MOA_CONFIG, ./ or {config_folder()}; write one with: moa config init")
+    typer.echo(path.absolute())

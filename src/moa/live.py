@@ -111,7 +111,7 @@ class Screen:
             return []
         ended = [(place, node) for place, node in self._rows() if node.end]
         self._kept = {node.start.span for _, node in ended} | {""}
-        told: list[RenderableType] = [self._table(ended, header=True), ""] if ended else []
+        told: list[RenderableType] = [self._table(ended, header=True, over=True), ""] if ended else []
         if self._proposals:
             for place, node in ended:
                 if node.start.role == "proposer" and not node.error:

@@ -41,15 +41,16 @@ class Region:
         """Put `above` for good where the region was, and `live` below it, cut at the top to what the screen holds."""
         lines = self._lines(live)[-max(1, self.console.height - 1) :] if live else []
         done = self._lines(above)
-        text = "".join(f"{line}\n" for line in (*done, *lines))
-        self._write(f"{_BEGIN}{self._erased()}{text}{_END}")
+        old = self._height()
+        over = max(0, old - len(done) - len(lines))
+        # line by line: some terminals move into the scrollback what is cleared at once
+        text = "".join(f"\x1b[2K{line}\n" for line in (*done, *lines, *[""] * over))
+        self._write(f"{_BEGIN}\r{_up(old)}{text}{_up(over)}{_END}")
         self._widths = [cell_len(_ESCAPES.sub("", line)) for line in lines]
 
-    def _erased(self) -> str:
-        """What clears the lines drawn last. A window made narrower has wrapped them to more lines since."""
-        width = self.console.width
-        count = sum(max(1, -(-cells // width)) for cells in self._widths)
-        return f"\r\x1b[{count}A\x1b[J" if count else ""
+    def _height(self) -> int:
+        """How many lines were drawn last. A window made narrower has wrapped them to more since."""
+        return sum(max(1, -(-cells // self.console.width)) for cells in self._widths)
 
     def _lines(self, renderables: Sequence[RenderableType]) -> list[str]:
         if not renderables:
@@ -62,6 +63,10 @@ class Region:
     def _write(self, text: str) -> None:
         self.console.file.write(text)
         self.console.file.flush()
+
+
+def _up(lines: int) -> str:
+    return f"\x1b[{lines}A" if lines else ""
 
 
 def _trimmed(line: str) -> str:
