@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .errors import RequestError
 from .types import Message, Part, Request, Response
 
 Place = Literal["system", "end"]
@@ -64,6 +65,8 @@ class Prompt:
 
     def __call__(self, request: Request, references: Sequence[Response]) -> Request:
         """The request with the references laid before its model; without references, the request itself."""
+        if isinstance(references, str) or not all(isinstance(reference, Response) for reference in references):
+            raise RequestError("references must be a sequence of Response, not text")
         if not references:
             return request
         parts = {"{references}": self._block(request, references), "{question}": request.question}
