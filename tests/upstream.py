@@ -27,6 +27,7 @@ class Call:
     started: float
     ended: float | None = None
     dropped: bool = False  # the caller went away before the reply was complete
+    caller: tuple[str, int] = ("", 0)  # the address it came from: the same for calls over one connection
 
     @property
     def model(self) -> str:
@@ -97,7 +98,9 @@ class Upstream:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        call = Call(body, dict(request.headers), time.perf_counter())
+        assert request.transport is not None
+        caller = request.transport.get_extra_info("peername")
+        call = Call(body, dict(request.headers), time.perf_counter(), caller=caller)
         self.calls.append(call)
         try:
             return await self._reply(request, body)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -39,10 +40,15 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
 
 class Proxy(NamedTuple):
-    """How an address is reached: through `url`, which wants `headers`; directly when both are `None`."""
+    """How an address is reached: through `url`, or directly when that is `None`.
+
+    What the proxy itself wants to be told goes with the request (`request`), or before it where the request is
+    encrypted (`tunnel`).
+    """
 
     url: str | None = None
-    headers: dict[str, str] | None = None
+    request: Mapping[str, str] = MappingProxyType({})
+    tunnel: Mapping[str, str] | None = None
 
 
 @cache
@@ -55,4 +61,6 @@ def proxy_of(address: str) -> Proxy:
     proxy = urlsplit(named if "://" in named else f"http://{named}")
     user, at, host = proxy.netloc.rpartition("@")
     credentials = base64.b64encode(unquote(user).encode()).decode()
-    return Proxy(f"{proxy.scheme}://{host}", {"Proxy-Authorization": f"Basic {credentials}"} if at else None)
+    told = {"Proxy-Authorization": f"Basic {credentials}"} if at else {}
+    url = f"{proxy.scheme}://{host}"
+    return Proxy(url, tunnel=told) if target.scheme == "https" else Proxy(url, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ def failure(error: Exception, base_url: str, timeout: float) -> tuple[str, type[
             reason = getattr(error.os_error, "reason", None) or error.os_error
             return f"no secure connection to {base_url} ({reason}); is it http rather than https?", ModelError, False
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or error.os_error
+            reason = os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error
             advice = "is the server running, and is base_url right?"
             return f"cannot reach {base_url} ({reason}); {advice}", ModelError, True
         case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError():

@@ -84,11 +84,11 @@ class OpenAI:
         async with session.post(
             f"{self.base_url.rstrip('/')}/chat/completions",
             data=self._bytes(body),
-            headers=self._headers(),
+            headers=self._headers(proxy.request),
             timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
             allow_redirects=False,
             proxy=proxy.url,
-            proxy_headers=proxy.headers,
+            proxy_headers=proxy.tunnel,
         ) as reply:
             if reply.status != 200:
                 raise self._refusal(reply.status, reply.headers, await reply.read())
@@ -119,8 +119,8 @@ class OpenAI:
     def _key(self) -> str:
         return os.environ.get(self.api_key_env or "", "").strip()
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", **self.headers}
+    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", **self.headers, **more}
         if self.api_key_env:
             headers["Authorization"] = f"Bearer {self._key}"
         return headers
