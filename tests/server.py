@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
-from upstream import Upstream
 
 from moa.build import Builder
 from moa.config import Config
 from moa.server.app import create_app
 from moa.server.service import Service
+from upstream import Upstream
 
 TOML = """
 default = "moa:duo"
