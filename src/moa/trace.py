@@ -33,10 +33,12 @@ class Node:
 
     @property
     def usage(self) -> Usage | None:
+        """What it used, with everything below it; `None` while it goes on or when nobody knows."""
         return self.end.usage if self.end else None
 
     @property
     def error(self) -> str | None:
+        """Why it failed, or `None`."""
         return self.end.error if self.end else None
 
     def walk(self) -> Iterator[Node]:
@@ -57,6 +59,7 @@ class Trace:
         self._nodes: dict[str, Node] = {}
 
     def add(self, event: Event) -> None:
+        """Take in the next event of the run."""
         self.time = max(self.time, event.time)
         match event:
             case SpanStart():

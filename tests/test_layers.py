@@ -1,0 +1,101 @@
+"""The package has floors, and imports only go down."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import moa
+
+PACKAGE = Path(moa.__file__).parent
+
+FLOORS = (
+    # values
+    {"types", "errors", "events", "folders"},
+    # the contract, and what is known of words, wires and prices
+    {"model", "trace", "prompts", "wire", "sse", "prices", "schema", "patience", "narration"},
+    # things that answer
+    {"reading", "aggregators", "layer", "mixture", "middleware", "breaker", "hedge", "guard", "models"},
+    # names and records
+    {"config", "build", "api", "estimate", "fetching"},
+    # many questions
+    {"evidence", "checks", "doctor"},
+    # surfaces
+    {"cli", "__main__", "chat", "live", "plain", "drawing", "closing", "watching", "markdown", "region", "server"},
+)
+TERMINAL = {"cli", "__main__", "chat", "live", "plain", "drawing", "closing", "watching", "markdown", "region"}
+
+
+def imports() -> dict[str, set[str]]:
+    """What every module imports of this package, also inside functions and for types only. Names without `moa.`."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("moa", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[_named(parts)] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "moa"):
+                base = (
+                    [*parts[: len(parts) - node.level], *(node.module or "").split(".")]
+                    if node.level
+                    else ((node.module or "").split("."))
+                )
+                base = [part for part in base if part]
+                for alias in node.names:
+                    inner = PACKAGE.joinpath(*base[1:], alias.name)
+                    module = inner.with_suffix(".py").exists() or inner.is_dir()
+                    found[_named(parts)].add(_named((*base, alias.name) if module else tuple(base)))
+            elif isinstance(node, ast.Import):
+                assert not any(alias.name.split(".")[0] == "moa" for alias in node.names), f"{path}: use from . import"
+    return found
+
+
+def _named(parts: tuple[str, ...]) -> str:
+    return ".".join(part for part in parts[1:] if part != "__init__") or "__init__"
+
+
+IMPORTS = imports()
+
+
+def floor(module: str) -> int:
+    """The floor a module is on. A folder is on one floor."""
+    return next((number for number, names in enumerate(FLOORS) if module.split(".")[0] in names), -1)
+
+
+@pytest.mark.parametrize("module", [module for module in IMPORTS if module != "__init__"])
+def test_imports_only_go_down(module: str) -> None:
+    assert floor(module) >= 0, f"{module} is on no floor yet: say in FLOORS on which"
+    up = {other for other in IMPORTS[module] if floor(other) > floor(module)}
+    assert up == set(), f"{module} is on floor {floor(module)} and imports from above"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    list(TopologicalSorter(IMPORTS).static_order())
+
+
+def test_surfaces_do_not_import_each_other() -> None:
+    """The command starts every surface, so it alone may import them."""
+    for module, imported in IMPORTS.items():
+        if module in ("cli", "__init__"):
+            continue
+        surface = module in TERMINAL
+        for other in imported:
+            if floor(module) == floor(other) == len(FLOORS) - 1:
+                assert (other in TERMINAL) == surface, f"{module} imports {other}, another surface"
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = ("aiohttp", "pydantic", "typer", "rich", "orjson", "genai_prices", "xllamacpp")
+    program = f"import sys, moa; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_file_says_first_what_it_is() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.read_text("utf-8").strip():
+            assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), f"{path} does not begin with a docstring"
