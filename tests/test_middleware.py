@@ -1,0 +1,426 @@
+"""Models around models: whoever stands in line, asks again, remembers or steps in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import moa
+from moa import (
+    Cached,
+    ConfigError,
+    Fallback,
+    Layer,
+    Limited,
+    Limiter,
+    Message,
+    MissingKey,
+    Mixture,
+    ModelError,
+    Note,
+    Request,
+    Response,
+    Retried,
+    Scripted,
+    Span,
+    Synthesize,
+    Tuned,
+    Usage,
+)
+
+REQUEST = Request((Message("user", "Which colour?"),))
+
+
+def notes(events: list[moa.Event]) -> list[tuple[str, Any]]:
+    return [(one.kind, one.data) for one in events if isinstance(one, Note)]
+
+
+class Gated:
+    """Answers when its gate opens; knows who is inside."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.inside: list[str] = []
+        self.asked: list[str] = []
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        self.asked.append(request.question)
+        self.inside.append(request.question)
+        try:
+            await self.gate.wait()
+        finally:
+            self.inside.remove(request.question)
+        return Response(self.name, request.question)
+
+
+def asking(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
+    request = Request((Message("user", question),))
+    return asyncio.create_task(moa.generate(model, request, None if events is None else events.append))
+
+
+async def idle() -> None:
+    """Let every task that can go on go on."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# --- a limit on calls at once -----------------------------------------------------------------------------------------
+
+
+async def test_no_more_calls_than_the_limit_are_inside_and_the_others_come_in_turn() -> None:
+    model = Gated()
+    limited = Limited(model, Limiter(2))
+    tasks = [asking(limited, str(number)) for number in range(5)]
+    await idle()
+    assert model.inside == ["0", "1"]
+    model.gate.set()
+    assert [(await task).text for task in tasks] == ["0", "1", "2", "3", "4"]
+    assert model.asked == ["0", "1", "2", "3", "4"]
+
+
+async def test_models_that_share_a_limiter_share_its_places() -> None:
+    one, other, limiter = Gated(), Gated(), Limiter(1)
+    first, second = asking(Limited(one, limiter), "a"), asking(Limited(other, limiter), "b")
+    await idle()
+    assert (one.inside, other.inside) == (["a"], [])
+    one.gate.set()
+    other.gate.set()
+    assert [(await first).text, (await second).text] == ["a", "b"]
+
+
+async def test_waiting_in_line_is_noted_when_it_begins_and_when_it_ends() -> None:
+    model, events = Gated(), list[moa.Event]()
+    limited = Limited(model, Limiter(1))
+    first, second = asking(limited, "a"), asking(limited, "b", events)
+    await idle()
+    assert notes(events) == [("queued", {})]
+    model.gate.set()
+    await asyncio.gather(first, second)
+    assert [(kind, list(data)) for kind, data in notes(events)] == [("queued", []), ("queued", ["seconds"])]
+
+
+async def test_who_leaves_the_line_takes_no_place_with_them() -> None:
+    model = Gated()
+    limited = Limited(model, Limiter(1))
+    first, second, third = (asking(limited, name) for name in "abc")
+    await idle()
+    second.cancel()
+    model.gate.set()
+    assert [(await first).text, (await third).text] == ["a", "c"]
+    assert second.cancelled()
+    assert (await asking(limited, "d")).text == "d"
+
+
+async def test_who_leaves_at_the_moment_of_being_called_passes_the_place_on() -> None:
+    limiter = Limiter(1)
+    await limiter.acquire()
+    second, third = asyncio.create_task(limiter.acquire()), asyncio.create_task(limiter.acquire())
+    await idle()
+    limiter.release()
+    second.cancel()
+    async with asyncio.timeout(5):
+        await third
+    limiter.release()
+    assert limiter.try_acquire()
+    assert not limiter.try_acquire()
+
+
+async def test_a_failed_and_a_cancelled_call_give_their_places_back() -> None:
+    limiter = Limiter(1)
+    with pytest.raises(ModelError):
+        await moa.generate(Limited(Scripted("a", ModelError("a: no")), limiter), REQUEST)
+    task = asking(Limited(Gated(), limiter), "b")
+    await idle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert limiter.try_acquire()
+
+
+def test_a_limit_holds_over_event_loops_of_several_threads() -> None:
+    inside, most, lock, meeting = 0, 0, threading.Lock(), threading.Barrier(4)
+
+    class Counts:
+        name = "counts"
+
+        async def generate(self, request: Request, span: Span) -> Response:
+            nonlocal inside, most
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            await asyncio.sleep(0.001)
+            with lock:
+                inside -= 1
+            return Response(self.name, "x")
+
+    limited = Limited(Counts(), Limiter(2))
+
+    async def crowd() -> None:
+        await asyncio.gather(*(moa.generate(limited, REQUEST) for _ in range(10)))
+
+    def work() -> None:
+        meeting.wait()
+        asyncio.run(crowd())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert (inside, most) == (0, 2)
+    assert (limited.limiter.try_acquire(), limited.limiter.try_acquire(), limited.limiter.try_acquire()) == (
+        True,
+        True,
+        False,
+    )
+
+
+# --- asking again -----------------------------------------------------------------------------------------------------
+
+
+def busy(retry_after: float | None = None) -> ModelError:
+    return ModelError("a: busy", retryable=True, retry_after=retry_after)
+
+
+async def test_a_call_that_may_succeed_later_is_asked_again_after_growing_pauses() -> None:
+    events: list[moa.Event] = []
+    model = Scripted("a", [busy(), busy(), "red"])
+    answer = await moa.generate(Retried(model, attempts=3, pause=0.001), REQUEST, events.append)
+    assert answer.text == "red"
+    assert notes(events) == [
+        ("retry", {"attempt": 1, "wait": 0.001, "error": "a: busy"}),
+        ("retry", {"attempt": 2, "wait": 0.002, "error": "a: busy"}),
+    ]
+
+
+async def test_the_pause_is_as_long_as_the_upstream_asked_for() -> None:
+    events: list[moa.Event] = []
+    model = Scripted("a", [busy(0.0), busy(0.003), "red"])
+    await moa.generate(Retried(model, pause=3600), REQUEST, events.append)
+    assert [data["wait"] for _, data in notes(events)] == [0.0, 0.003]
+
+
+async def test_the_last_attempt_s_error_is_the_error() -> None:
+    model = Scripted("a", [busy(), busy(), ModelError("a: still busy", retryable=True), "red"])
+    with pytest.raises(ModelError, match="a: still busy"):
+        await moa.generate(Retried(model, attempts=3, pause=0), REQUEST)
+    assert len(model.heard) == 3
+
+
+@pytest.mark.parametrize("error", [ModelError("a: no such model"), MissingKey("a: set its key"), ValueError("a bug")])
+async def test_what_asking_again_cannot_help_is_asked_once(error: Exception) -> None:
+    model = Scripted("a", [error, "red"])
+    with pytest.raises(type(error)):
+        await moa.generate(Retried(model, pause=0), REQUEST)
+    assert len(model.heard) == 1
+
+
+@pytest.mark.parametrize("wait", [3600.0, float("inf")])
+async def test_a_wait_longer_than_the_patience_is_not_begun(wait: float) -> None:
+    model = Scripted("a", [busy(wait), "red"])
+    with pytest.raises(ModelError, match="a: busy"):
+        await moa.generate(Retried(model), REQUEST)
+    assert len(model.heard) == 1
+
+
+async def test_a_wait_past_the_deadline_is_not_begun() -> None:
+    trace = moa.Trace()
+    model = Scripted("a", [busy(50.0), "red"])
+    layer = Layer((Retried(model), Scripted("b", "blue")), deadline=40)
+    answer = await moa.generate(Mixture((layer,), Synthesize(Scripted("j", "green"))), REQUEST, trace.add)
+    assert [one.model for one in answer.references] == ["b"]
+    assert trace.lost == [moa.Lost("a", 1, "a: busy")]
+
+
+class Breaks:
+    """Says a few words, then fails; the next time it answers."""
+
+    name = "breaks"
+
+    def __init__(self, always: bool = False) -> None:
+        self.calls = 0
+        self.always = always
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        self.calls += 1
+        span.text("half an ")
+        if self.calls == 1 or self.always:
+            raise moa.CutStream("breaks: the stream was cut", retryable=True)
+        span.text("answer")
+        return Response(self.name, "half an answer")
+
+
+async def test_an_answer_that_somebody_reads_is_not_begun_again() -> None:
+    for words in ("answer", "all"):
+        model = Breaks()
+        with pytest.raises(moa.CutStream):
+            await moa.generate(Retried(model, pause=0), REQUEST, words=words)
+        assert model.calls == 1
+
+
+async def test_an_answer_that_nobody_reads_is_begun_again() -> None:
+    model = Breaks()
+    assert (await moa.generate(Retried(model, pause=0), REQUEST)).text == "half an answer"
+
+
+async def test_a_watched_proposal_is_begun_again_and_its_first_words_are_void() -> None:
+    trace = moa.Trace()
+    mixture = Mixture((Layer((Retried(Breaks(), pause=0),)),), Synthesize(Scripted("j", "green")))
+    answer = await moa.generate(mixture, REQUEST, trace.add, "all")
+    assert answer.references[0].text == "half an answer"
+    assert [node.text for node in trace.calls] == ["half an answer", "green"]
+
+
+async def test_cancelling_ends_the_pause() -> None:
+    model = Scripted("a", [busy(50.0), "red"])
+    task = asking(Retried(model), "x")
+    await idle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (task.cancelled(), len(model.heard)) == (True, 1)
+
+
+# --- fallback ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_model_that_answers_is_the_answer_and_the_others_failures_are_noted() -> None:
+    events: list[moa.Event] = []
+    chain = Fallback([Scripted("a", busy()), Scripted("b", "blue", usage=Usage(1, 2, 0.5)), Scripted("c", "never")])
+    answer = await moa.generate(chain, REQUEST, events.append)
+    assert answer == Response("b", "blue", Usage(1, 2, 0.5))
+    assert notes(events) == [("fallback", {"model": "a", "error": "a: busy"})]
+
+
+async def test_when_no_model_answers_the_last_one_s_error_is_the_error() -> None:
+    with pytest.raises(ModelError, match="b: no"):
+        await moa.generate(Fallback((Scripted("a", busy()), Scripted("b", ModelError("b: no")))), REQUEST)
+
+
+async def test_another_model_steps_in_for_words_that_nobody_read() -> None:
+    answer = await moa.generate(Fallback((Breaks(always=True), Scripted("b", "blue"))), REQUEST)
+    assert answer.text == "blue"
+
+
+async def test_no_other_model_steps_in_once_the_answer_is_being_read() -> None:
+    last = Scripted("b", "blue")
+    with pytest.raises(moa.CutStream):
+        await moa.generate(Fallback((Breaks(always=True), last)), REQUEST, words="answer")
+    assert last.heard == []
+
+
+async def test_proposals_that_were_watched_do_not_keep_another_model_from_stepping_in() -> None:
+    fails = Mixture((Layer((Scripted("a", "red"),)),), Synthesize(Scripted("j", busy())), "fails")
+    answer = await moa.generate(Fallback((fails, Scripted("b", "blue"))), REQUEST, words="all")
+    assert answer.text == "blue"
+
+
+async def test_a_bug_in_the_first_model_is_not_covered_up_by_the_second() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await moa.generate(Fallback((Scripted("a", lambda _: str(1 // 0)), Scripted("b", "blue"))), REQUEST)
+
+
+async def test_each_model_of_a_chain_is_asked_with_its_own_defaults() -> None:
+    last = Scripted("b", "blue")
+    await moa.generate(Fallback((Scripted("a", busy()), Tuned(last, temperature=0.3))), REQUEST)
+    assert last.heard == [replace(REQUEST, temperature=0.3)]
+
+
+class Keyless(Scripted):
+    def check(self) -> None:
+        raise MissingKey(f"{self.name}: set its API key")
+
+
+def test_a_chain_is_ready_when_one_of_its_models_is() -> None:
+    keyless, ready = Keyless("a", "red"), Scripted("b", "blue")
+    moa.model.check(Fallback((keyless, ready)))
+    with pytest.raises(MissingKey, match="a: set its API key"):
+        moa.model.check(Fallback((keyless, keyless)))
+
+
+def test_a_chain_holds_what_each_of_its_models_holds() -> None:
+    models = (Scripted("a", "", context_window=4096), Scripted("b", "", context_window=2048), Scripted("c", ""))
+    assert moa.model.context_window(Fallback(models)) == 2048
+
+
+def test_a_chain_of_nothing_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="a fallback needs at least one model"):
+        Fallback(())
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_request_is_answered_from_memory_for_nothing() -> None:
+    events: list[moa.Event] = []
+    model = Scripted("a", "red", usage=Usage(3, 2, 0.5))
+    cached = Cached(model)
+    assert await moa.generate(cached, REQUEST) == Response("a", "red", Usage(3, 2, 0.5))
+    assert await moa.generate(cached, REQUEST, events.append) == Response("a", "red", Usage(cost=0.0))
+    assert len(model.heard) == 1
+    assert notes(events) == [("cached", {"input_tokens": 3, "output_tokens": 2})]
+
+
+async def test_an_answer_from_memory_is_said_to_whoever_watches() -> None:
+    cached = Cached(Scripted("a", Response("a", "red", reasoning="hmm")))
+    await moa.generate(cached, REQUEST)
+    events: list[moa.Event] = []
+    await moa.generate(cached, REQUEST, events.append, "answer")
+    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.Delta)]
+    assert deltas == [("reasoning", "hmm"), ("text", "red")]
+
+
+OTHERS: dict[str, Callable[[], Request]] = {
+    "seed": lambda: replace(REQUEST, seed=1),
+    "temperature": lambda: replace(REQUEST, temperature=0.5),
+    "max_tokens": lambda: replace(REQUEST, max_tokens=5),
+    "stop": lambda: replace(REQUEST, stop=("x",)),
+    "extra": lambda: replace(REQUEST, extra={"top_k": 1}),
+    "system": lambda: REQUEST.instructed("Be brief."),
+    "question": lambda: Request((Message("user", "Which color?"),)),
+    "response_format": lambda: replace(REQUEST, response_format={"type": "json_object"}),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
+async def test_another_request_is_another_answer(other: Callable[[], Request]) -> None:
+    model = Scripted("a", ["red", "blue"])
+    cached = Cached(model)
+    assert (await moa.generate(cached, REQUEST)).text == "red"
+    assert (await moa.generate(cached, other())).text == "blue"
+
+
+async def test_two_models_never_share_a_memory() -> None:
+    one = Cached(Scripted("a", "red"))
+    assert (await moa.generate(one, REQUEST)).text == "red"
+    assert (await moa.generate(replace(one, model=Scripted("b", "blue")), REQUEST)).text == "blue"
+    assert (await moa.generate(Cached(Scripted("c", "green")), REQUEST)).text == "green"
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    cached = Cached(Scripted("a", [busy(), "red"]))
+    with pytest.raises(ModelError):
+        await moa.generate(cached, REQUEST)
+    assert (await moa.generate(cached, REQUEST)).text == "red"
+
+
+async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> None:
+    model = Scripted("a", lambda request: request.question)
+    cached = Cached(model, size=2)
+    for question in "ababcab":
+        await moa.generate(cached, Request((Message("user", question),)))
+    assert [request.question for request in model.heard] == ["a", "b", "c", "a", "b"]
+
+
+def test_what_stands_around_a_model_has_its_name_its_window_and_its_check() -> None:
+    keyless = Keyless("a", "red", context_window=77)
+    for around in (Limited(keyless, Limiter(1)), Retried(keyless), Cached(keyless)):
+        assert (around.name, moa.model.context_window(around)) == ("a", 77)
+        with pytest.raises(MissingKey):
+            moa.model.check(around)
