@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from ..build import Builder
@@ -16,6 +17,7 @@ from ..model import Events, Model, Words, stream
 from ..narration import Narration, Piece
 from ..trace import Trace
 from ..types import Request, Response
+from .visits import current
 
 Show = Literal["fields", "think", "details", "off"]
 """How proposals are shown while the client waits: as reasoning fields, in think tags, in a details element, or not."""
@@ -109,9 +111,9 @@ class Service:
         self.admission = Admission(self.table.at_once, self.table.queue)
         self.started_at = int(time.time())
         self.draining = False
+        self.running = 0  # requests taken, those that wait their turn too
         self._idle = asyncio.Event()
         self._idle.set()
-        self._running: set[str] = set()
 
     def reload(self, builder: Builder) -> None:
         """Answer from now on with another configuration; what is running goes on with the old one."""
@@ -126,8 +128,10 @@ class Service:
 
     def model(self, name: str) -> Model:
         """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `NotFound`."""
+        own = name.removesuffix(":latest") or name
+        alias = next((own for pattern, own in self.table.aliases.items() if fnmatchcase(name, pattern)), None)
         try:
-            return self.builder.model(name.removesuffix(":latest") or name)
+            return self.builder.model(alias or own)
         except ConfigError as error:
             raise NotFound(str(error)) from error
 
@@ -147,18 +151,21 @@ class Service:
         """Run a request. Leaving the block early cancels every call it made. Raises `Busy` or `Draining`."""
         if self.draining:
             raise Draining("the server is going down; ask again in a moment")
-        proposals = asked.stream and asked.show != "off"
-        words: Words = "all" if proposals else "answer" if asked.stream else "none"
-        async with self.admission.admitted(), stream(asked.model, asked.request, words) as events:
-            self._running.add(events.run.id)
-            self._idle.clear()
-            try:
+        proposals = asked.show != "off"
+        words: Words = "none" if not asked.stream else "all" if proposals else "answer"
+        self.running += 1
+        self._idle.clear()
+        try:
+            async with self.admission.admitted(), stream(asked.model, asked.request, words) as events:
+                visit = current()
+                visit.run, visit.model = events.run.id, asked.model.name
                 yield Answering(events, proposals)
-            finally:
-                self._running.discard(events.run.id)
-                if not self._running:
-                    self._idle.set()
+        finally:
+            self.running -= 1
+            if not self.running:
+                self._idle.set()
 
     async def drained(self) -> None:
         """Wait until nothing is running."""
-        await self._idle.wait()
+        while self.running:
+            await self._idle.wait()

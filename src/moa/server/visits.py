@@ -1,0 +1,87 @@
+"""One HTTP request from its arrival to its last byte, told once at its end: for the log and for the metrics.
+
+A visit holds no words of a question or an answer, no header and no path that a client made up, so it can be written
+down anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("moa.server")
+
+
+@dataclass(eq=False)
+class Visit:
+    """What is known of one request. `route` is the pattern that matched, never the path as it was sent."""
+
+    method: str
+    route: str = "-"
+    status: int = 0  # 0: the client went away before a status was sent
+    model: str | None = None
+    run: str | None = None
+    key: str | None = None  # the name of the client's key
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        told = [self.method, self.route, str(self.status) if self.status else "gone", f"{self.seconds:.3f}s"]
+        told += [
+            f"{name}={value}"
+            for name, value in (("run", self.run), ("model", self.model), ("key", self.key))
+            if value is not None
+        ]
+        return " ".join(told)
+
+
+_current: ContextVar[Visit] = ContextVar("visit")
+
+
+def current() -> Visit:
+    """The visit being served; one of its own where there is none, as in a test of a single function."""
+    try:
+        return _current.get()
+    except LookupError:
+        return Visit("-")
+
+
+class Visits:
+    """An application around an application: it tells `ended` each visit when it is over."""
+
+    def __init__(self, app: ASGIApp, ended: Sequence[Callable[[Visit], None]]) -> None:
+        self._app = app
+        self._ended = tuple(ended)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        visit = Visit(scope["method"])
+        token = _current.set(visit)
+
+        async def noticed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticed)
+        except Exception:
+            visit.status = visit.status or 500
+            raise
+        finally:
+            _current.reset(token)
+            visit.seconds = time.perf_counter() - visit.began
+            visit.route = getattr(scope.get("route"), "path", "") or visit.route
+            for ended in self._ended:
+                ended(visit)
+
+
+def logged(visit: Visit) -> None:
+    """One line in the log. What only asks whether the server is alive is not worth one."""
+    log.log(logging.DEBUG if visit.route in ("/healthz", "/readyz", "/metrics") else logging.INFO, "%s", visit)
