@@ -234,6 +234,7 @@ class ServerTable(Table):
     utility: tuple[str, ...] = Field(
         ("### Task:",), description="openings of requests (titles, tags) that go to the aggregator alone"
     )
+    aliases: dict[str, str] = Field({}, description="a name that clients send, * for any letters = the model meant")
     keep_alive: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds of silence before a comment is sent")
     max_body: Annotated[int, Field(ge=1024)] = Field(32 * 2**20, description="bytes of a request's body")
     drain: Annotated[float, Field(gt=0)] = Field(600.0, description="seconds running answers get when it stops")
@@ -268,10 +269,12 @@ class Config(Table):
                     raise ValueError(f"mixtures.{name}: {error}") from error
         for name in self.mixtures:
             self._acyclic(name, ())
-        try:
-            self.resolve(self.default)
-        except ConfigError as error:
-            raise ValueError(f"default: {error}") from error
+        named = {"default": self.default, **{f"server.aliases.{a}": own for a, own in self.server.aliases.items()}}
+        for place, name in named.items():
+            try:
+                self.resolve(name)
+            except ConfigError as error:
+                raise ValueError(f"{place}: {error}") from error
         return self
 
     def resolve(self, name: str) -> tuple[str, str]:

@@ -99,7 +99,8 @@ class Streamed(HTTPResponse):
     """A response in pieces. Its client going away cancels what makes them.
 
     Nothing is sent before the first piece, so an error before it has a status of its own (`failed` shapes it); while
-    there is silence, `keep_alive` is sent every `every` seconds, which begins the response too.
+    there is silence, `keep_alive` is sent every `every` seconds, which begins the response too. An error after that is
+    told as `late` says, the last words of the stream.
     """
 
     def __init__(
@@ -110,12 +111,14 @@ class Streamed(HTTPResponse):
         keep_alive: bytes = b": keep-alive\n\n",
         every: float = 5.0,
         headers: dict[str, str] | None = None,
+        late: Callable[[Exception], bytes] | None = None,
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self.headers["content-type"] = content_type
         self._chunks = chunks
         self._failed = failed
+        self._late = late
         self._keep_alive = keep_alive
         self._every = every
 
@@ -154,9 +157,11 @@ class Streamed(HTTPResponse):
         except StopAsyncIteration:
             pass
         except Exception as error:
-            if begun:
+            if not begun:
+                return await self._failed(error)(scope, receive, send)
+            if self._late is None:
                 raise
-            return await self._failed(error)(scope, receive, send)
+            await write(self._late(error))
         finally:
             if upcoming and not upcoming.done():
                 upcoming.cancel()
