@@ -318,6 +318,40 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     Console().print(table)
 
 
+@app.command()
+def doctor(
+    mixture: Annotated[
+        str | None, typer.Argument(help="A mixture, or any model.", autocompletion=_names, show_default=False)
+    ] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Prove that a mixture mixes.
+
+    A short question goes through it, and what was really sent and received is reported: who was called, who was shown
+    what, what fits, what it costs, who cannot be reached.
+    """
+    import asyncio
+    import json
+
+    from .api import get_builder
+    from .doctor import examine
+    from .fetching import ensure
+    from .markdown import printable
+
+    builder = get_builder(config)
+    name = mixture or builder.config.default
+    model = builder.model(name)
+    ensure(builder.config, name)
+    typer.echo(f"sending a question through {model.name} ...", err=True)
+    report = asyncio.run(examine(model))
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        typer.echo("\n".join(printable(line) for line in report.lines))
+    raise typer.Exit(report.exit_code)
+
+
 settings = typer.Typer(help="Check moa.toml, or begin one.", rich_markup_mode=None)
 settings.callback(invoke_without_command=True)(_help_without_command)
 app.add_typer(settings, name="config")
