@@ -9,7 +9,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -59,13 +59,14 @@ class Reply:
     message: Body | None = None  # the whole message object, instead of text
 
 
-Says = str | Reply | Callable[[Body], str | Reply]
+Said = str | Reply
+Says = Said | Callable[[Body], Said | Awaitable[Said]]
 
 
 class Upstream:
     """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. A model it was not told of answers 404."""
 
-    def __init__(self, says: Mapping[str, Says] | Callable[[Body], str | Reply]) -> None:
+    def __init__(self, says: Mapping[str, Says] | Callable[[Body], Said | Awaitable[Said]]) -> None:
         self.says = says
         self.calls: list[Call] = []
         self.url = ""
@@ -115,6 +116,8 @@ class Upstream:
             self.says if callable(self.says) else self.says.get(body["model"], Reply(status=404, text="no such model"))
         )
         said = says(body) if callable(says) else says
+        if isinstance(said, Awaitable):
+            said = await said
         reply = Reply(said) if isinstance(said, str) else said
         await asyncio.sleep(reply.delay)
         if reply.raw is not None:
