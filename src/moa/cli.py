@@ -195,15 +195,17 @@ def chat(
     """
     from .chat import Chat, piped, typed
 
+    person = sys.stdin.isatty() and sys.stdout.isatty()
     talk = Chat(
         lambda name: _ready(name, config),
         _view,
-        typed if sys.stdin.isatty() and sys.stdout.isatty() else piped,
+        typed if person else piped,
         model=model,
         system=system,
         options={"temperature": temperature, "max_tokens": max_tokens, "seed": seed},
     )
-    if code := talk.run():
+    code = talk.run()
+    if not person:
         raise typer.Exit(code)
 
 
