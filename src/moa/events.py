@@ -62,11 +62,12 @@ class Delta:
 class Note:
     """Something worth knowing about a call that is neither its words nor its end.
 
-    `kind` is one of: "retry" (its words so far are void), "queued" (it waits its turn; said again with `seconds` when
-    it has it), "cached", "fallback", "window" (the references did not fit and are read a few at a time), "left_out" (a
-    reference no window can hold), "lost" (a proposal of this layer did not arrive), "choice", "votes", "unsent"
-    (options this provider refuses, so they were not sent), "sent" (the conversation as it really was sent, where a
-    model on the way changed it).
+    `kind` is one of: "queued" (it waits its turn; said again with `seconds` when it has it), "fetching" (weights, on
+    first use), "retry" (its words so far are void), "hedged" (asked a second time), "cached", "unsent" (options this
+    provider refuses, so they were not sent), "sent" (the conversation as it really was sent, where a model on the way
+    changed it); "window" (the references did not fit and are read a few at a time), "left_out" (a reference no window
+    can hold); "lost" (a proposal of this layer did not arrive); "choice", "votes"; "fallback" (another answers in its
+    place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for the form asked for).
     """
 
     span: str
