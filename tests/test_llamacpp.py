@@ -339,13 +339,6 @@ async def test_an_option_llama_cpp_cannot_read_fails_the_call_in_one_line(option
     assert failure.value.model == "local:smollm2"
 
 
-async def test_images_are_refused_before_anything_is_loaded() -> None:
-    image = Message("user", ({"type": "image_url", "image_url": {"url": "data:,"}},))
-
-    with pytest.raises(ModelError, match="reads text only"):
-        await generate(LlamaCpp(Path("nowhere.gguf"), "m"), Request((image,)))
-
-
 async def test_a_missing_file_is_named_by_the_check_and_by_the_call(tmp_path: Path) -> None:
     model = LlamaCpp(tmp_path / "gone.gguf", "m")
 

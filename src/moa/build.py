@@ -73,6 +73,7 @@ class Builder:
             table.unsupported,
             table.renamed,
             table.headers,
+            table.images if known.images is None else known.images,
         )
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])

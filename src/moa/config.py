@@ -22,6 +22,9 @@ from .folders import config_folder
 
 FILE = "moa.toml"
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+"""How hard a client wants a model to think."""
+
 
 def did_you_mean(wrong: str, known: Collection[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, else all of them."""
@@ -57,6 +60,7 @@ class ModelTable(Table):
 
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens it reads and writes at once")
     price: PriceTable | None = None
+    images: bool | None = Field(None, description="whether it sees images; default: what its provider says")
 
 
 class BreakerTable(Table):
@@ -87,6 +91,7 @@ class ProviderTable(Table):
     cache: bool = Field(False, description="remember answers in memory")
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
     price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
+    images: bool = Field(False, description="whether its models see images; others are told that there was one")
     priced_as: str | None = Field(None, description="its name in the public price tables of genai-prices")
     unsupported: tuple[str, ...] = Field((), description="options it refuses, such as seed")
     renamed: dict[str, str] = Field({}, description="our option name = its option name")
@@ -187,6 +192,7 @@ class MixtureTable(Sampling):
     order: Literal["declared", "arrival", "shuffled"] = "declared"
     place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
     names: bool = Field(False, description="show the models' names with their references")
+    effort: dict[Effort, str] = Field({}, description="a client's reasoning_effort = the mixture or model that answers")
     prompt: str | None = Field(None, description="instruction of proposers in later layers, and of the aggregator")
     prompt_file: str | None = None
 
@@ -262,7 +268,7 @@ class Config(Table):
         for reserved in {"moa", "gguf", "local"} & set(self.providers):
             raise ValueError(f"providers.{reserved}: this name is taken by what is built in; choose another")
         for name, mixture in self.mixtures.items():
-            for reference in mixture.references:
+            for reference in (*mixture.references, *mixture.effort.values()):
                 try:
                     self.resolve(reference)
                 except ConfigError as error:

@@ -84,6 +84,24 @@ class Request:
         return replace(self, messages=(system, *self.messages[count:]))
 
 
+def without_images(request: Request) -> Request:
+    """The request for a model that reads text only: in place of each image, sound or file it is told what was there."""
+    told = [_without_images(message) for message in request.messages]
+    return request if told == list(request.messages) else replace(request, messages=told)
+
+
+def _without_images(message: Message) -> Message:
+    if isinstance(message.content, str) or all(part.get("type") == "text" for part in message.content):
+        return message
+    told = (part["text"] if part.get("type") == "text" else _told(part) for part in message.content)
+    return replace(message, content="".join(told))
+
+
+def _told(part: Part) -> str:
+    kinds = {"image_url": "an image", "image": "an image", "input_audio": "a sound recording", "file": "a file"}
+    return f"\n[Here the user gave {kinds.get(str(part.get('type')), 'something')} that you cannot see.]\n"
+
+
 def _within(name: str, value: float | None, low: float, high: float | None) -> None:
     if value is None:
         return

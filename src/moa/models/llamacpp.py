@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError, ContextOverflow, ModelError
 from ..model import Run, Span
-from ..types import Message, Request, Response
+from ..types import Message, Request, Response, without_images
 from ..wire import Draft, error_from_json, request_to_json
 from . import threads, weights
 from .engine import Engine, Settings, load, loaded
@@ -50,6 +50,7 @@ class LlamaCpp:
             _check_file(self.file)
 
     async def generate(self, request: Request, span: Span) -> Response:
+        request = without_images(request)
         span.sends(request)
         try:
             body = self._body(request)
@@ -64,7 +65,7 @@ class LlamaCpp:
         """The call in OpenAI's form, without what makes one sample different from another."""
         request = replace(
             request,
-            messages=[_as_read(message, self.name) for message in request.messages],
+            messages=[_as_read(message) for message in request.messages],
             stop=tuple(stop for stop in request.stop if stop),  # an empty one would stop every answer at once
             max_tokens=request.max_tokens or max(1, self.context // (self.slots + 1)),
             seed=None,
@@ -100,10 +101,8 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path} is not a GGUF file, or a damaged one; name another")
 
 
-def _as_read(message: Message, name: str) -> Message:
+def _as_read(message: Message) -> Message:
     """The message in the words of the chat templates, which know neither parts nor developers."""
-    if not isinstance(message.content, str) and any(part.get("type") != "text" for part in message.content):
-        raise ModelError(f"{name} reads text only; leave the images out or ask another model")
     return replace(message, content=message.text, role="system" if message.role == "developer" else message.role)
 
 

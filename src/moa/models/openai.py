@@ -16,7 +16,7 @@ from .. import prices
 from ..errors import BadReply, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
-from ..types import Request, Response
+from ..types import Request, Response, without_images
 from ..wire import Draft, request_to_json, response_from_json, without
 from .connections import connections, proxy_of
 from .failures import failure, page, refusal
@@ -29,7 +29,8 @@ class OpenAI:
     `base_url` usually ends in `/v1`. The key is read from the environment variable `api_key_env` at each call and
     stands nowhere else. `timeout` is how long the upstream may say nothing, in seconds. `price`, else the public price
     of `priced_as` (a provider of the genai-prices tables), gives the cost. `unsupported` are options the endpoint
-    refuses; `renamed` maps our option names to the endpoint's own.
+    refuses; `renamed` maps our option names to the endpoint's own. Without `images` it is told that there was an image
+    in place of each one.
     """
 
     model: str
@@ -43,6 +44,7 @@ class OpenAI:
     unsupported: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    images: bool = True
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -70,6 +72,8 @@ class OpenAI:
         return replace(response, usage=replace(usage, cost=prices.cost(usage, self.model, self.priced_as, self.price)))
 
     async def _ask(self, request: Request, span: Span) -> Response:
+        if not self.images:
+            request = without_images(request)
         span.sends(request)
         body, unsent = without(request_to_json(request, self.model), self.unsupported)
         if unsent:
