@@ -25,13 +25,13 @@ def blocks(language: str) -> Iterator[object]:
                 yield pytest.param(text, id=f"{page.name}-{number}")
 
 
-@pytest.mark.parametrize("program", blocks("python"))
+@pytest.mark.parametrize("program", list(blocks("python")))
 def test_programs_in_the_docs_run(program: str) -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("settings", blocks("toml"))
+@pytest.mark.parametrize("settings", list(blocks("toml")))
 def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
     path = tmp_path / "moa.toml"
     path.write_text(settings, "utf-8")

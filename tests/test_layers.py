@@ -22,7 +22,7 @@ FLOORS = (
     # things that answer
     {"reading", "aggregators", "layer", "mixture", "middleware", "breaker", "hedge", "guard", "models"},
     # names and records
-    {"config", "build", "api", "estimate", "fetching"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching"},
     # many questions
     {"evidence", "checks", "doctor"},
     # surfaces
