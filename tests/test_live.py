@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
-from terminal import Terminal
 
 from moa import Delta, Event, Note, Request, Response, SpanEnd, SpanStart, Usage
 from moa.live import Screen, Tail, places, state
 from moa.markdown import settled
 from moa.trace import Trace
 from moa.types import Message
+from terminal import Terminal
 
 RUN = "0123"
 LOST = "mylab:c: HTTP 500: the engine is on fire, and so is the room it stands in, and the house around it"

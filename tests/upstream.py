@@ -91,11 +91,16 @@ class Upstream:
     async def _open(self) -> None:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+    async def _models(self, request: web.Request) -> web.Response:
+        known = self.says if isinstance(self.says, Mapping) else {}
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in known]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -33,18 +33,20 @@ def main() -> None:
     """Run the command line. What went wrong is one line on standard error, and the exit code says whose part it was."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    code: int | str | None
     try:
-        code = app(prog_name="moa", standalone_mode=False) or 0
+        code = app(prog_name="moa", standalone_mode=False)
         sys.stdout.flush()
     except MoaError as error:
         code = _told(str(error), error.exit_code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        code = _told(
-            f"{error.format_message().rstrip('.')}; see: {context.command_path if context else 'moa'} --help", 2
-        )
+        command = context.command_path if context else "moa"
+        code = _told(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
+    except SystemExit as leaving:  # which is what typer makes of the same
+        code = 141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
     if code == 130:
         _told("interrupted", 130)
     if code == 141:

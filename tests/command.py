@@ -1,0 +1,39 @@
+"""The command `moa`, run as a person or a script runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from upstream import Upstream
+
+MOA = [sys.executable, "-m", "moa"]
+
+
+def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end. Standard output and error are pipes."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(
+        [*MOA, *words], input=data, capture_output=True, env={**os.environ, **environment}, timeout=60
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def configured(upstream: Upstream, text: str = "") -> None:
+    """Write a `moa.toml` here whose provider `lab` is this upstream and whose default is `moa:panel`."""
+    panel = '[mixtures.panel]\nproposers = ["lab:a", "lab:b"]\naggregator = "lab:big"\n'
+    told = text if "[mixtures.panel]" in text else panel + text
+    provider = f'[providers.lab]\nbase_url = "{upstream.url}"\nattempts = 1\nprice = {{ input = 1, output = 1 }}\n'
+    Path("moa.toml").write_text(f'default = "moa:panel"\n{provider}{told}', "utf-8")
+
+
+def until(true: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until something is so; fail if it never is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.01)
