@@ -118,6 +118,15 @@ def test_a_lost_proposal_is_named_on_standard_error_and_the_answer_stands() -> N
     assert figures.endswith(" · 1 lost")
 
 
+def test_an_answer_that_is_not_the_aggregators_is_said_to_be_a_proposal() -> None:
+    with Upstream({"a": "red", "b": "red", "big": Reply(status=500, text="on fire")}) as server:
+        configured(server)
+        told = moa("ask", "Which?")
+    assert (told.returncode, told.stdout) == (0, "red\n")
+    assert told.stderr.splitlines()[0].startswith("fallback: ")
+    assert "on fire" in told.stderr and "this is the proposal of lab:a" in told.stderr
+
+
 def test_an_answer_that_was_cut_off_is_said_to_be() -> None:
     with Upstream({"a": Reply("Because", finish_reason="length")}) as server:
         configured(server)

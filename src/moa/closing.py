@@ -1,4 +1,4 @@
-"""What is said under an answer: one line of calls, tokens, cost and time, and a line for every proposal lost."""
+"""What is said under an answer: one line of calls, tokens, cost and time, and a line for whatever went wrong."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def summary(trace: Trace, response: Response) -> str:
     return " · ".join(parts)
 
 
-def losses(trace: Trace) -> list[str]:
-    """A line for each proposal that did not arrive, with the reason."""
-    return [f"lost in layer {one.layer}: {one}" for one in trace.lost]
+def remarks(trace: Trace, response: Response) -> list[str]:
+    """A line for each proposal that did not arrive, with the reason, and one if the answer is not the aggregator's."""
+    lines = [f"lost in layer {one.layer}: {one}" for one in trace.lost]
+    return [*lines, f"fallback: {response.fallback}"] if response.fallback else lines
 
 
 def tokens(usage: Usage) -> str:

@@ -17,7 +17,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from .closing import losses, summary
+from .closing import remarks, summary
 from .events import Delta, Event
 from .markdown import Answer, printable, settled
 from .model import Words
@@ -101,7 +101,7 @@ class Screen:
         end.append(self._table(self._rows(), header=not self._answer, over=True))
         if response is not None:
             end.append(Text(summary(self.trace, response), "dim"))
-            end += [Text(printable(line), "red") for line in losses(self.trace)]
+            end += [Text(printable(line), "red") for line in remarks(self.trace, response)]
         self._region.draw([], end)
         self._region.__exit__(None, None, None)
 

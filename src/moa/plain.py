@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from .closing import losses, summary
+from .closing import remarks, summary
 from .events import Delta, Event, SpanEnd, to_json
 from .model import Words
 from .trace import Trace
@@ -41,7 +41,7 @@ class Plain:
         if self._last and not self._last.endswith("\n"):
             self._say("\n")
         if response is not None:
-            for line in (*losses(self.trace), summary(self.trace, response)):
+            for line in (*remarks(self.trace, response), summary(self.trace, response)):
                 _tell(line)
 
     def _say(self, text: str) -> None:
