@@ -138,9 +138,11 @@ class Builder:
             return table.prompt or default
         path = self._folder / Path(table.prompt_file).expanduser()
         try:
-            return path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"prompt_file {path}: cannot be read: {error}") from error
+            return path.read_text("utf-8-sig")
+        except OSError as error:
+            raise ConfigError(f"prompt_file {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
 
 
 def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:

@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .errors import ConfigError
 from .folders import config_folder
+from .mistakes import told
 
 FILE = "moa.toml"
 
@@ -44,6 +57,9 @@ class Table(BaseModel):
             for key in data:
                 if key not in cls.model_fields:
                     raise ValueError(f"unknown setting {key!r}{did_you_mean(key, cls.model_fields)}")
+                kind = cls.model_fields[key].annotation
+                if isinstance(data[key], bool) and bool not in (kind, *get_args(kind)):
+                    raise ValueError(f"{key} cannot be {str(data[key]).lower()}")
         return data
 
 
@@ -82,7 +98,7 @@ class PatienceTable(Table):
 class ProviderTable(Table):
     """An endpoint that speaks OpenAI's chat completions."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://", description="usually ends in /v1")]
+    base_url: Annotated[str, Field(description="begins with http:// or https://, usually ends in /v1")]
     api_key_env: str | None = Field(None, description="the environment variable that holds the key")
     max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="calls at the same time")
     timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
@@ -98,19 +114,34 @@ class ProviderTable(Table):
     headers: dict[str, str] = Field({}, description="further HTTP headers; never a key")
     models: dict[str, ModelTable] = {}
 
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must begin with http:// or https:// and a host, such as http://127.0.0.1:9000/v1")
+        if parts.username is not None:
+            raise ValueError(f"{_NO_KEYS} (nothing before an @)")
+        if parts.query or parts.fragment:
+            raise ValueError("must end with its path, usually /v1; a ? or # has no place in it")
+        return url
+
     @field_validator("api_key_env")
     @classmethod
     def _is_a_name(cls, name: str | None) -> str | None:
-        if name is not None and not name.replace("_", "").isalnum():
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError("must be the name of an environment variable, such as MYLAB_KEY, not the key itself")
         return name
 
     @field_validator("headers")
     @classmethod
-    def _no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
-        if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in headers):
-            raise ValueError("a key is never written down; name its environment variable with api_key_env")
+    def _hold_no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
+        if any(re.search(r"auth|key|token|secret|cookie", name, re.IGNORECASE) for name in headers):
+            raise ValueError(_NO_KEYS)
         return headers
+
+
+_NO_KEYS = "a key is never written down; name its environment variable with api_key_env"
 
 
 class EngineTable(Table):
@@ -129,6 +160,16 @@ class Sampling(Table):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: tuple[str, ...] = ()
     extra: dict[str, Any] = Field({}, description="options only some servers know, such as top_k, sent as they are")
+
+    @field_validator("extra")
+    @classmethod
+    def _is_extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        for key in extra:
+            if key in ("model", "messages", "stream", "stream_options", "n"):
+                raise ValueError(f"{key} cannot be set; it is what moa itself says to a model")
+            if key in cls.model_fields or key == "seed":
+                raise ValueError(f"{key} has a place of its own, beside extra")
+        return extra
 
 
 class MemberTable(Sampling):
@@ -166,10 +207,31 @@ class AggregatorTable(Sampling):
 
 
 def _named(value: Any) -> Any:
+    if not isinstance(value, (str, dict, Table)):
+        raise ValueError(f"must be a model's name or a table with model = ..., not {value!r}")  # noqa: TRY004
     return {"model": value} if isinstance(value, str) else value
 
 
 Member = Annotated[MemberTable, BeforeValidator(_named, json_schema_input_type=str | MemberTable)]
+
+
+def _kind(value: Any) -> str:
+    """Which branch of a union a value is meant for, so that an error speaks of that branch alone."""
+    if isinstance(value, (list, tuple)):
+        return "<list>"
+    return "<table>" if isinstance(value, (dict, Table)) else "<number>"
+
+
+def _with_the_aggregator(value: Any) -> Any:
+    if value == 1:
+        raise ValueError("counts the aggregator too, so it is at least 2: one layer of proposers, and the aggregator")
+    return value
+
+
+Count = Annotated[int, Field(ge=2, le=20), BeforeValidator(_with_the_aggregator), Tag("<number>")]
+Layers = Annotated[Count | Annotated[tuple[tuple[Member, ...], ...], Tag("<list>")], Discriminator(_kind)]
+Seconds = Annotated[float, Field(gt=0), Tag("<number>")]
+Deadline = Annotated[Seconds | Annotated[PatienceTable, Tag("<table>")], Discriminator(_kind)]
 
 
 class MixtureTable(Sampling):
@@ -177,14 +239,12 @@ class MixtureTable(Sampling):
 
     description: str = ""
     proposers: tuple[Member, ...] = Field((), description="the proposers of every proposer layer")
-    layers: Annotated[int, Field(ge=2, le=20)] | tuple[tuple[Member, ...], ...] = Field(
+    layers: Layers = Field(
         2, description="how many layers, the aggregator counted; or lists of proposers, the aggregator not among them"
     )
     aggregator: Annotated[AggregatorTable, BeforeValidator(_named, json_schema_input_type=str | AggregatorTable)]
     quorum: Annotated[int, Field(ge=1)] = Field(1, description="proposals a layer must have")
-    deadline: Annotated[float, Field(gt=0)] | PatienceTable | None = Field(
-        None, description="seconds, per layer; or a table: learned for each model"
-    )
+    deadline: Deadline | None = Field(None, description="seconds, per layer; or a table: learned for each model")
     grace: Annotated[float, Field(ge=0)] | None = Field(
         None, description="seconds waited for the others once the quorum is there"
     )
@@ -202,6 +262,8 @@ class MixtureTable(Sampling):
             raise ValueError("needs proposers = [...], or layers = [[...], ...]")
         if not isinstance(self.layers, int) and self.proposers:
             raise ValueError("proposers are listed in layers already; give one of the two")
+        if not self.proposer_layers:
+            raise ValueError("layers is empty; it needs at least one list of proposers")
         for number, layer in enumerate(self.proposer_layers, 1):
             count = sum(member.samples for member in layer)
             if not count:
@@ -287,6 +349,8 @@ class Config(Table):
         """The two halves of a model's name. A bare name is a mixture's. Raises `ConfigError` if there is no such."""
         provider, colon, model = name.partition(":")
         if not colon:
+            if name in self.providers and name not in self.mixtures:
+                raise ConfigError(f"{name!r} is a provider; name a model of it, such as {name}:some-model")
             provider, model = "moa", name
         if not model:
             raise ConfigError(f"{name!r} names no model; names are provider:model or moa:mixture")
@@ -332,11 +396,13 @@ def schema() -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; write one with: moa config init") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text in UTF-8: {error.reason} at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
@@ -359,7 +425,4 @@ def _validated(data: Mapping[str, Any], path: Path | None) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "tuple[", "int")))
-        words = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(": ".join(part for part in (str(path or "catalog.toml"), place, words) if part)) from None
+        raise ConfigError(f"{path or 'catalog.toml'}: {told(error)}") from None
