@@ -125,9 +125,8 @@ async def test_options_are_renamed_and_those_an_endpoint_refuses_are_left_out_vi
 
 async def test_a_request_that_no_json_can_hold_is_a_request_error() -> None:
     with Upstream({"m": "red"}) as upstream:
-        for request in (Request((Message("user", "\udcff"),)), Request(REQUEST.messages, seed=2**70)):
-            with pytest.raises(RequestError, match="lab:m: the request cannot be written as JSON"):
-                await ask(at(upstream), request=request)
+        with pytest.raises(RequestError, match="lab:m: the request cannot be written as JSON"):
+            await ask(at(upstream), request=Request(REQUEST.messages, extra={"top_k": {1, 2}}))
         assert upstream.calls == []
 
 
