@@ -66,6 +66,11 @@ class Request:
         object.__setattr__(self, "stop", tuple(self.stop))
         if not any(message.text.strip() or not isinstance(message.content, str) for message in self.messages):
             raise RequestError("the prompt is empty; say what to ask")
+        for message in self.messages:
+            try:
+                message.text.encode()
+            except UnicodeEncodeError as error:
+                raise RequestError(f"the text of a message is not valid Unicode: {error.reason}") from None
         _within("temperature", self.temperature, 0, 2)
         _within("top_p", self.top_p, 0, 1)
         _within("max_tokens", self.max_tokens, 1, None)
