@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, TypeVar
 
 import orjson
@@ -14,10 +15,20 @@ from starlette.responses import Response as HTTPResponse
 from starlette.types import Receive, Scope, Send
 
 from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
-from .service import Busy, Draining, NotFound
+from .admission import Busy
+from .keys import Denied
+from .service import Draining, NotFound
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
+
+
+class BadBody(RequestError):
+    """The body of a request is not what it should be. `param` is the place in it, such as messages.0.role."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,12 @@ def problem(error: Exception) -> Problem:
         case Busy():
             headers = {"Retry-After": str(error.retry_after)}
             return Problem(429, "rate_limit_error", words, "too_many_requests", headers=headers)
+        case Denied():
+            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+            kind, code = (
+                ("rate_limit_error", "insufficient_quota") if error.status == 429 else ("permission_error", None)
+            )
+            return Problem(error.status, kind, words, code, headers=headers)
         case Draining():
             return Problem(503, "server_error", words, "shutting_down", headers={"Retry-After": "5"})
         case ContextOverflow():
@@ -48,12 +65,16 @@ def problem(error: Exception) -> Problem:
         case MissingKey():
             return Problem(502, "upstream_error", words, "missing_key")
         case RequestError() | ConfigError():
-            return Problem(400, "invalid_request_error", words)
+            return Problem(400, "invalid_request_error", words, param=getattr(error, "param", None))
         case LayerError():
             return Problem(502, "upstream_error", words, "too_few_proposals")
         case ModelError(status=429):
-            wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}
+            wait = {} if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
             return Problem(429, "rate_limit_error", words, "upstream_rate_limit", headers=wait)
+        case ModelError(status=400 | 413 | 422):
+            return Problem(400, "invalid_request_error", words, "upstream_refused")
+        case TimeoutError():
+            return Problem(504, "server_error", words or "no answer in time", "timeout")
         case MoaError():
             return Problem(502, "upstream_error", words)
         case _:
@@ -71,13 +92,13 @@ async def parsed(request: HTTPRequest, model: type[Body]) -> Body:
     try:
         value = orjson.loads(data)
     except ValueError as error:
-        raise RequestError(f"the body is not JSON: {error}") from None
+        raise BadBody(f"the body is not JSON: {error}") from None
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise BadBody(f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}", place or None) from None
 
 
 async def unless_gone(request: HTTPRequest, work: Coroutine[Any, Any, Result]) -> Result:
