@@ -35,11 +35,12 @@ class Builder:
 
     def __init__(self, config: Config, folder: Path) -> None:
         self.config = config
-        self._folder = folder
+        self.folder = folder
         self._limiters = {
             name: Limiter(table.max_concurrency) for name, table in config.providers.items() if table.max_concurrency
         }
         self.latencies = Latencies()
+        self.breakers: dict[str, Breaker] = {}
         self._built: dict[str, Model] = {}
 
     def model(self, name: str) -> Model:
@@ -77,7 +78,8 @@ class Builder:
         )
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
-        built = Broken(built, Breaker(table.breaker.failures, table.breaker.rest))
+        self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)
+        built = Broken(built, self.breakers[name])
         if table.attempts > 1:
             built = Retried(built, table.attempts)
         return Cached(built) if table.cache else built
@@ -136,7 +138,7 @@ class Builder:
     def _instruction(self, table: MixtureTable | AggregatorTable, default: str) -> str:
         if table.prompt_file is None:
             return table.prompt or default
-        path = self._folder / Path(table.prompt_file).expanduser()
+        path = self.folder / Path(table.prompt_file).expanduser()
         try:
             return path.read_text("utf-8-sig")
         except OSError as error:

@@ -50,9 +50,17 @@ class Layer:
             raise ConfigError(f"grace must be 0 seconds or more, not {self.grace}")
 
     async def propose(
-        self, request: Request, references: Sequence[Response], span: Span, number: int
+        self,
+        request: Request,
+        references: Sequence[Response],
+        span: Span,
+        number: int,
+        until: float | None = None,
     ) -> tuple[Response, ...]:
-        """The proposals of this layer, the `number`-th of its mixture. Raises `LayerError` below the quorum."""
+        """The proposals of this layer, the `number`-th of its mixture. Raises `LayerError` below the quorum.
+
+        At the moment `until` (seconds since the run began) it closes with what it has, be it less than the quorum.
+        """
         arrived: dict[int, Response] = {}  # in order of arrival
         lost: dict[int, Exception | str] = {}
         patience = self.deadline if isinstance(self.deadline, Patience) else None
@@ -69,7 +77,8 @@ class Layer:
                 if patience:
                     patience.latencies.add(model.name, span.run.now() - begun)
 
-        deadline = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
+        own = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
+        deadline = _least(own, until)
         with span.section("layer", f"layer {number}", layer=number, deadline=deadline) as section:
             calls = [asyncio.create_task(ask(index, model)) for index, model in enumerate(self.proposers)]
             late = self._limits(patience, calls, lost)
@@ -93,11 +102,12 @@ class Layer:
                     timer.cancel()
                 for call in (*pending, finishing):
                     call.cancel(reason or "cancelled")
-                await asyncio.gather(*pending, finishing, return_exceptions=True)
+                await asyncio.gather(*calls, finishing, return_exceptions=True)
             lost |= {i: reason or "cancelled" for i in range(len(self.proposers)) if i not in arrived and i not in lost}
             for index in sorted(lost):
                 section.note("lost", model=self.proposers[index].name, index=index, error=_words(lost[index]))
-            if len(arrived) < (1 if section.run.finishing.is_set() else self.quorum):
+            over = until is not None and section.run.now() >= until
+            if len(arrived) < (1 if over or section.run.finishing.is_set() else self.quorum):
                 raise self._failed(number, len(arrived), lost)
         return tuple(arrived[index] for index in self._ordered(arrived, request, number))
 

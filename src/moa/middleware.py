@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import ConfigError, ModelError
 from .model import Model, Span, check, context_window
+from .reckoning import expected
 from .types import Request, Response, Usage
 
 
@@ -86,6 +87,10 @@ class Around:
 
     def check(self) -> None:
         check(self.model)
+
+    def expected(self, request: Request, read: int) -> Usage:
+        """What a call is likely to use."""
+        return expected(self.model, request, read)
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,10 @@ class Fallback:
                 if place == len(self.models):
                     raise
         return None
+
+    def expected(self, request: Request, read: int) -> Usage:
+        """What a call is likely to use: the first model's part."""
+        return expected(self.models[0], request, read)
 
     async def generate(self, request: Request, span: Span) -> Response:
         *chain, last = self.models

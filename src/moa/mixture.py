@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .aggregators import Aggregator
-from .errors import ConfigError
+from .budget import Budget
+from .errors import ConfigError, LayerError
 from .layer import Layer
 from .model import Span, check
-from .types import Request, Response
+from .plan import Plan, aggregation
+from .reckoning import INSTRUCTION, expected
+from .types import Request, Response, Usage
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Mixture:
 
     The caller's conversation reaches every stage. The caller's sampling options, tools and response format belong to
     the aggregator, whose words are the answer; proposers have options of their own (see `Tuned`) and share the seed.
-    A conversation that ends with what a tool gave back goes to the aggregator alone.
+    A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
+    skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use.
     """
 
     layers: Sequence[Layer]
     aggregator: Aggregator
     name: str = "mixture"
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -42,11 +47,38 @@ class Mixture:
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
         question = Request(request.messages, seed=request.seed)
+        plan = self._plan(request, span)
         references: tuple[Response, ...] = ()
         acting = request.messages[-1].role == "tool"  # what a tool gave back is for the model that called it
         for number, layer in enumerate(() if acting else self.layers, 1):
             if references and span.run.finishing.is_set():
                 break
-            references = await layer.propose(question, references, span, number)
-        answer = await self.aggregator.aggregate(request, references, span)
+            fitting = plan.layer(number, question, references) if plan else layer
+            if fitting is None:
+                break
+            until = plan.until(number) if plan else None
+            try:
+                references = await fitting.propose(question, references, span, number, until)
+            except LayerError as error:
+                if not references:
+                    raise
+                span.note("skipped", layer=number, error=str(error))
+        aggregator = plan.aggregator() if plan else self.aggregator
+        answer = await aggregator.aggregate(request, references, span)
         return replace(answer, model=self.name, references=references)
+
+    def expected(self, request: Request, read: int) -> Usage:
+        """What one question is likely to use, see `budget.expected`."""
+        question, parts = Request(request.messages), []
+        for layer in self.layers:
+            proposals = [expected(model, question, read) for model in layer.proposers]
+            read = INSTRUCTION + sum(usage.output_tokens for usage in proposals)
+            parts += proposals
+        answer = aggregation(self.aggregator, request, read)
+        return replace(Usage.total((*parts, answer)), output_tokens=sum(one.output_tokens for one in (*parts, answer)))
+
+    def _plan(self, request: Request, span: Span) -> Plan | None:
+        """How the budget is kept: the run's by the mixture that was asked, its own by every mixture."""
+        whole = span.run.budget if span.role == "root" else None
+        budget = self.budget.within(whole) if self.budget else whole
+        return Plan(budget, self.layers, self.aggregator, request, span) if budget else None

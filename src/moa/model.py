@@ -11,11 +11,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import BadReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
 from .types import Message, Request, Response, Usage
+
+if TYPE_CHECKING:
+    from .budget import Budget
 
 Emit = Callable[[Event], None]
 """Takes each event as it happens. It is called in the middle of the run, so it must be quick."""
@@ -106,7 +109,8 @@ def as_asked(model: Model, request: Request) -> tuple[Model, Request]:
 class Run:
     """One question being answered: its id, its clock, who listens, and the wish to come to an end."""
 
-    def __init__(self, emit: Emit | None = None, words: Words = "none") -> None:
+    def __init__(self, emit: Emit | None = None, words: Words = "none", budget: Budget | None = None) -> None:
+        self.budget = budget
         self.started_at = time.time()
         self._zero = time.perf_counter()
         self.id = f"{int(self.started_at * 1000):012x}{secrets.token_hex(10)}"
@@ -299,9 +303,14 @@ async def _answer(model: Model, request: Request, run: Run) -> Response:
     return await _spoken(model, request, Span(run, None, "root", model.name, answers=True, request=request), None)
 
 
-async def generate(model: Model, request: Request, emit: Emit | None = None, words: Words = "none") -> Response:
-    """Ask a model and wait for its answer. `emit` is told every event, and words as far as `words` says."""
-    return await _answer(model, request, Run(emit, words))
+async def generate(
+    model: Model, request: Request, emit: Emit | None = None, words: Words = "none", *, budget: Budget | None = None
+) -> Response:
+    """Ask a model and wait for its answer. `emit` is told every event, and words as far as `words` says.
+
+    `budget` is the most that a mixture may use for it.
+    """
+    return await _answer(model, request, Run(emit, words, budget))
 
 
 class Events:
@@ -347,13 +356,22 @@ class Events:
 
 
 @asynccontextmanager
-async def stream(model: Model, request: Request, words: Words = "all") -> AsyncIterator[Events]:
+async def stream(
+    model: Model, request: Request, words: Words = "all", *, budget: Budget | None = None, emit: Emit | None = None
+) -> AsyncIterator[Events]:
     """Ask a model and watch: `async with stream(model, request) as events: async for event in events`.
 
-    Leaving the block early cancels every call still running, at any depth.
+    Leaving the block early cancels every call still running, at any depth. `budget` is the most that a mixture may use;
+    `emit` is told every event too, also those that come after the block was left.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
-    run = Run(queue.put_nowait, words)
+
+    def told(event: Event) -> None:
+        queue.put_nowait(event)
+        if emit:
+            emit(event)
+
+    run = Run(told, words, budget)
     task = asyncio.create_task(_answer(model, request, run))
     task.add_done_callback(lambda _: queue.put_nowait(None))
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError, ContextOverflow, ModelError
 from ..model import Run, Span
-from ..types import Message, Request, Response, without_images
+from ..types import Message, Request, Response, without_images, Usage
 from ..wire import Draft, error_from_json, request_to_json
 from . import threads, weights
 from .engine import Engine, Settings, load, loaded
@@ -48,6 +48,10 @@ class LlamaCpp:
             weights.check(self.file)
         else:
             _check_file(self.file)
+
+    def cost(self, usage: Usage) -> float:
+        """Nothing: it answers in this process."""
+        return 0.0
 
     async def generate(self, request: Request, span: Span) -> Response:
         request = without_images(request)

@@ -16,7 +16,7 @@ from .. import prices
 from ..errors import BadReply, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
-from ..types import Request, Response, without_images
+from ..types import Request, Response, without_images, Usage
 from ..wire import Draft, request_to_json, response_from_json, without
 from .connections import connections, proxy_of
 from .failures import failure, page, refusal
@@ -55,6 +55,10 @@ class OpenAI:
         if self.api_key_env and not self._key:
             raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
 
+    def cost(self, usage: Usage) -> float | None:
+        """What tokens cost here, in US dollars, or `None` when that is unknown."""
+        return prices.cost(usage, self.model, self.priced_as, self.price)
+
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
         if self.priced_as and not self.price:
@@ -69,7 +73,7 @@ class OpenAI:
             words = self._without_key(words, 500)
             raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
         usage = response.usage
-        return replace(response, usage=replace(usage, cost=prices.cost(usage, self.model, self.priced_as, self.price)))
+        return replace(response, usage=replace(usage, cost=self.cost(usage)))
 
     async def _ask(self, request: Request, span: Span) -> Response:
         if not self.images:

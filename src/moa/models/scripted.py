@@ -28,6 +28,10 @@ class Scripted:
     context_window: int | None = None
     heard: list[Request] = field(default_factory=list)
 
+    def cost(self, usage: Usage) -> float | None:
+        """What a call costs, whatever it uses."""
+        return self.usage.cost
+
     async def generate(self, request: Request, span: Span) -> Response:
         turn = len(self.heard)
         self.heard.append(request)

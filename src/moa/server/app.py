@@ -1,19 +1,32 @@
-"""The application: every protocol's routes over one service."""
+"""The application: every protocol's routes over one service, behind the gate."""
 
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import chat
+from . import anthropic, chat, health, metrics, models
+from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
 from .service import Service
+from .visits import Visits, logged
 
-PROTOCOLS = (chat,)
+PROTOCOLS = (
+    chat,
+    models,
+    anthropic,
+)
 
 
 def create_app(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
-    routes = [route for protocol in PROTOCOLS for route in protocol.routes(service)]
-    return RequestIds(Starlette(routes=routes, exception_handlers={404: no_such_path, 405: no_such_method}))
+    counted = metrics.Metrics(service)
+    service.watchers.append(counted.watch)
+    routes = [*metrics.routes(counted), *(route for protocol in PROTOCOLS for route in protocol.routes(service))]
+    behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
+    keyed = Mount("", Keyed(behind, lambda: service.keys))
+    refusals = {404: no_such_path, 405: no_such_method}
+    app = Starlette(routes=[*health.routes(service), keyed], exception_handlers=refusals)
+    return RequestIds(Visits(Gate(app, lambda: service.table), (logged, counted.visited)))

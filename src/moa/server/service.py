@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from ..budget import Budget
 from ..build import Builder
+from ..config import ServerTable
 from ..errors import ConfigError, MoaError
+from ..events import Event, SpanEnd, SpanStart
 from ..mixture import Mixture
-from ..model import Events, Model, Words, stream
+from ..model import Emit, Events, Model, Words, stream
 from ..narration import Narration, Piece
 from ..trace import Trace
 from ..types import Request, Response
+from .admission import Admission
+from .gate import is_loopback
+from .keys import Denied, Key, Keys, caller, midnight
 from .visits import current
 
 Show = Literal["fields", "think", "details", "off"]
@@ -27,46 +33,8 @@ class NotFound(ConfigError):
     """There is no such model here."""
 
 
-class Busy(MoaError):
-    """More requests than may run or wait at once. `retry_after` is in seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 class Draining(MoaError):
     """The server is going down and takes no new requests."""
-
-
-@dataclass
-class Admission:
-    """At most `at_once` requests run and `queue` wait; beyond that they are turned away at once."""
-
-    at_once: int = 256
-    queue: int = 256
-    active: int = 0
-    waiting: int = 0
-    _free: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it. Raises `Busy`."""
-        if self.active >= self.at_once and self.waiting >= self.queue:
-            raise Busy(f"{self.active} requests are running and {self.waiting} are waiting; try again soon", 1)
-        async with self._free:
-            self.waiting += 1
-            try:
-                await self._free.wait_for(lambda: self.active < self.at_once)
-            finally:
-                self.waiting -= 1
-            self.active += 1
-        try:
-            yield
-        finally:
-            self.active -= 1
-            async with self._free:
-                self._free.notify(1)
 
 
 @dataclass(frozen=True)
@@ -106,9 +74,10 @@ class Service:
     """The state of one server."""
 
     def __init__(self, builder: Builder) -> None:
-        self.builder = builder
-        self.table = builder.config.server
+        self.builder, self.table, self.keys = self._taken(builder)
+        self.known = frozenset(self._all())
         self.admission = Admission(self.table.at_once, self.table.queue)
+        self.watchers: list[Callable[[Asked], Emit]] = []
         self.started_at = int(time.time())
         self.draining = False
         self.running = 0  # requests taken, those that wait their turn too
@@ -116,12 +85,30 @@ class Service:
         self._idle.set()
 
     def reload(self, builder: Builder) -> None:
-        """Answer from now on with another configuration; what is running goes on with the old one."""
-        self.builder, self.table = builder, builder.config.server
-        self.admission.at_once, self.admission.queue = self.table.at_once, self.table.queue
+        """Answer from now on with another configuration; what is running goes on with the old one.
+
+        Raises `ConfigError`, and then nothing has changed.
+        """
+        self.builder, self.table, self.keys = self._taken(builder)
+        self.known = frozenset(self._all())
+        self.admission.resize(self.table.at_once, self.table.queue)
+
+    def _taken(self, builder: Builder) -> tuple[Builder, ServerTable, Keys]:
+        table = builder.config.server
+        keys = Keys.of(table, builder.folder)
+        if not (is_loopback(table.host) or keys.required or table.open):
+            raise ConfigError(
+                f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
+                "or say open = true in [server]"
+            )
+        return builder, table, keys
 
     def names(self) -> list[str]:
-        """Every model there is to choose: the mixtures, and the models that they name."""
+        """Every model that the client may choose: the mixtures, and the models that they name."""
+        key = caller.get()
+        return [name for name in self._all() if key is None or key.may(name)]
+
+    def _all(self) -> list[str]:
         config = self.builder.config
         inner = {name for table in config.mixtures.values() for name in table.references if ":" in name}
         return [f"moa:{name}" for name in config.mixtures] + sorted(n for n in inner if not n.startswith("moa:"))
@@ -130,8 +117,17 @@ class Service:
         """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `NotFound`."""
         own = name.removesuffix(":latest") or name
         alias = next((own for pattern, own in self.table.aliases.items() if fnmatchcase(name, pattern)), None)
+        own = alias or own
         try:
-            return self.builder.model(alias or own)
+            provider, inner = self.builder.config.resolve(own)
+            full = f"{provider}:{inner}"
+            if provider == "gguf" and full not in self.known:
+                raise NotFound("a file is served only where a mixture names it")  # else clients could open any
+            if (key := caller.get()) and not key.may(full):
+                raise Denied(f"this key may not use {own}", 403)
+            return self.builder.model(own)
+        except NotFound:
+            raise
         except ConfigError as error:
             raise NotFound(str(error)) from error
 
@@ -153,19 +149,59 @@ class Service:
             raise Draining("the server is going down; ask again in a moment")
         proposals = asked.show != "off"
         words: Words = "none" if not asked.stream else "all" if proposals else "answer"
+        key, spending = caller.get(), Spending()
+        budget = self._allowance(key)
+        emits = [spending.add, *(watch(asked) for watch in self.watchers)]
         self.running += 1
         self._idle.clear()
         try:
-            async with self.admission.admitted(), stream(asked.model, asked.request, words) as events:
+            async with (
+                self.admission.admitted(),
+                stream(
+                    asked.model, asked.request, words, budget=budget, emit=lambda event: _all(emits, event)
+                ) as events,
+            ):
                 visit = current()
                 visit.run, visit.model = events.run.id, asked.model.name
                 yield Answering(events, proposals)
         finally:
+            if key:
+                self.keys.spend(key, spending.dollars)
             self.running -= 1
             if not self.running:
                 self._idle.set()
+
+    def _allowance(self, key: Key | None) -> Budget | None:
+        """What a request with this key may spend. Raises `Denied` when that is nothing."""
+        left = self.keys.left(key) if key else None
+        if left is not None and left <= 0:
+            raise Denied("the key has spent its budget of today", 429, midnight())
+        return None if left is None else Budget(dollars=left)
 
     async def drained(self) -> None:
         """Wait until nothing is running."""
         while self.running:
             await self._idle.wait()
+
+
+class Spending:
+    """What the calls of a run have cost so far, where that is known: a fold of its events."""
+
+    def __init__(self) -> None:
+        self.dollars = 0.0
+        self._above: set[str] = set()
+
+    def add(self, event: Event) -> None:
+        match event:
+            case SpanStart():
+                if event.parent:
+                    self._above.add(event.parent)
+                if event.role in ("layer", "section"):
+                    self._above.add(event.span)
+            case SpanEnd() if event.usage and event.span not in self._above:
+                self.dollars += event.usage.cost or 0.0
+
+
+def _all(emits: Sequence[Emit], event: Event) -> None:
+    for emit in emits:
+        emit(event)
