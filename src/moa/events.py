@@ -67,8 +67,8 @@ class Note:
     provider refuses, so they were not sent), "sent" (the conversation as it really was sent, where a model on the way
     changed it); "window" (the references did not fit and are read a few at a time), "left_out" (a reference no window
     can hold); "lost" (a proposal of this layer did not arrive); "choice", "votes"; "fallback" (another answers in its
-    place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for the form asked for); "shrunk"
-    (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed).
+    place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for the form asked for);
+    "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed).
     """
 
     span: str

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError, ContextOverflow, ModelError
 from ..model import Run, Span
-from ..types import Message, Request, Response, without_images, Usage
+from ..types import Message, Request, Response, Usage, without_images
 from ..wire import Draft, error_from_json, request_to_json
 from . import threads, weights
 from .engine import Engine, Settings, load, loaded

@@ -16,7 +16,7 @@ from .. import prices
 from ..errors import BadReply, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
-from ..types import Request, Response, without_images, Usage
+from ..types import Request, Response, Usage, without_images
 from ..wire import Draft, request_to_json, response_from_json, without
 from .connections import connections, proxy_of
 from .failures import failure, page, refusal

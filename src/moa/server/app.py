@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, health, metrics, models
+from . import anthropic, chat, health, metrics, models, responses, ollama, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -16,7 +16,9 @@ from .visits import Visits, logged
 PROTOCOLS = (
     chat,
     models,
+    responses,
     anthropic,
+    runs,
 )
 
 

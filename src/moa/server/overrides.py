@@ -7,11 +7,20 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ..budget import Budget
 from ..config import Table
 from ..errors import RequestError
 from ..mixture import Mixture
 from ..model import Model
 from .service import Show
+
+
+class BudgetTable(Table):
+    """The most that one request may use."""
+
+    dollars: Annotated[float, Field(gt=0)] | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = Field(None, description="read and written by all calls")
+    seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class Overrides(Table):
@@ -21,6 +30,7 @@ class Overrides(Table):
     deadline: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds, per layer")
     grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds waited once the quorum is there")
     layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
+    budget: BudgetTable | None = Field(None, description="what it may use; the mixture shrinks to keep within it")
     proposals: Show | None = Field(None, description="how proposals are shown while you wait")
 
 
@@ -31,6 +41,8 @@ def overridden(model: Model, overrides: Overrides | None) -> Model:
         return model
     if not isinstance(model, Mixture):
         raise RequestError(f"moa.{next(iter(wanted))}: {model.name} is one model, not a mixture")
+    limits = wanted.pop("budget", None)
+    budget = Budget(**limits) if limits else model.budget
     count = wanted.pop("layers", None)
     if count == 1:
         return (model.aggregator.models or model.layers[0].proposers)[0]
@@ -38,4 +50,4 @@ def overridden(model: Model, overrides: Overrides | None) -> Model:
     for layer in layers:
         if wanted.get("quorum", 1) > len(layer.proposers):
             raise RequestError(f"moa.quorum: {wanted['quorum']} of {len(layer.proposers)} proposers cannot be had")
-    return replace(model, layers=[replace(layer, **wanted) for layer in layers])
+    return replace(model, layers=[replace(layer, **wanted) for layer in layers], budget=budget)

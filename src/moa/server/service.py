@@ -143,15 +143,18 @@ class Service:
         return any(question.startswith(opening) for opening in self.table.utility)
 
     @asynccontextmanager
-    async def answering(self, asked: Asked) -> AsyncIterator[Answering]:
-        """Run a request. Leaving the block early cancels every call it made. Raises `Busy` or `Draining`."""
+    async def answering(self, asked: Asked, emit: Emit | None = None) -> AsyncIterator[Answering]:
+        """Run a request. Leaving the block early cancels every call it made. `emit` is told every event.
+
+        Raises `Busy`, `Draining` or `Denied`.
+        """
         if self.draining:
             raise Draining("the server is going down; ask again in a moment")
         proposals = asked.show != "off"
         words: Words = "none" if not asked.stream else "all" if proposals else "answer"
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
-        emits = [spending.add, *(watch(asked) for watch in self.watchers)]
+        emits = [spending.add, *(watch(asked) for watch in self.watchers), *([emit] if emit else [])]
         self.running += 1
         self._idle.clear()
         try:
