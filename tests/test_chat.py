@@ -12,7 +12,7 @@ import pytest
 
 from command import MOA, configured, moa, until
 from moa import Event, Model, ModelError, Response, Scripted
-from moa.chat import Chat, question
+from moa.terminal.chat import Chat, question
 from moa.model import Words
 from upstream import Reply, Upstream
 

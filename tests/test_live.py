@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from moa import Delta, Event, Note, Request, Response, SpanEnd, SpanStart, Usage
-from moa.live import Screen, Tail, places, state
-from moa.markdown import settled
+from moa.terminal.live import Screen, Tail, places, state
+from moa.terminal.markdown import settled
 from moa.trace import Trace
 from moa.types import Message
 from terminal import Terminal

@@ -18,7 +18,7 @@ from .errors import ConfigError, MoaError, RequestError
 if TYPE_CHECKING:
     from .config import Config
     from .model import Model
-    from .watching import View
+    from .terminal.watching import View
 
 app = typer.Typer(
     name="moa",
@@ -143,8 +143,8 @@ def ask(
     """Ask one question and print the answer."""
     import asyncio
 
+    from .terminal.watching import watch
     from .types import Message, Request
-    from .watching import watch
 
     if as_json + as_events + proposals > 1:
         raise ConfigError("--json, --jsonl and --proposals exclude one another; both JSON forms hold the proposals")
@@ -167,7 +167,7 @@ def _question(prompt: str | None) -> str:
 
 
 def _view(proposals: bool = False, as_json: bool = False, as_events: bool = False) -> View:
-    from . import plain
+    from .terminal import plain
 
     if as_events:
         return plain.Lines()
@@ -176,7 +176,7 @@ def _view(proposals: bool = False, as_json: bool = False, as_events: bool = Fals
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        from .live import Screen
+        from .terminal.live import Screen
 
         return Screen(Console(), proposals)
     return plain.Plain(proposals)
@@ -195,7 +195,7 @@ def chat(
 
     /help inside lists what else can be done: another mixture, the proposals, saving.
     """
-    from .chat import Chat, piped, typed
+    from .terminal.chat import Chat, piped, typed
 
     person = sys.stdin.isatty() and sys.stdout.isatty()
     talk = Chat(
@@ -257,7 +257,7 @@ def mixtures(
         raise ConfigError(f"{name} is one model, not a mixture; mixtures are: {', '.join(loaded.mixtures)}")
     from rich.console import Console
 
-    from .drawing import drawing
+    from .terminal.drawing import drawing
 
     Console(highlight=False).print(drawing(loaded, mixture))
 
@@ -341,7 +341,7 @@ def doctor(
     from .api import get_builder
     from .doctor import examine
     from .fetching import ensure
-    from .markdown import printable
+    from .terminal.markdown import printable
 
     builder = get_builder(config)
     name = mixture or builder.config.default

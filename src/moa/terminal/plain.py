@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
+from ..events import Delta, Event, SpanEnd, to_json
+from ..model import Words
+from ..trace import Trace
+from ..types import Response
 from .closing import remarks, summary
-from .events import Delta, Event, SpanEnd, to_json
-from .model import Words
-from .trace import Trace
-from .types import Response
 
 
 class Plain:

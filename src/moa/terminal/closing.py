@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .trace import Trace
-from .types import Response, Usage
+from ..trace import Trace
+from ..types import Response, Usage
 
 
 def summary(trace: Trace, response: Response) -> str:

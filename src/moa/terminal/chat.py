@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .config import did_you_mean
-from .errors import ConfigError, MoaError, RequestError
-from .model import Model
-from .types import Message, Request, Response
+from ..config import did_you_mean
+from ..errors import ConfigError, MoaError, RequestError
+from ..model import Model
+from ..types import Message, Request, Response
 from .watching import View, watch
 
 BLOCK = ("'''", '"""')

@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import Protocol
 
-from .events import Event
-from .model import Model, Words, stream
-from .types import Request, Response
+from ..events import Event
+from ..model import Model, Words, stream
+from ..types import Request, Response
 
 INTERVAL = 0.08
 """Seconds between two drawings, unless drawing itself takes long."""

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import ConfigError, MoaError, ModelError
+from ..events import Delta, Event
+from ..middleware import Around, Fallback
+from ..mixture import Mixture
+from ..model import Emit, Model, Tuned, check, generate
+from ..trace import Trace
+from ..types import Message, Request
 from .checks import EXAMINED, Case, Check, Outcome, members, ok
-from .errors import ConfigError, MoaError, ModelError
-from .events import Delta, Event
-from .middleware import Around, Fallback
-from .mixture import Mixture
-from .model import Emit, Model, Tuned, check, generate
-from .trace import Trace
-from .types import Message, Request
 
 
 @dataclass(frozen=True, slots=True)

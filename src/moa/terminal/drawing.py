@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..config import AggregatorTable, Config, MixtureTable, PatienceTable, Sampling
+from ..estimate import ASSUMED, bound
 from .closing import cost
-from .config import AggregatorTable, Config, MixtureTable, PatienceTable, Sampling
-from .estimate import ASSUMED, bound
 
 
 def drawing(config: Config, name: str) -> RenderableType:

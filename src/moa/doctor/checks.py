@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from .errors import MoaError
+from ..errors import MoaError
+from ..middleware import Around, Fallback
+from ..mixture import Mixture
+from ..model import Model, Tuned, context_window
+from ..trace import Node, Trace
+from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
-from .middleware import Around, Fallback
-from .mixture import Mixture
-from .model import Model, Tuned, context_window
-from .trace import Node, Trace
-from .types import Message, Request, Response, estimate_tokens
 
 Outcome = Literal["ok", "warn", "fail"]
 

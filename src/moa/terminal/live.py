@@ -17,13 +17,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from ..events import Delta, Event
+from ..model import Words
+from ..trace import Node, Trace
+from ..types import Response, estimate_tokens
 from .closing import remarks, summary
-from .events import Delta, Event
 from .markdown import Answer, printable, settled
-from .model import Words
 from .region import Region
-from .trace import Node, Trace
-from .types import Response, estimate_tokens
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _STYLES = {"queued": "dim", "retrying": "yellow", "thinking": "cyan", "writing": "blue", "done": "green", "lost": "red"}
