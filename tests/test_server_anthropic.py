@@ -311,7 +311,7 @@ def test_what_is_wrong_with_a_request_is_said(change: Body, status: int, kind: s
 def test_too_few_proposals_is_an_error_before_and_an_event_after_the_first_words() -> None:
     failing = {"a": Reply("no", status=400), "b": Reply("no", status=400), "judge": "purple"}
     toml = TOML + "guard = false\n"
-    late = {"a": "red", "b": "blue", "judge": Reply("no", status=400)}
+    late = {"a": "red", "b": "blue", "judge": Reply("no", status=500)}
     with serving(failing) as (served, _):
         early = ask(served, stream=True, thinking={"type": "disabled"})
     with serving(late, toml) as (served, _):
@@ -396,7 +396,7 @@ class TestAnthropicsLibrary:
 
     def test_raises_an_error_in_the_middle_of_a_stream(self) -> None:
         anthropic = pytest.importorskip("anthropic")
-        says = {"a": "red", "b": "blue", "judge": Reply("no", status=400)}
+        says = {"a": "red", "b": "blue", "judge": Reply("no", status=500)}
         with (
             serving(says, TOML + "guard = false\n") as (served, _),
             self.client(served) as client,

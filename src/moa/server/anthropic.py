@@ -18,8 +18,8 @@ from ..errors import RequestError
 from ..narration import Piece
 from ..types import Message, Request, Response, Usage, estimate_tokens
 from . import anthropic_turns as turns
+from .account import extension
 from .anthropic_stream import PING, Blocks, sse, thinking, thoughts
-from .chat import extension
 from .overrides import Overrides, overridden
 from .replies import Streamed, json, parsed, problem, unless_gone
 from .service import Answering, Asked, Service

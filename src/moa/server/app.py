@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, health, metrics, models, responses, ollama, runs
+from . import anthropic, chat, health, metrics, models, ollama, responses, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -18,6 +18,7 @@ PROTOCOLS = (
     models,
     responses,
     anthropic,
+    ollama,
     runs,
 )
 
