@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, TypeVar
@@ -96,9 +96,23 @@ async def parsed(request: HTTPRequest, model: type[Body]) -> Body:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        found = error.errors(include_url=False, include_input=False)
+        field = found[0]["loc"][:1]
+        first = max((one for one in found if one["loc"][:1] == field), key=lambda one: len(one["loc"]))
+        place = ".".join(map(str, _place(first["loc"], value)))
         raise BadBody(f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}", place or None) from None
+
+
+def _place(loc: Sequence[int | str], value: Any) -> Iterator[int | str]:
+    """Where an error is, in the client's words: without the names of the alternatives that were tried."""
+    for part in loc:
+        if isinstance(value, dict) and part in value:
+            value = value[str(part)]
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        elif not isinstance(value, dict) or part != loc[-1]:
+            continue  # the name of an alternative; the last one may be a field that is missing
+        yield part
 
 
 async def unless_gone(request: HTTPRequest, work: Coroutine[Any, Any, Result]) -> Result:

@@ -18,11 +18,21 @@ class Shown:
         self._show = show
         self._open = False
 
+    def split(self, piece: Piece) -> tuple[str, str]:
+        """The content and the reasoning in a piece, one of the two."""
+        if piece.kind == "text":
+            return self.close() + piece.text, ""
+        if self._show not in _OPENING:
+            return "", piece.text
+        opening = "" if self._open else _OPENING[self._show]
+        self._open = True
+        return opening + piece.text, ""
+
     def merged(self, pieces: Iterable[Piece]) -> list[tuple[str, str]]:
         """The content and the reasoning in the pieces, one of the two in each pair, neighbours of a kind together."""
         told: list[tuple[str, str]] = []
         for piece in pieces:
-            content, thought = self._split(piece)
+            content, thought = self.split(piece)
             if told and bool(told[-1][0]) == bool(content):
                 told[-1] = (told[-1][0] + content, told[-1][1] + thought)
             elif content or thought:
@@ -35,12 +45,3 @@ class Shown:
             return ""
         self._open = False
         return _CLOSING[self._show]
-
-    def _split(self, piece: Piece) -> tuple[str, str]:
-        if piece.kind == "text":
-            return self.close() + piece.text, ""
-        if self._show not in _OPENING:
-            return "", piece.text
-        opening = "" if self._open else _OPENING[self._show]
-        self._open = True
-        return opening + piece.text, ""
