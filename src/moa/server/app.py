@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, health, metrics, models, ollama, responses, runs
+from . import anthropic, chat, completions, health, metrics, models, ollama, responses, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -15,6 +15,7 @@ from .visits import Visits, logged
 
 PROTOCOLS = (
     chat,
+    completions,
     models,
     responses,
     anthropic,
