@@ -268,7 +268,12 @@ async def test_a_wrapper_of_the_aggregator_that_drops_the_proposals_is_found_too
 async def test_a_later_layer_that_sees_only_one_proposal_fails_and_is_named() -> None:
     class Forgetful(Layer):
         async def propose(
-            self, request: Request, references: Sequence[Response], span: moa.Span, number: int
+            self,
+            request: Request,
+            references: Sequence[Response],
+            span: moa.Span,
+            number: int,
+            until: float | None = None,
         ) -> tuple[Response, ...]:
             return await super().propose(request, references[-1:], span, number)
 
@@ -285,7 +290,12 @@ async def test_a_later_layer_that_sees_only_one_proposal_fails_and_is_named() ->
 async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
     class Queue(Layer):
         async def propose(
-            self, request: Request, references: Sequence[Response], span: moa.Span, number: int
+            self,
+            request: Request,
+            references: Sequence[Response],
+            span: moa.Span,
+            number: int,
+            until: float | None = None,
         ) -> tuple[Response, ...]:
             return tuple(
                 [
@@ -304,7 +314,12 @@ async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
 async def test_a_layer_that_skips_a_proposer_fails() -> None:
     class Half(Layer):
         async def propose(
-            self, request: Request, references: Sequence[Response], span: moa.Span, number: int
+            self,
+            request: Request,
+            references: Sequence[Response],
+            span: moa.Span,
+            number: int,
+            until: float | None = None,
         ) -> tuple[Response, ...]:
             return await Layer(self.proposers[:-1]).propose(request, references, span, number)
 
