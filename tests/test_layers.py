@@ -22,9 +22,9 @@ FLOORS = (
     # things that answer
     {"reading", "aggregators", "layer", "mixture", "middleware", "breaker", "hedge", "guard", "plan", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members"},
     # many questions
-    {"doctor", "members"},
+    {"doctor"},
     # surfaces
     {"cli", "__main__", "terminal", "server", "integrations"},
 )

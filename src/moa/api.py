@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .model import Model, generate
 from .types import Message, Request, Response
 
 if TYPE_CHECKING:
     from .build import Builder
+
+Result = TypeVar("Result")
 
 
 def get_model(name: str | None = None, config: str | Path | None = None) -> Model:
@@ -55,12 +58,17 @@ def ask(
         messages = (Message("system", system), *messages)
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
     chosen = get_model(model, config) if isinstance(model, str) else model
-    future = asyncio.run_coroutine_threadsafe(generate(chosen, request), _loop())
+    future = begin(generate(chosen, request))
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+
+
+def begin(work: Coroutine[Any, Any, Result]) -> Future[Result]:
+    """Start work from code that is not asynchronous, on the one long-lived loop."""
+    return asyncio.run_coroutine_threadsafe(work, _loop())
 
 
 @cache

@@ -8,7 +8,8 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 from ..errors import MoaError
-from ..middleware import Around, Fallback
+from ..members import members
+from ..middleware import Around
 from ..mixture import Mixture
 from ..model import Model, Tuned, context_window
 from ..trace import Node, Trace
@@ -67,24 +68,6 @@ class Case:
     def notes(self, kind: str) -> Iterator[tuple[Node, dict[str, Any]]]:
         for node in self.trace.root.walk() if self.trace.root else ():
             yield from ((node, dict(note.data)) for note in node.notes if note.kind == kind)
-
-
-def members(model: Model) -> Iterator[Model]:
-    """The single models that a model is made of, as far as it is built of ours."""
-    match model:
-        case Tuned() | Around():
-            yield from members(model.model)
-        case Fallback():
-            for spare in model.models:
-                yield from members(spare)
-        case Mixture():
-            for layer in model.layers:
-                for proposer in layer.proposers:
-                    yield from members(proposer)
-            for asked in model.aggregator.models:
-                yield from members(asked)
-        case _:
-            yield model
 
 
 def _answer(case: Case) -> Iterator[Check]:

@@ -14,12 +14,13 @@ from typing import Any
 
 from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
+from ..members import members
 from ..middleware import Around, Fallback
 from ..mixture import Mixture
 from ..model import Emit, Model, Tuned, check, generate
 from ..trace import Trace
 from ..types import Message, Request
-from .checks import EXAMINED, Case, Check, Outcome, members, ok
+from .checks import EXAMINED, Case, Check, Outcome, ok
 
 
 @dataclass(frozen=True, slots=True)
