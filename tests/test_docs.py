@@ -56,3 +56,10 @@ def test_the_tree_in_the_readme_names_every_file() -> None:
     }
     assert sorted(there - named) == []
     assert sorted(named - there - {"README.md", "CHANGELOG.md", "pyproject.toml", "__init__.py"}) == []
+
+
+def test_the_reference_of_the_command_line_is_the_command_line() -> None:
+    """docs/cli.md is what `typer moa.cli utils docs --name moa --title "Command line"` prints."""
+    typer = [sys.executable, "-m", "typer", "moa.cli", "utils", "docs", "--name", "moa", "--title", "Command line"]
+    told = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8").strip() == told.strip()
