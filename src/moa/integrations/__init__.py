@@ -1,0 +1,1 @@
+"""Mixtures in other libraries, and other libraries' models in mixtures."""
