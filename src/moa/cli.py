@@ -413,3 +413,62 @@ def print_path() -> None:
     if path is None:
         raise ConfigError(f"no moa.toml in $MOA_CONFIG, ./ or {config_folder()}; write one with: moa config init")
     typer.echo(path.absolute())
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen; 0.0.0.0 is every network.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = None,
+    unlocked: Annotated[
+        bool | None, typer.Option("--open", help="Answer off this machine without keys.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve every mixture as a model that any client can choose."""
+    try:
+        from .server.serving import run
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'moa serve needs {error.name}: pip install "mixture-of-agents[server]"') from None
+    if code := run(config, host, port, unlocked=unlocked):
+        raise typer.Exit(code)
+
+
+keys = typer.Typer(help="Keys of the clients of moa serve.", rich_markup_mode=None)
+keys.callback(invoke_without_command=True)(_help_without_command)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who it is for.", show_default=False)],
+    mixtures: Annotated[str | None, typer.Option(metavar="A,B", help="All that it may use; else everything.")] = None,
+    budget: Annotated[float | None, typer.Option(metavar="DOLLARS", help="All that it may spend a day.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Make a key and print it, once; only its hash is kept."""
+    from .server.keys import add
+
+    names = None if mixtures is None else [one.strip() for one in mixtures.split(",") if one.strip()]
+    secret, file = add(config, name, names, budget)
+    typer.echo(secret)
+    typer.echo(f"kept in {file}, as a hash: it cannot be shown again", err=True)
+
+
+@keys.command("list")
+def list_keys(config: ConfigFile = None) -> None:
+    """List the keys."""
+    from .server.keys import listed
+
+    header = ("id", "name", "mixtures", "dollars a day", "spent today", "created")
+    _table(header, listed(config))
+
+
+@keys.command("remove")
+def remove_key(
+    name: Annotated[str, typer.Argument(help="The name or the id of a key.", show_default=False)],
+    config: ConfigFile = None,
+) -> None:
+    """Shut a key out, also of a server that is running."""
+    from .server.keys import remove
+
+    typer.echo(f"removed {remove(config, name)}", err=True)

@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -19,7 +20,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..config import ServerTable
+from ..config import Config, ServerTable, did_you_mean, load
 from ..errors import ConfigError, MoaError
 from ..folders import config_folder
 
@@ -101,6 +102,57 @@ def file_of(table: ServerTable, folder: Path) -> Path:
     return folder / Path(table.keys_file).expanduser() if table.keys_file else config_folder() / "keys.jsonl"
 
 
+def add(
+    config: Path | None, name: str, mixtures: Sequence[str] | None = None, budget: float | None = None
+) -> tuple[str, Path]:
+    """Make a key and keep its hash in the file that the configuration names. Raises `ConfigError`."""
+    loaded, file, known = _opened(config)
+    if not re.fullmatch(r"[\w.@+-]{1,64}", name):
+        raise ConfigError(f"{name!r} cannot be the name of a key: letters, digits and . @ + - _ alone")
+    if any(name in (key.name, key.id) for key in known):
+        raise ConfigError(f"there is a key of the name {name} already; to replace it: moa keys remove {name}")
+    if budget is not None and not 0 < budget < float("inf"):
+        raise ConfigError(f"a budget of {budget:g} dollars a day buys nothing; it must be more than 0")
+    for one in mixtures or ():
+        loaded.resolve(one)
+    secret, key = made(name, mixtures, budget)
+    write(file, [*known, key])
+    return secret, file
+
+
+def remove(config: Path | None, name: str) -> str:
+    """Remove the key of a name or an id. Raises `ConfigError`."""
+    _, file, known = _opened(config)
+    rest = [key for key in known if name not in (key.name, key.id)]
+    if len(rest) == len(known):
+        raise ConfigError(f"{file}: no key {name!r}{did_you_mean(name, [key.name for key in known])}")
+    write(file, rest)
+    return name
+
+
+def listed(config: Path | None) -> list[tuple[str, ...]]:
+    """The keys as rows: id, name, mixtures, dollars a day, dollars spent today, when it was made."""
+    _, file, known = _opened(config)
+    keys = Keys(file)
+    return [
+        (
+            key.id,
+            key.name,
+            "all" if key.mixtures is None else ",".join(key.mixtures),
+            "any" if key.budget is None else f"{key.budget:g}",
+            f"{keys.spent(key):.4f}",
+            key.created,
+        )
+        for key in known
+    ]
+
+
+def _opened(config: Path | None) -> tuple[Config, Path, list[Key]]:
+    loaded, path = load(config)
+    file = file_of(loaded.server, path.parent if path else Path())
+    return loaded, file, read(file)
+
+
 @dataclass
 class Keys:
     """The keys of one server. The file is read again when it has changed, so a key that is removed is shut out at once.
@@ -141,7 +193,8 @@ class Keys:
 
     @property
     def required(self) -> bool:
-        return self.named or self._stamp is not None or bool(self.known)
+        self._refresh()
+        return self.named or bool(self.known)
 
     def find(self, presented: bytes) -> Key | None:
         """The key, whoever holds it. Every key is compared, in a time that says nothing of how near a guess is."""
@@ -157,8 +210,12 @@ class Keys:
         """US dollars that a key may spend today, or `None` for any."""
         if key.budget is None:
             return None
+        return max(0.0, key.budget - self.spent(key))
+
+    def spent(self, key: Key) -> float:
+        """US dollars that a key has spent today."""
         self._turn()
-        return max(0.0, key.budget - self._spent.get(key.id, 0.0))
+        return self._spent.get(key.id, 0.0)
 
     def spend(self, key: Key, dollars: float) -> None:
         """Count what a run has cost."""
@@ -166,7 +223,7 @@ class Keys:
             return
         self._turn()
         self._spent[key.id] = self._spent.get(key.id, 0.0) + dollars
-        if self.file and key.budget is not None:
+        if self.file and key in self._known:
             try:
                 _replace(_beside(self.file), json.dumps({"day": self._day, "spent": self._spent}))
             except ConfigError as error:
