@@ -14,12 +14,16 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from .. import schema
+from ..config import Effort
 from ..errors import RequestError
+from ..mixture import Mixture
 from ..narration import Piece
 from ..types import Message, Request, Response, Usage, estimate_tokens
 from . import anthropic_turns as turns
 from .account import extension
 from .anthropic_stream import PING, Blocks, sse, thinking, thoughts
+from .effort import sized
+from .operations import TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import Overrides, overridden
 from .replies import Streamed, json, parsed, problem, unless_gone
 from .service import Answering, Asked, Service
@@ -27,6 +31,8 @@ from .toolcalls import arguments
 
 IMAGE = 1600
 """Tokens that an image is counted as, about what one of a megapixel is to Anthropic."""
+
+EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
 
 class Turn(BaseModel):
@@ -135,6 +141,14 @@ class MessagesBody(CountBody):
         told = self.thinking or {}
         return told.get("type") == "disabled" or told.get("display") == "omitted"
 
+    @property
+    def effort(self) -> Effort | None:
+        """How hard the client wants a model to think. Raises `RequestError`."""
+        told = (self.output_config or {}).get("effort")
+        if told not in (None, *EFFORTS):
+            raise RequestError(f"output_config.effort: {told!r} is not one of: {', '.join(EFFORTS)}")
+        return None if told is None else EFFORTS[told]
+
     def _choice(self) -> str | dict[str, Any] | None:
         match self.tool_choice:
             case None:
@@ -154,6 +168,40 @@ class MessagesBody(CountBody):
             case {"type": "json_schema", "schema": dict(wanted)}:
                 return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
         raise RequestError("output_config.format: give {type: json_schema, schema: ...}")
+
+
+ERROR = table({"type": one_of("error"), "error": table({"type": TEXT, "message": TEXT})})
+MESSAGE = table(
+    {
+        "id": TEXT,
+        "type": one_of("message"),
+        "role": one_of("assistant"),
+        "model": TEXT,
+        "content": rows(table({"type": TEXT})),
+        "stop_reason": TEXT,
+        "usage": table({"input_tokens": WHOLE, "output_tokens": WHOLE}),
+    }
+)
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/messages",
+        "Answer a conversation (Anthropic)",
+        MESSAGE,
+        MessagesBody,
+        "text/event-stream",
+        error=ERROR,
+    ),
+    Operation(
+        "post",
+        "/v1/messages/count_tokens",
+        "Estimate the tokens of a conversation (Anthropic)",
+        table({"input_tokens": WHOLE}),
+        CountBody,
+        error=ERROR,
+    ),
+)
 
 
 def failed(error: Exception) -> HTTPResponse:
@@ -243,6 +291,8 @@ def _asked(service: Service, body: MessagesBody) -> Asked:
     hidden = body.hides if body.stream else not body.thinks
     show = "off" if hidden else body.moa.proposals if body.moa else None
     asked = service.asked(body.model, body.request(), stream=body.stream, show=show)
+    if isinstance(asked.model, Mixture):  # clients say an effort unasked, which not every single model can take
+        asked, _ = sized(service, body.model, asked, body.effort)
     return replace(asked, model=overridden(asked.model, body.moa))
 
 

@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, completions, health, metrics, models, ollama, responses, runs
+from . import anthropic, chat, completions, health, metrics, models, ollama, openapi, responses, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -28,9 +28,12 @@ def create_app(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
     counted = metrics.Metrics(service)
     service.watchers.append(counted.watch)
-    routes = [*metrics.routes(counted), *(route for protocol in PROTOCOLS for route in protocol.routes(service))]
+    operations = [one for module in (*PROTOCOLS, health, metrics) for one in module.OPERATIONS]
+    described = [*metrics.routes(counted), *openapi.routes(operations)]
+    alive = health.routes(service)
+    routes = [*alive, *described, *(route for protocol in PROTOCOLS for route in protocol.routes(service))]
     behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
     keyed = Mount("", Keyed(behind, lambda: service.keys))
     refusals = {404: no_such_path, 405: no_such_method}
-    app = Starlette(routes=[*health.routes(service), keyed], exception_handlers=refusals)
+    app = Starlette(routes=[*alive, keyed], exception_handlers=refusals)
     return RequestIds(Visits(Gate(app, lambda: service.table), (logged, counted.visited)))

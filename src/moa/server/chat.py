@@ -18,11 +18,39 @@ from .account import extension as extension
 from .account import finish_reason, new_id, tool_calls, usage
 from .chat_body import ChatBody
 from .effort import sized
+from .operations import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
 from .overrides import overridden
 from .refusals import failed, late, sse
 from .replies import Streamed, json, parsed, unless_gone
 from .service import Answering, Asked, Service
 from .shown import Shown
+
+EXTENSION = table(
+    {"run_id": TEXT, "model": TEXT, "cost": or_null(NUMBER), "unused": rows(TEXT), "members": rows(TABLE)}
+)
+USAGE = table({"prompt_tokens": WHOLE, "completion_tokens": WHOLE, "total_tokens": WHOLE})
+CHOICE = table({"index": WHOLE, "message": table({"role": TEXT, "content": or_null(TEXT)}), "finish_reason": TEXT})
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "Answer a conversation (OpenAI)",
+        table(
+            {
+                "id": TEXT,
+                "object": one_of("chat.completion"),
+                "created": WHOLE,
+                "model": TEXT,
+                "choices": rows(CHOICE),
+                "usage": USAGE,
+                "moa": EXTENSION,
+            }
+        ),
+        ChatBody,
+        "text/event-stream",
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:

@@ -16,6 +16,7 @@ from ..errors import RequestError
 from ..types import Message, Request
 from .account import extension, finish_reason, new_id, usage
 from .chat_body import PASSED_ON, MaxTokens, Open, Seed, StreamOptions, Temperature, TopP, stops
+from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import Overrides, overridden
 from .refusals import failed, late, sse
 from .replies import Streamed, json, parsed, unless_gone
@@ -68,6 +69,28 @@ class CompletionBody(Open):
     def further(self) -> dict[str, Any]:
         """The fields that are not ours and say something."""
         return {key: value for key, value in (self.model_extra or {}).items() if value is not None}
+
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/completions",
+        "Answer a prompt (OpenAI, the older form)",
+        table(
+            {
+                "id": TEXT,
+                "object": one_of("text_completion"),
+                "created": WHOLE,
+                "model": TEXT,
+                "choices": rows(table({"index": WHOLE, "text": TEXT, "finish_reason": TEXT})),
+                "usage": TABLE,
+                "moa": TABLE,
+            }
+        ),
+        CompletionBody,
+        "text/event-stream",
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:

@@ -6,8 +6,20 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
+from .operations import Operation, one_of, table
 from .replies import json
 from .service import Service
+
+OPERATIONS = (
+    Operation("get", "/healthz", "Say that the server is alive", table({"status": one_of("ok")})),
+    Operation(
+        "get",
+        "/readyz",
+        "Say whether requests are taken",
+        table({"status": one_of("ready")}),
+        others={503: table({"status": one_of("draining")})},
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:

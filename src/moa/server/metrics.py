@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from ..events import Delta, Event, Note, SpanEnd, SpanStart
 from ..model import Emit
+from .operations import Operation
 from .service import Asked, Service
 from .visits import Visit
 
@@ -126,6 +127,9 @@ class _Breakers(Collector):
             if model in self._service.known:
                 states.add_metric([model], STATES[breaker.state])
         yield states
+
+
+OPERATIONS = (Operation("get", "/metrics", "Tell what is counted (Prometheus)"),)
 
 
 def routes(metrics: Metrics) -> list[Route]:

@@ -8,9 +8,17 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
+from .operations import TEXT, WHOLE, Operation, one_of, rows, table
 from .refusals import failed
 from .replies import json
 from .service import Service
+
+CARD = table({"id": TEXT, "object": one_of("model"), "created": WHOLE, "owned_by": TEXT})
+
+OPERATIONS = (
+    Operation("get", "/v1/models", "List the models (OpenAI)", table({"object": one_of("list"), "data": rows(CARD)})),
+    Operation("get", "/v1/models/{id}", "Show a model (OpenAI)", CARD),
+)
 
 
 def routes(service: Service) -> list[Route]:

@@ -18,9 +18,12 @@ from starlette.routing import Route
 
 from ..errors import RequestError
 from ..members import sees_images, smallest_window
+from ..mixture import Mixture
 from ..types import Request
 from .account import extension
+from .effort import sized
 from .ollama_body import ChatBody, GenerateBody
+from .operations import ANY, TABLE, TEXT, YES, Operation, rows, table
 from .overrides import overridden
 from .replies import Streamed, json, parsed, problem, unless_gone
 from .service import Answering, Asked, Service
@@ -37,6 +40,46 @@ class ShowBody(BaseModel):
 
     model: str = ""
     name: str = ""
+
+
+ERROR = table({"error": ANY})
+ANSWER = {"model": TEXT, "created_at": TEXT, "done": YES, "done_reason": TEXT}
+LINES = "application/x-ndjson"
+
+OPERATIONS = (
+    Operation("get", "/", "Say that somebody is here (Ollama)"),
+    Operation("get", "/api/version", "Say which version of Ollama this is like", table({"version": TEXT})),
+    Operation(
+        "get", "/api/tags", "List the models (Ollama)", table({"models": rows(table({"name": TEXT, "details": TABLE}))})
+    ),
+    Operation("get", "/api/ps", "List the models in memory (Ollama)", table({"models": rows(TABLE)})),
+    Operation(
+        "post",
+        "/api/show",
+        "Show a model (Ollama)",
+        table({"details": TABLE, "model_info": TABLE, "capabilities": rows(TEXT)}),
+        ShowBody,
+        error=ERROR,
+    ),
+    Operation(
+        "post",
+        "/api/chat",
+        "Answer a conversation (Ollama)",
+        table({**ANSWER, "message": table({"role": TEXT, "content": TEXT})}),
+        ChatBody,
+        LINES,
+        error=ERROR,
+    ),
+    Operation(
+        "post",
+        "/api/generate",
+        "Answer a prompt (Ollama)",
+        table({**ANSWER, "response": TEXT}),
+        GenerateBody,
+        LINES,
+        error=ERROR,
+    ),
+)
 
 
 def failed(error: Exception) -> HTTPResponse:
@@ -167,6 +210,8 @@ def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) ->
     """What is asked. As with Ollama's own thinking models, thinking is told unless it is declined."""
     show = "off" if body.think is False else body.moa.proposals if body.moa else None
     asked = service.asked(body.model, request, stream=body.streams, show=show)
+    if isinstance(asked.model, Mixture) and isinstance(body.think, str):
+        asked, _ = sized(service, body.model, asked, body.think)
     return replace(asked, model=overridden(asked.model, body.moa))
 
 

@@ -16,6 +16,7 @@ from ..mixture import Mixture
 from ..narration import Piece, PieceKind
 from .account import extension, new_id, tokens, tool_calls
 from .effort import sized
+from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import overridden
 from .refusals import failed
 from .replies import Streamed, json, parsed, problem, unless_gone
@@ -23,6 +24,28 @@ from .responses_body import ResponsesBody
 from .responses_events import Growing
 from .service import Answering, Asked, Service
 from .shown import Shown
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/responses",
+        "Answer a conversation (OpenAI, the newer form; nothing is kept)",
+        table(
+            {
+                "id": TEXT,
+                "object": one_of("response"),
+                "created_at": WHOLE,
+                "status": one_of("completed", "incomplete"),
+                "model": TEXT,
+                "output": rows(table({"id": TEXT, "type": TEXT})),
+                "usage": table({"input_tokens": WHOLE, "output_tokens": WHOLE, "total_tokens": WHOLE}),
+                "moa": TABLE,
+            }
+        ),
+        ResponsesBody,
+        "text/event-stream",
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:

@@ -25,6 +25,7 @@ from ..types import Response
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
 from .keys import caller
+from .operations import TEXT, Operation, one_of, table
 from .overrides import Overrides, overridden
 from .refusals import failed
 from .replies import Streamed, json, parsed, problem
@@ -196,6 +197,23 @@ class Runs:
 async def _finished(asked: asyncio.Event, finish: Any) -> None:
     await asked.wait()
     finish()
+
+
+RECORD = table({"state": one_of("running", "answered", "failed", "stopped"), "model": TEXT})
+
+OPERATIONS = (
+    Operation("post", "/api/runs", "Start a run", table({"run_id": TEXT}), RunBody, status=201),
+    Operation("get", "/api/runs/{id}", "Say how a run stands", RECORD),
+    Operation("delete", "/api/runs/{id}", "Stop a run", RECORD),
+    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RECORD, status=202),
+    Operation(
+        "get",
+        "/api/runs/{id}/events",
+        "Watch a run, from its start or from where the reader was",
+        text="text/event-stream",
+        query={"after": TEXT},
+    ),
+)
 
 
 def routes(service: Service) -> list[Route]:
