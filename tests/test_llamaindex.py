@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,8 +184,6 @@ async def test_any_llm_is_a_proposer() -> None:
 
 
 async def test_blocking_llms_are_asked_side_by_side() -> None:
-    import threading
-
     together = threading.Barrier(2, timeout=5)  # passes only when both are being asked
 
     def says(prompt: str) -> str:
@@ -250,3 +251,13 @@ async def test_options_that_an_llm_does_not_take_are_said() -> None:
     await moa.generate(model, Request(REQUEST.messages, temperature=0.5, seed=7), trace.add)
     assert trace.root
     assert [dict(note.data) for note in trace.root.notes] == [{"options": ["seed"]}]
+
+
+@pytest.mark.embedded
+def test_the_example_answers_both_questions_both_ways() -> None:
+    example = Path(__file__).parents[1] / "examples" / "llamaindex_ollama.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=300, check=True)
+    told = done.stdout.split("\n=== ")[1:]
+    questions = ["How to reduce anger in Python?", "How to be a good generative AI engineer?"] * 2
+    assert [one.partition("\n")[0].partition("?")[0].split(": ")[-1] + "?" for one in told] == questions
+    assert all(len(one.partition("?")[2].split()) > 5 for one in told)

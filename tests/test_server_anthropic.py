@@ -321,6 +321,25 @@ def test_too_few_proposals_is_an_error_before_and_an_event_after_the_first_words
     assert events[-1]["error"]["type"] == "api_error"
 
 
+def test_an_effort_is_the_size_of_the_mixture() -> None:
+    toml = TOML + 'effort = { xhigh = "up:a" }\n'
+    with serving(toml=toml) as (served, upstream):
+        small = ask(served, output_config={"effort": "low"})
+        large = ask(served, output_config={"effort": "max"})
+        wrong = ask(served, output_config={"effort": "heroic"})
+        assert [call.model for call in upstream.calls][-1] == "a"
+    assert [one.json["content"][0]["text"] for one in (small, large)] == ["purple it is", "red"]
+    assert wrong.status == 400
+
+
+@pytest.mark.parametrize("block", ["text", 7, None, {"type": "tool_result", "tool_use_id": "c", "content": 7}])
+def test_a_block_that_is_none_is_refused(block: Any) -> None:
+    with serving() as (served, _):
+        result = {"type": "tool_result", "tool_use_id": "c", "content": [block]}
+        answer = ask(served, messages=[{"role": "user", "content": [result]}])
+    assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error")
+
+
 def test_tokens_are_estimated_before_they_are_paid() -> None:
     with serving() as (served, upstream):
         few = served.post("/v1/messages/count_tokens", {"model": "moa:duo", "messages": [USER]}).json

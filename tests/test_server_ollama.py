@@ -120,6 +120,12 @@ def test_a_text_is_generated() -> None:
     assert (whole["response"], whole["thinking"], whole["done"]) == ("purple it is", PROPOSALS, True)
 
 
+def test_how_hard_to_think_is_the_size_of_the_mixture() -> None:
+    with serving(toml=TOML + 'effort = { low = "up:a" }\n') as (served, _):
+        assert chat(served, stream=False, think="low").json["message"]["content"] == "red"
+        assert chat(served, stream=False, think="high").json["message"]["content"] == "purple it is"
+
+
 def test_asking_nothing_loads_the_model() -> None:
     with serving() as (served, upstream):
         assert chat(served, messages=[]).json["done_reason"] == "load"

@@ -70,6 +70,8 @@ def _result(block: Block, place: str) -> tuple[str, list[Part]]:
     content = block.get("content") or ""
     if isinstance(content, str):
         return _judged(block, content), []
+    if not isinstance(content, list):
+        raise RequestError(f"{place}.content must be text or a list of content blocks")
     parts = [_part(inner, f"{place}.content.{number}") for number, inner in enumerate(content)]
     images = [part for part in parts if part["type"] != "text"]
     text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
@@ -80,7 +82,7 @@ def _judged(block: Block, text: str) -> str:
     return f"Error: {text}" if block.get("is_error") else text
 
 
-def _part(block: Block, place: str) -> Part:
+def _part(block: Any, place: str) -> Part:
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": text}
@@ -100,5 +102,6 @@ def _content(parts: Sequence[Part]) -> str | tuple[Part, ...]:
     return tuple(parts)
 
 
-def _unknown(block: Block, place: str) -> RequestError:
-    return RequestError(f"{place}: a content block of type {block.get('type')!r} like this one cannot be read here")
+def _unknown(block: Any, place: str) -> RequestError:
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    return RequestError(f"{place}: a content block of type {kind!r} like this one cannot be read here")
