@@ -5,6 +5,7 @@ Every label is one of a known few (a route, a status, a model that the configura
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -52,6 +53,8 @@ class Metrics:
         active.set_function(lambda: service.admission.active)
         waiting = Gauge("moa_waiting", "requests that wait their turn", registry=registry)
         waiting.set_function(lambda: service.admission.waiting)
+        tasks = Gauge("moa_tasks", "asynchronous tasks, those of the server itself among them", registry=registry)
+        tasks.set_function(lambda: len(asyncio.all_tasks()))
         registry.register(_Breakers(service))
 
     def visited(self, visit: Visit) -> None:
