@@ -274,6 +274,13 @@ def test_tool_calls_are_tool_use_blocks() -> None:
     assert streamed[-2]["delta"]["stop_reason"] == "tool_use"
 
 
+def test_a_tool_call_without_an_id_gets_one() -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": CALL["function"]}]}
+    with serving({"a": "red", "b": "blue", "judge": Reply(message=message, finish_reason="tool_calls")}) as (served, _):
+        (block,) = ask(served, tools=[WEATHER]).json["content"]
+    assert block["id"].startswith("call_")
+
+
 def test_an_answer_that_was_cut_off_says_so() -> None:
     with serving({"a": "red", "b": "blue", "judge": Reply("purple", finish_reason="length")}) as (served, _):
         assert ask(served).json["stop_reason"] == "max_tokens"

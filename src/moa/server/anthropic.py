@@ -20,7 +20,7 @@ from ..mixture import Mixture
 from ..narration import Piece
 from ..types import Message, Request, Response, Usage, estimate_tokens
 from . import anthropic_turns as turns
-from .account import extension
+from .account import extension, tool_calls
 from .anthropic_stream import PING, Blocks, sse, thinking, thoughts
 from .effort import sized
 from .operations import TEXT, WHOLE, Operation, one_of, rows, table
@@ -307,7 +307,7 @@ async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
             content.append({"type": "text", "text": response.text})
         content += [
             {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": arguments(call)}
-            for call in response.tool_calls
+            for call in tool_calls(response)
         ]
         message = {
             **_message(name, content, usage(response.usage)),
@@ -332,7 +332,7 @@ async def _events(service: Service, asked: Asked, body: MessagesBody) -> AsyncIt
 def _end(blocks: Blocks, answering: Answering) -> bytes:
     response = answering.response
     rest = blocks.add([] if blocks.told or not response.text else [Piece("text", response.text)])
-    rest += b"".join(blocks.tool_use(call) for call in response.tool_calls) + blocks.close()
+    rest += b"".join(blocks.tool_use(call) for call in tool_calls(response)) + blocks.close()
     delta = {
         "type": "message_delta",
         "delta": {"stop_reason": stop_reason(response), "stop_sequence": None},

@@ -20,7 +20,7 @@ from ..errors import RequestError
 from ..members import sees_images, smallest_window
 from ..mixture import Mixture
 from ..types import Request
-from .account import extension
+from .account import extension, tool_calls
 from .effort import sized
 from .ollama_body import ChatBody, GenerateBody
 from .operations import ANY, TABLE, TEXT, YES, Operation, rows, table
@@ -221,7 +221,7 @@ async def _whole(service: Service, asked: Asked, told: Told) -> HTTPResponse:
         response = answering.response
         thinking = "".join(piece.text for piece in pieces) + response.reasoning
         thinking = thinking if asked.show != "off" else ""
-        return json({**told.words(response.text, thinking, response.tool_calls), **told.end(answering)})
+        return json({**told.words(response.text, thinking, tool_calls(response)), **told.end(answering)})
 
 
 async def _lines(service: Service, asked: Asked, told: Told) -> AsyncIterator[bytes]:
@@ -240,7 +240,7 @@ async def _lines(service: Service, asked: Asked, told: Told) -> AsyncIterator[by
                 yield out
         response = answering.response
         rest = line(told.words(response.text)) if silent and response.text else b""
-        rest += line(told.words(calls=response.tool_calls)) if response.tool_calls else b""
+        rest += line(told.words(calls=tool_calls(response))) if response.tool_calls else b""
         yield rest + line({**told.words(), **told.end(answering)})
 
 
@@ -289,7 +289,7 @@ def _details() -> dict[str, Any]:
 
 def _call(number: int, call: Mapping[str, Any]) -> dict[str, Any]:
     function = {"index": number, "name": call["function"]["name"], "arguments": arguments(call)}
-    return {"id": call.get("id") or f"call_{number}", "function": function}
+    return {"id": call["id"], "function": function}
 
 
 def _started(service: Service) -> str:
