@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, TypeVar
@@ -198,9 +198,13 @@ class Streamed(HTTPResponse):
                 raise
             await write(self._late(error))
         finally:
-            if upcoming and not upcoming.done():
+            if upcoming:
                 upcoming.cancel()
                 await asyncio.wait({upcoming})
+                if not upcoming.cancelled():
+                    upcoming.exception()  # the client left at the very end, and nobody asks for it any more
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
 
