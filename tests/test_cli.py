@@ -265,6 +265,15 @@ def test_a_cache_that_cannot_be_written_is_named() -> None:
     refused(told, 1, "cannot be written", "MOA_CACHE")
 
 
+def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(upstream: Upstream) -> None:
+    configured(upstream, '[mixtures.mixed]\nproposers = ["lab:a", "local:smollm2"]\naggregator = "lab:big"\n')
+    Path("file").touch()
+    told = moa("ask", "-m", "mixed", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
+    assert (told.returncode, told.stdout) == (0, "Violet, *of course*.\n")
+    assert "lost in layer 1: local:smollm2" in told.stderr
+    assert "cannot be written" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .errors import ModelError
+
 if TYPE_CHECKING:
     from .config import Config
 
@@ -14,17 +16,24 @@ STEP = 10
 
 
 def ensure(config: Config, name: str) -> None:
-    """Fetch what the model of this name needs, unless it is there. Raises `ModelError` or `ConfigError`."""
+    """Fetch what the model of this name needs, unless it is there. Raises `ModelError` or `ConfigError`.
+
+    Proposers that the answer can do without are lost in the run, with the reason, so they do not stop it here.
+    """
     if not embedded(config, name):
         return
     from .models.weights import SMOLLM2, fetch, found
 
     if found(SMOLLM2) is not None:
         return
-    if sys.stderr.isatty():
-        _with_bar(SMOLLM2.file_name, lambda tell: fetch(SMOLLM2, tell))
-    else:
-        fetch(SMOLLM2, _Lines(SMOLLM2.file_name).tell)
+    try:
+        if sys.stderr.isatty():
+            _with_bar(SMOLLM2.file_name, lambda tell: fetch(SMOLLM2, tell))
+        else:
+            fetch(SMOLLM2, _Lines(SMOLLM2.file_name).tell)
+    except ModelError:
+        if vital(config, name):
+            raise
 
 
 def embedded(config: Config, name: str) -> bool:
@@ -33,6 +42,17 @@ def embedded(config: Config, name: str) -> bool:
     if provider == "moa":
         return any(embedded(config, reference) for reference in config.mixtures[model].references)
     return provider == "local"
+
+
+def vital(config: Config, name: str) -> bool:
+    """Whether the model of this name gives no answer without the embedded one."""
+    provider, model = config.resolve(name)
+    if provider != "moa":
+        return provider == "local"
+    table = config.mixtures[model]
+    left = sum(member.samples for member in table.proposer_layers[0] if not vital(config, member.model))
+    answering = [one for one in (table.aggregator.model, *table.aggregator.fallback) if one]
+    return left < table.quorum or (bool(answering) and all(vital(config, one) for one in answering))
 
 
 def _with_bar(name: str, fetch: Callable[[Callable[[int, int], None]], object]) -> None:
