@@ -166,6 +166,24 @@ def test_input_that_is_not_utf_8_is_refused(upstream: Upstream) -> None:
     refused(moa("ask", stdin=b"caf\xe9"), 2, "standard input is not UTF-8", "0xe9", "3")
 
 
+@pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]])
+def test_an_output_that_takes_no_more_is_one_line(upstream: Upstream, form: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = subprocess.run([*MOA, "ask", *form, "Why?"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    words = b"moa: standard output cannot be written (No space left on device); make room where it goes\n"
+    assert (told.returncode, told.stderr) == (1, words)
+
+
+def test_closed_streams_are_no_bug(upstream: Upstream) -> None:
+    def closed(*descriptors: int) -> subprocess.CompletedProcess[bytes]:
+        command = ["sh", "-c", f'exec "$@" {" ".join(f"{one}>&-" for one in descriptors)}', "sh", *MOA, "ask"]
+        return subprocess.run([*command, *["Why?"] * (0 not in descriptors)], capture_output=True, timeout=60)
+
+    assert (closed(0).returncode, closed(0).stderr) == (2, b"moa: the prompt is empty; say what to ask\n")
+    assert (closed(1).returncode, closed(2).returncode) == (0, 0)
+    assert closed(2).stdout == b"Violet, *of course*.\n"
+
+
 def test_an_unknown_mixture_is_refused_with_the_nearest(upstream: Upstream) -> None:
     refused(moa("ask", "-m", "moa:pannel", "Why?"), 2, "no mixture 'pannel'", "did you mean 'panel'?")
 

@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that help and completion com
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -31,9 +32,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line. What went wrong is one line on standard error, and the exit code says whose part it was."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     code: int | str | None
+    full = False
     try:
         code = app(prog_name="moa", standalone_mode=False)
         sys.stdout.flush()
@@ -45,13 +48,28 @@ def main() -> None:
         code = _told(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
+    except OSError as error:
+        if error.errno not in UNWRITTEN:
+            raise
+        code, full = _told(f"standard output cannot be written ({error.strerror}); make room where it goes", 1), True
     except SystemExit as leaving:  # which is what typer makes of the same
         code = 141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
     if code == 130:
         _told("interrupted", 130)
-    if code == 141:
+    if code == 141 or full:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
     sys.exit(code)
+
+
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk says that takes no more."""
+
+
+def _open_closed() -> None:
+    """Give the streams that were closed before the start (`moa ask ... >&-`) a place to go: nowhere."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        nowhere = open(os.devnull, "r+")  # noqa: PTH123, SIM115
+        sys.stdin, sys.stdout, sys.stderr = (one or nowhere for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _told(message: str, code: int) -> int:
