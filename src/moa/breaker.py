@@ -15,12 +15,16 @@ from .types import Request, Response
 class Breaker:
     """Opens after `failures` in a row, for `rest` seconds; then one call is let through, and its end decides.
 
-    A call that was cancelled decides nothing. `state` is "closed" (all is well), "open" or "half-open".
+    A call that was cancelled decides nothing. Calls that were under way together and failed are one failure, so that
+    many samples of one question do not end the retries of each other. `state` is "closed" (all is well), "open" or
+    "half-open", `reason` what failed last.
     """
 
     failures: int = 5
     rest: float = 30.0
+    reason: str = ""
     _count: int = 0
+    _failed: float = 0.0
     _opened: float | None = None
     _probing: bool = False
 
@@ -47,10 +51,15 @@ class Breaker:
     def succeeded(self) -> None:
         self._count, self._opened, self._probing = 0, None, False
 
-    def failed(self) -> None:
+    def failed(self, reason: str, began: float) -> None:
+        """A call that began at this moment (of `time.monotonic`) failed."""
+        self.reason = reason
+        if began < self._failed:
+            return
+        self._failed = time.monotonic()
         self._count += 1
         if self._probing or self._count >= self.failures:
-            self._opened, self._probing = time.monotonic(), False
+            self._opened, self._probing = self._failed, False
 
     def undecided(self) -> None:
         self._probing = False
@@ -65,15 +74,16 @@ class Broken(Around):
     async def generate(self, request: Request, span: Span) -> Response:
         if not self.breaker.admit():
             raise ModelError(
-                f"{self.name}: failed {self.breaker.failures} times in a row; "
-                f"it is asked again in {self.breaker.remaining:.0f} s",
+                f"{self.name}: left alone for {self.breaker.remaining:.0f} s more, as it failed "
+                f"{self.breaker.failures} times in a row: {self.breaker.reason.removeprefix(f'{self.name}: ')}",
                 model=self.name,
             )
+        began = time.monotonic()
         try:
             response = await self.model.generate(request, span)
         except ModelError as error:
             if error.retryable:
-                self.breaker.failed()
+                self.breaker.failed(str(error), began)
             else:
                 self.breaker.undecided()
             raise
