@@ -277,6 +277,11 @@ def test_a_prompt_file_that_is_missing_is_refused(upstream: Upstream) -> None:
     refused(moa("config", "check"), 2, "gone.txt")
 
 
+def test_a_home_that_nobody_has_is_named(upstream: Upstream) -> None:
+    refused(moa("ask", "-m", "gguf:~nobody-here/m.gguf", "Why?"), 2, "~nobody-here/m.gguf: there is no such home")
+    refused(moa("ask", "-m", "local", "Why?", MOA_CACHE="~nobody-here/cache"), 2, "~nobody-here/cache")
+
+
 def test_a_cache_that_cannot_be_written_is_named() -> None:
     Path("file").touch()
     told = moa("ask", "-m", "local", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))

@@ -19,6 +19,7 @@ from .config import (
     Sampling,
 )
 from .errors import ConfigError
+from .folders import expanded
 from .guard import NeverWorse
 from .hedge import Hedged
 from .layer import Layer
@@ -89,7 +90,7 @@ class Builder:
         from .models.weights import SMOLLM2
 
         engine = self.config.engine
-        source = SMOLLM2 if provider == "local" else Path(model).expanduser()
+        source = SMOLLM2 if provider == "local" else expanded(model)
         return LlamaCpp(source, name, context=engine.context, slots=engine.slots, threads=engine.threads)
 
     def _mixture(self, name: str, table: MixtureTable) -> Mixture:
@@ -138,7 +139,7 @@ class Builder:
     def _instruction(self, table: MixtureTable | AggregatorTable, default: str) -> str:
         if table.prompt_file is None:
             return table.prompt or default
-        path = self.folder / Path(table.prompt_file).expanduser()
+        path = self.folder / expanded(table.prompt_file)
         try:
             return path.read_text("utf-8-sig")
         except OSError as error:

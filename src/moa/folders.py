@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from .errors import ConfigError
+
 
 def cache_folder() -> Path:
     """Where fetched models are kept: `$MOA_CACHE`, else the user's cache folder. It need not exist yet."""
     if chosen := os.environ.get("MOA_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if sys.platform == "win32":
         return _windows("LOCALAPPDATA", "Local") / "moa" / "Cache"
     if sys.platform == "darwin":
@@ -26,6 +28,14 @@ def config_folder() -> Path:
     if sys.platform == "win32":
         return _windows("APPDATA", "Roaming") / "moa"
     return _xdg("XDG_CONFIG_HOME", ".config") / "moa"
+
+
+def expanded(path: str) -> Path:
+    """The path, with ~ in its place. Raises `ConfigError` for the home of somebody whom this machine does not know."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: there is no such home folder; write the path out") from None
 
 
 def _xdg(variable: str, usual: str) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..config import did_you_mean
 from ..errors import ConfigError, MoaError, RequestError
+from ..folders import expanded
 from ..model import Model
 from ..types import Message, Request, Response
 from .watching import View, watch
@@ -134,7 +135,7 @@ class Chat:
     def _save(self, file: str) -> None:
         if not file:
             raise ConfigError("say where: /save FILE.md or /save FILE.json")
-        path = Path(file).expanduser()
+        path = expanded(file)
         if path.exists() and path not in self._saved:
             raise ConfigError(f"{path} is there already; choose another name")
         try:
