@@ -339,6 +339,25 @@ def test_votes_have_no_log_probabilities() -> None:
     )
 
 
+def test_votes_are_counted_also_after_a_tool_and_never_asked_for_another_form() -> None:
+    turns = [USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "y", "tool_call_id": "c1"}]
+    with serving(toml=TOML.replace('"up:judge"', '{ kind = "vote" }')) as (served, upstream):
+        answer = served.post("/v1/chat/completions", {**ASK, "messages": turns, "tools": [TOOL]})
+        form = served.post("/v1/chat/completions", {**ASK, "response_format": {"type": "json_object"}})
+    assert answer.json["choices"][0]["message"]["content"] == "red"
+    assert form.status == 502
+    assert form.json["error"]["message"].startswith("no proposal is in the form asked for")
+    assert len(upstream.calls) == 4
+
+
+def test_a_picker_leaves_a_request_with_tools_to_the_model_that_can_call_them() -> None:
+    toml = TOML.replace('"up:judge"', '{ kind = "pick", model = "up:judge" }')
+    with serving({**SAYS, "judge": CALLS}, toml) as (served, upstream):
+        answer = served.post("/v1/chat/completions", {**ASK, "tools": [TOOL]})
+    assert answer.json["choices"][0]["message"]["tool_calls"] == [CALL]
+    assert [call.body.get("tools") for call in upstream.to("judge")] == [[TOOL]]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_upstream_that_is_busy_is_passed_on_with_its_wait(stream: bool) -> None:
     with serving({"a": Reply(status=429, text="slow down", headers={"Retry-After": "7"})}) as (served, _):

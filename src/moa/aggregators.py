@@ -47,7 +47,7 @@ class Pick:
     """The paper's ranker baseline: a model names the best reference, and that is the answer, unchanged.
 
     A reply that is not exactly one valid number is never guessed at: the `fallback` aggregates instead, and the trace
-    says so; without one it is a `BadReply`.
+    says so; without one it is a `BadReply`. A request with tools is for the fallback, which can call them.
     """
 
     model: Model
@@ -59,6 +59,8 @@ class Pick:
         return (self.model, *(self.fallback.models if self.fallback else ()))
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        if self.fallback and (request.tools or not references):  # no proposal can call a tool
+            return await self.fallback.aggregate(request, references, span)
         question = Request(request.messages, seed=request.seed)
         try:
             verdict = await span.call(self.model, self.prompt(question, references), role="judge")

@@ -59,7 +59,7 @@ class NeverWorse:
         with span.section("section", "held back until it is whole") as quiet:
             answer = await self.aggregator.aggregate(request, references, quiet)
             wrong = None if answer.tool_calls else problem(request.response_format, answer.text)
-            if wrong:
+            if wrong and self.models:  # votes are what they are
                 span.note("repair", problem=wrong)
                 again = (
                     *request.messages,
@@ -73,6 +73,8 @@ class NeverWorse:
         if wrong:
             fitting = [one for one in references if not problem(request.response_format, one.text)]
             if not fitting:
+                if not self.models:
+                    raise BadReply(f"no proposal is in the form asked for: {wrong}")
                 raise BadReply(f"{self.models[0].name}: not in the form asked for, also when asked again: {wrong}")
             return _instead(f"the aggregation is not in the form asked for: {wrong}", fitting, span)
         if span.watched:

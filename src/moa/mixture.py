@@ -49,7 +49,8 @@ class Mixture:
         question = Request(request.messages, seed=request.seed)
         plan = self._plan(request, span)
         references: tuple[Response, ...] = ()
-        acting = request.messages[-1].role == "tool"  # what a tool gave back is for the model that called it
+        # What a tool gave back is for the model that called it.
+        acting = request.messages[-1].role == "tool" and bool(self.aggregator.models)
         for number, layer in enumerate(() if acting else self.layers, 1):
             if references and span.run.finishing.is_set():
                 break
