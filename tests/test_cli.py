@@ -304,6 +304,7 @@ def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(up
         (["frobnicate"], "frobnicate"),
         (["ask", "--temperature", "hot", "Why?"], "--temperature"),
         (["ask", "--temperature", "9", "Why?"], "temperature must be from 0 to 2"),
+        (["ask", "--seed", "9" * 20, "Why?"], "seed must be from"),
         (["ask", "--json", "--jsonl", "Why?"], "exclude one another"),
     ],
 )

@@ -24,6 +24,7 @@ from moa import (
     ModelError,
     Note,
     Request,
+    RequestError,
     Response,
     Retried,
     Scripted,
@@ -394,6 +395,11 @@ async def test_another_request_is_another_answer(other: Callable[[], Request]) -
     cached = Cached(model)
     assert (await moa.generate(cached, REQUEST)).text == "red"
     assert (await moa.generate(cached, other())).text == "blue"
+
+
+async def test_a_request_that_is_no_json_is_refused() -> None:
+    with pytest.raises(RequestError, match="cannot be written as JSON"):
+        await moa.generate(Cached(Scripted("a", "red")), replace(REQUEST, extra={"top_k": 2**70}))
 
 
 async def test_two_models_never_share_a_memory() -> None:

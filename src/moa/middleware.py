@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .errors import ConfigError, ModelError
+from .errors import ConfigError, ModelError, RequestError
 from .model import Model, Span, check, context_window
 from .reckoning import expected
 from .types import Request, Response, Usage
@@ -211,4 +211,7 @@ def _fingerprint(request: Request) -> str:
     import orjson
 
     fields: dict[str, Any] = asdict(request)
-    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError as error:
+        raise RequestError(f"the request cannot be written as JSON: {error}") from error

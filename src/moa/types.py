@@ -73,7 +73,8 @@ class Request:
                 raise RequestError(f"the text of a message is not valid Unicode: {error.reason}") from None
         _within("temperature", self.temperature, 0, 2)
         _within("top_p", self.top_p, 0, 1)
-        _within("max_tokens", self.max_tokens, 1, None)
+        _within("max_tokens", self.max_tokens, 1, None, whole=True)
+        _within("seed", self.seed, -(2**63), 2**64 - 1, whole=True)
 
     @property
     def question(self) -> str:
@@ -107,11 +108,11 @@ def _told(part: Part) -> str:
     return f"\n[Here the user gave {kinds.get(str(part.get('type')), 'something')} that you cannot see.]\n"
 
 
-def _within(name: str, value: float | None, low: float, high: float | None) -> None:
+def _within(name: str, value: float | None, low: float, high: float | None, whole: bool = False) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise RequestError(f"{name} must be a number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise RequestError(f"{name} must be a {'whole ' * whole}number, not {value!r}")
     if value < low or (high is not None and value > high) or value != value:
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise RequestError(f"{name} must be {bounds}, not {value}")
