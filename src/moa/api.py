@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .build import Builder
 
 Result = TypeVar("Result")
+
+THREAD = "moa"
+"""The thread on which `ask` has its work done."""
 
 
 def get_model(name: str | None = None, config: str | Path | None = None) -> Model:
@@ -51,8 +55,11 @@ def ask(
 ) -> Response:
     """Ask and wait: the only synchronous function. Works in a script, in a thread, and in a notebook.
 
-    `prompt` is a question or a conversation. Raises `ConfigError` or `ModelError`.
+    `prompt` is a question or a conversation. Raises `ConfigError` or `ModelError`, and `RuntimeError` where it would
+    wait for itself: within a model that `ask` is asking.
     """
+    if threading.current_thread().name == THREAD:
+        raise RuntimeError("moa.ask within a model would wait for itself; in a model, await span.call(...)")
     messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
     if system is not None:
         messages = (Message("system", system), *messages)
@@ -84,10 +91,16 @@ def _builder(path: Path | None, stamp: int) -> Builder:
 def _loop() -> asyncio.AbstractEventLoop:
     """One long-lived loop on a thread of its own, so that a caller may have a loop already."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="moa", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name=THREAD, daemon=True)
     thread.start()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_loop.cache_clear)  # a forked child has none of its parent's threads
+
+    owner = os.getpid()
 
     def close() -> None:
+        if os.getpid() != owner:
+            return
         asyncio.run_coroutine_threadsafe(_shut(), loop).result(timeout=5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
