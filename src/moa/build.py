@@ -19,7 +19,7 @@ from .config import (
     Sampling,
 )
 from .errors import ConfigError
-from .folders import expanded
+from .folders import cache_folder, expanded
 from .guard import NeverWorse
 from .hedge import Hedged
 from .layer import Layer
@@ -40,7 +40,7 @@ class Builder:
         self._limiters = {
             name: Limiter(table.max_concurrency) for name, table in config.providers.items() if table.max_concurrency
         }
-        self.latencies = Latencies()
+        self.latencies = Latencies(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, Breaker] = {}
         self._built: dict[str, Model] = {}
 

@@ -56,30 +56,38 @@ class NeverWorse:
         return _instead(found, references, span)
 
     async def _formatted(self, request: Request, references: Sequence[Response], span: Span) -> Response:
-        with span.section("section", "held back until it is whole") as quiet:
-            answer = await self.aggregator.aggregate(request, references, quiet)
-            wrong = None if answer.tool_calls else problem(request.response_format, answer.text)
-            if wrong and self.models:  # votes are what they are
-                span.note("repair", problem=wrong)
-                again = (
-                    *request.messages,
-                    Message("assistant", answer.text),
-                    Message(
-                        "user", f"That is not in the form asked for: {wrong}. Reply with the corrected JSON alone."
-                    ),
-                )
-                answer = await self.aggregator.aggregate(replace(request, messages=again), references, quiet)
-                wrong = None if answer.tool_calls else problem(request.response_format, answer.text)
-        if wrong:
+        try:
+            with span.section("section", "held back until it is whole") as quiet:
+                answer = await self._repaired(request, references, quiet)
+        except ModelError as error:
             fitting = [one for one in references if not problem(request.response_format, one.text)]
             if not fitting:
-                if not self.models:
-                    raise BadReply(f"no proposal is in the form asked for: {wrong}")
-                raise BadReply(f"{self.models[0].name}: not in the form asked for, also when asked again: {wrong}")
-            return _instead(f"the aggregation is not in the form asked for: {wrong}", fitting, span)
+                raise
+            return _instead(f"the aggregator failed: {_line(error)}", fitting, span)
         if span.watched:
             span.text(answer.text)
         return answer
+
+    async def _repaired(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        """An answer in the form asked for. Raises `BadReply` when it is not, also when it is asked for once more."""
+        answer = await self.aggregator.aggregate(request, references, span)
+        wrong = None if answer.tool_calls else problem(request.response_format, answer.text)
+        if wrong is None:
+            return answer
+        if not self.models:  # votes are what they are
+            raise BadReply(f"the proposal that was voted for is not in the form asked for: {wrong}")
+        span.note("repair", problem=wrong)
+        again = (
+            *request.messages,
+            Message("assistant", answer.text),
+            Message("user", f"That is not in the form asked for: {wrong}. Reply with the corrected JSON alone."),
+        )
+        answer = await self.aggregator.aggregate(replace(request, messages=again), references, span)
+        wrong = None if answer.tool_calls else problem(request.response_format, answer.text)
+        if wrong is None:
+            return answer
+        name = self.models[0].name
+        raise BadReply(f"{name}: not in the form asked for, also when asked again: {wrong}", model=name)
 
 
 def flaw(answer: Response, request: Request, references: Sequence[Response]) -> str | None:

@@ -121,6 +121,8 @@ class Layer:
         def expire(index: int, seconds: float) -> None:
             if not calls[index].done():
                 lost[index] = f"no answer within {seconds:.1f} s, as long as its past answers make likely"
+                if patience:  # else one that has become slower would never be waited for again
+                    patience.latencies.add(self.proposers[index].name, seconds)
                 calls[index].cancel(lost[index])
 
         waits = [patience.seconds(model.name) for model in self.proposers]
