@@ -449,6 +449,13 @@ def test_the_models_of_a_provider_are_its_own_list() -> None:
         assert moa("models", "lab").stdout == "lab:alpha\nlab:zeta\n"
 
 
+def test_the_models_of_a_provider_are_asked_through_the_proxy_too() -> None:
+    with Upstream({"a": "x"}) as proxy:
+        Path("moa.toml").write_text('[providers.far]\nbase_url = "http://far-away.invalid/v1"\n')
+        url = proxy.url.removesuffix("/v1")
+        assert moa("models", "far", http_proxy=url, no_proxy="", NO_PROXY="").stdout == "far:a\n"
+
+
 def test_a_provider_that_cannot_be_reached_is_named() -> None:
     Path("moa.toml").write_text('[providers.lab]\nbase_url = "http://127.0.0.1:9/v1"\n')
     refused(moa("models", "lab"), 1, "lab: cannot reach http://127.0.0.1:9/v1", "refused")

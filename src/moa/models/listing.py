@@ -9,7 +9,11 @@ import aiohttp
 import orjson
 
 from ..errors import BadReply, MissingKey, ModelError
-from .connections import connections
+from .connections import connections, proxy_of
+from .failures import failure
+
+WAIT = 30
+"""Seconds until a list must be there."""
 
 
 async def offered(provider: str, base_url: str, api_key_env: str | None, headers: Mapping[str, str]) -> list[str]:
@@ -17,23 +21,25 @@ async def offered(provider: str, base_url: str, api_key_env: str | None, headers
     key = os.environ.get(api_key_env or "", "").strip()
     if api_key_env and not key:
         raise MissingKey(f"{provider}: set its API key: export {api_key_env}=...", model=provider)
-    sent = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+    proxy = proxy_of(base_url)
+    sent = {**headers, **proxy.request, **({"Authorization": f"Bearer {key}"} if key else {})}
     url = f"{base_url.rstrip('/')}/models"
     try:
         session = await connections()
-        timeout = aiohttp.ClientTimeout(total=30, sock_connect=10)
-        async with session.get(url, headers=sent, timeout=timeout, allow_redirects=False) as reply:
+        timeout = aiohttp.ClientTimeout(total=WAIT, sock_connect=10)
+        async with session.get(
+            url, headers=sent, timeout=timeout, allow_redirects=False, proxy=proxy.url, proxy_headers=proxy.tunnel
+        ) as reply:
             data = await reply.read()
-    except aiohttp.ClientConnectorError as error:
-        reason = os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error
-        raise ModelError(
-            f"{provider}: cannot reach {base_url} ({reason}); is the server running?", model=provider
-        ) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        reason = (str(error) or "no word for 30 s").replace(key or "\0", "[key]")
-        raise ModelError(f"{provider}: cannot list {url} ({reason})", model=provider) from error
+    except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as error:
+        words, kind, _ = failure(error, base_url, WAIT)
+        if type(error) is TimeoutError:
+            words = f"no list within {WAIT} s; ask again"
+        raise kind(f"{provider}: {words.replace(key or chr(0), '[key]')}", model=provider) from error
     if reply.status != 200:
-        raise ModelError(f"{provider}: {url} replied with HTTP {reply.status}", model=provider, status=reply.status)
+        advice = f"; check the key in {api_key_env}" if key and reply.status in (401, 403) else ""
+        words = f"{provider}: {url} replied with HTTP {reply.status}{advice}"
+        raise ModelError(words, model=provider, status=reply.status)
     try:
         told = orjson.loads(data)
         return sorted(str(one["id"]) for one in (told["data"] if isinstance(told, dict) else told))
