@@ -273,10 +273,13 @@ def test_a_single_model_is_told_the_reasoning_effort_itself() -> None:
     assert upstream.calls[0].body["reasoning_effort"] == "low"
 
 
-def test_a_clients_housekeeping_goes_to_the_aggregator_alone() -> None:
-    turn = {"role": "user", "content": "### Task:\nGenerate a title."}
+@pytest.mark.parametrize(
+    "turns", [["### Task:\nGenerate a title."], ["Generate a title for this conversation:\n", "Which colour?"]]
+)
+def test_a_clients_housekeeping_goes_to_the_aggregator_alone(turns: list[str]) -> None:
+    messages = [{"role": "user", "content": turn} for turn in turns]
     with serving() as (served, upstream):
-        answer = served.post("/v1/chat/completions", {**ASK, "messages": [turn]})
+        answer = served.post("/v1/chat/completions", {**ASK, "messages": messages})
     assert answer.json["choices"][0]["message"]["content"] == "purple it is"
     assert [call.model for call in upstream.calls] == ["judge"]
 

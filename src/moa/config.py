@@ -300,7 +300,8 @@ class ServerTable(Table):
         "fields", description="how proposals are shown while a client waits"
     )
     utility: tuple[str, ...] = Field(
-        ("### Task:",), description="openings of requests (titles, tags) that go to the aggregator alone"
+        ("### Task:", "Generate a title for this conversation"),
+        description="openings of requests (titles, tags) that go to the aggregator alone",
     )
     aliases: dict[str, str] = Field({}, description="a name that clients send, * for any letters = the model meant")
     keep_alive: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds of silence before a comment is sent")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from typing import Literal
 
 from ..budget import Budget
@@ -139,8 +140,8 @@ class Service:
         return Asked(model, request, stream, show or self.table.proposals)
 
     def _is_utility(self, request: Request) -> bool:
-        question = request.question.lstrip()
-        return any(question.startswith(opening) for opening in self.table.utility)
+        asked = takewhile(lambda message: message.role == "user", reversed(request.messages))
+        return any(message.text.lstrip().startswith(self.table.utility) for message in asked)
 
     @asynccontextmanager
     async def answering(self, asked: Asked, emit: Emit | None = None) -> AsyncIterator[Answering]:
