@@ -235,6 +235,15 @@ def test_whatever_an_upstream_does_is_one_line_that_names_it(reply: Reply, words
     assert line.startswith("moa: lab:a") and words in line
 
 
+def test_no_upstream_commands_the_terminal_through_standard_error() -> None:
+    evil = "red\x1b]0;title\x07"
+    with Upstream({"a": evil, "b": Reply(status=500, text=evil), "big": "violet"}) as server:
+        configured(server)
+        told = moa("ask", "--proposals", "Why?").stderr + moa("ask", "-m", "lab:b", "Why?").stderr
+    assert told.count("red]0;title") == 3
+    assert "\x1b" not in told and "\x07" not in told
+
+
 def test_when_all_proposers_fail_every_cause_has_its_line() -> None:
     fails = Reply(status=500, text="on fire")
     with Upstream({"a": fails, "b": fails}) as server:

@@ -73,7 +73,9 @@ def _open_closed() -> None:
 
 
 def _told(message: str, code: int) -> int:
-    print(f"moa: {message}", file=sys.stderr)  # noqa: T201
+    from .terminal.controls import printable
+
+    print(f"moa: {printable(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -310,10 +312,11 @@ def models(
     import asyncio
 
     from .models.listing import offered
+    from .terminal.controls import printable
 
     table = loaded.providers[provider]
     for model in asyncio.run(offered(provider, table.base_url, table.api_key_env, table.headers)):
-        typer.echo(f"{provider}:{model}")
+        typer.echo(printable(f"{provider}:{model}"))
 
 
 def _key(variable: str | None) -> str:
@@ -359,7 +362,7 @@ def doctor(
     from .api import get_builder
     from .doctor import examine
     from .fetching import ensure
-    from .terminal.markdown import printable
+    from .terminal.controls import printable
 
     builder = get_builder(config)
     name = mixture or builder.config.default

@@ -16,6 +16,7 @@ from ..errors import ConfigError, MoaError, RequestError
 from ..folders import expanded
 from ..model import Model
 from ..types import Message, Request, Response
+from .controls import printable
 from .watching import View, watch
 
 BLOCK = ("'''", '"""')
@@ -130,7 +131,7 @@ class Chat:
         if not references:
             _tell("the last answer had no proposals")
         for reference in references:
-            print(f"## {reference.model}\n\n{reference.text.strip()}\n")  # noqa: T201
+            print(printable(f"## {reference.model}\n\n{reference.text.strip()}\n"))  # noqa: T201
 
     def _save(self, file: str) -> None:
         if not file:
@@ -218,4 +219,4 @@ def piped(prompt: str) -> str | None:
 
 
 def _tell(words: str) -> None:
-    print(words, file=sys.stderr)  # noqa: T201
+    print(printable(words), file=sys.stderr)  # noqa: T201

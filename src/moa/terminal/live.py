@@ -22,7 +22,8 @@ from ..model import Words
 from ..trace import Node, Trace
 from ..types import Response, estimate_tokens
 from .closing import remarks, summary
-from .markdown import Answer, printable, settled
+from .controls import printable
+from .markdown import Answer, settled
 from .region import Region
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

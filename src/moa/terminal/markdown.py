@@ -7,13 +7,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown
 from rich.segment import Segment
 
-_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
-
-
-def printable(text: str) -> str:
-    """The text without control characters, with which a model could take over a terminal."""
-    return text.translate(_CONTROLS)
-
 
 class Answer:
     """A model's words, `printable` ones, without the empty lines that lists, tables and code begin and end with."""

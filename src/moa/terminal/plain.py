@@ -10,6 +10,7 @@ from ..model import Words
 from ..trace import Trace
 from ..types import Response
 from .closing import remarks, summary
+from .controls import printable
 
 
 class Plain:
@@ -88,4 +89,4 @@ class Whole:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201
+    print(printable(line), file=sys.stderr)  # noqa: T201
