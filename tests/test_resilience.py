@@ -127,8 +127,8 @@ async def test_a_model_that_has_become_slower_is_waited_for_longer_in_time() -> 
     assert 0 < lost < 10
 
 
-def test_latencies_outlive_the_process_and_a_file_of_no_use_is_none() -> None:
-    file = Path("cache/latencies.json")
+def test_latencies_outlive_the_process_and_a_file_of_no_use_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "cache" / "latencies.json"
     first = Latencies(file=file)
     first.add("a", 1.5)
     first.add("a", 2.5)

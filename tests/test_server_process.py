@@ -310,3 +310,22 @@ def test_no_embedded_model_is_loaded_until_it_is_asked() -> None:
         maps = Path(f"/proc/{served._process.pid}/maps")
         if maps.exists():
             assert "xllamacpp" not in maps.read_text()
+
+
+@pytest.mark.parametrize(
+    "says", [Reply("red", delay=60), Reply("word " * 5000, pace=0.01)], ids=["proposals", "answer"]
+)
+def test_when_the_client_goes_away_every_upstream_call_ends(says: Reply) -> None:
+    holding = {**SAYS, "judge": says} if says.pace else {"a": says, "b": says, "judge": "purple"}
+    body = json.dumps({**ASK, "stream": True}).encode()
+    with Upstream(holding) as upstream, process(upstream) as served:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            while len(upstream.calls) < (3 if says.pace else 2):
+                time.sleep(0.005)
+        while any(call.ended is None for call in upstream.calls):
+            time.sleep(0.005)
+        served.tell(signal.SIGTERM)
+        assert served.code() == 0
+    assert [call.model for call in upstream.calls if call.dropped] == (["judge"] if says.pace else ["a", "b"])

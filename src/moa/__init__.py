@@ -2,6 +2,7 @@
 
 from .aggregators import Aggregator, Pick, Synthesize, Vote
 from .api import ask, get_model
+from .budget import Budget
 from .errors import (
     BadReply,
     ConfigError,
@@ -27,6 +28,7 @@ from .types import Message, Request, Response, Usage
 __all__ = [
     "Aggregator",
     "BadReply",
+    "Budget",
     "Cached",
     "ConfigError",
     "ContextOverflow",

@@ -136,6 +136,12 @@ class Builder:
         own = Prompt(self._instruction(table, prompt.instruction), mixture.place, mixture.names)
         return Synthesize(model, own)
 
+    def check(self) -> None:
+        """Read every prompt file, without building a model. Raises `ConfigError`."""
+        for mixture in self.config.mixtures.values():
+            for table in (mixture, mixture.aggregator):
+                self._instruction(table, "")
+
     def _instruction(self, table: MixtureTable | AggregatorTable, default: str) -> str:
         if table.prompt_file is None:
             return table.prompt or default

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import uvicorn
@@ -68,13 +69,12 @@ class Source:
         }
 
     def builder(self) -> Builder:
-        """The configuration as it now stands, with every mixture built. Raises `ConfigError`."""
+        """The configuration as it now stands, with its prompt files. Raises `ConfigError`."""
         config, path = load(self._path)
         if self._said:
             config = Config.model_validate({**dict(config), "server": {**dict(config.server), **self._said}})
         builder = Builder(config, path.parent if path else Path())
-        for name in config.mixtures:
-            builder.model(f"moa:{name}")
+        builder.check()
         return builder
 
 
@@ -107,6 +107,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()  # what is there now stays; the collector need not walk it in the middle of a stream
         gc.set_threshold(50_000, 20, 50)
+        asyncio.get_running_loop().run_in_executor(None, import_module, "moa.models.openai")  # for the first request
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
         print(f"ready on {self._address} with {names}", file=sys.stderr, flush=True)  # noqa: T201
 
