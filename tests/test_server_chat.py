@@ -349,7 +349,7 @@ def test_votes_are_counted_also_after_a_tool_and_never_asked_for_another_form() 
         form = served.post("/v1/chat/completions", {**ASK, "response_format": {"type": "json_object"}})
     assert answer.json["choices"][0]["message"]["content"] == "red"
     assert form.status == 502
-    assert form.json["error"]["message"].startswith("no proposal is in the form asked for")
+    assert "is not in the form asked for: it is not JSON" in form.json["error"]["message"]
     assert len(upstream.calls) == 4
 
 
