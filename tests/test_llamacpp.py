@@ -358,7 +358,7 @@ def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
 async def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "half.gguf").write_bytes(b"GGUF" + os.urandom(10_000))
 
-    with pytest.raises(ModelError, match=r"half\.gguf: llama\.cpp cannot load it; .*delete the file and ask again"):
+    with pytest.raises(ModelError, match=r"half\.gguf: llama\.cpp cannot load it; .*get it again, or name another"):
         await generate(LlamaCpp(tmp_path / "half.gguf", "m"), ask())
 
 

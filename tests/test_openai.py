@@ -216,7 +216,10 @@ async def test_a_connection_cut_after_a_few_words_is_a_cut_stream() -> None:
     with Upstream({"m": Reply("one two three four five", cut_after=2)}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
-    assert (str(error), error.retryable) == ("lab:m: the stream was cut after 8 characters", True)
+    assert (str(error), error.retryable) == (
+        "lab:m: the stream was cut after 8 characters; ask again, or name another model",
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,14 +231,14 @@ async def test_a_stream_that_ends_without_a_finish_is_a_cut_stream(packets: list
     with Upstream({"m": streaming(*packets)}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
-    assert str(error) == "lab:m: the stream was cut after 5 characters"
+    assert str(error) == "lab:m: the stream was cut after 5 characters; ask again, or name another model"
 
 
 async def test_a_stream_of_nothing_is_a_cut_stream() -> None:
     with Upstream({"m": streaming()}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
-    assert str(error) == "lab:m: the stream was cut before the first word"
+    assert str(error) == "lab:m: the stream was cut before the first word; ask again, or name another model"
 
 
 async def test_a_cut_after_the_finish_takes_nothing_away() -> None:
@@ -386,8 +389,9 @@ async def test_a_refusal_is_one_line_with_the_model_and_what_to_do(
 
 
 async def test_a_missing_key_is_suspected_where_none_is_named() -> None:
-    with Upstream({"m": Reply("no", status=401)}) as upstream:
-        assert str(await failed(at(upstream))) == "lab:m: HTTP 401: no; name its key with api_key_env"
+    for status in (401, 403):
+        with Upstream({"m": Reply("no", status=status)}) as upstream:
+            assert str(await failed(at(upstream))) == f"lab:m: HTTP {status}: no; name its key with api_key_env"
 
 
 async def test_a_refusal_in_many_lines_is_one_line_and_no_longer_than_one_reads() -> None:
@@ -443,9 +447,12 @@ async def test_a_page_instead_of_json_is_named_with_status_200(words: Words) -> 
     [
         (b"", "lab:m: the reply is not JSON but ''"),
         (b"\xff\xfe", "lab:m: the reply is not JSON but '��'"),
-        (b"[]", "lab:m: the reply has no choices: []"),
-        (b'{"choices": []}', "lab:m: the reply has no choices: {'choices': []}"),
-        (b'{"choices": [{"message": {"content": null}}]}', "lab:m: the reply is empty"),
+        (b"[]", "lab:m: the reply has no choices: []; ask again, or name another model"),
+        (b'{"choices": []}', "lab:m: the reply has no choices: {'choices': []}; ask again, or name another model"),
+        (
+            b'{"choices": [{"message": {"content": null}}]}',
+            "lab:m: the reply is empty; ask again, or name another model",
+        ),
         (b'{"choices": [{"message": {"content": 7}}]}', "lab:m: the content of the reply is not text: 7"),
         (b'{"choices": [{"message": {"content": "\\ud800"}}]}', None),
     ],
@@ -464,8 +471,8 @@ async def test_a_refusal_without_a_word_says_so() -> None:
 
 
 async def test_a_prompt_that_is_too_long_says_so_with_the_window() -> None:
-    told = "This model's maximum context length is 4096 tokens."
-    with Upstream({"m": Reply(told, status=400)}) as upstream:
+    told = "This model's maximum context length is 4096 tokens"
+    with Upstream({"m": Reply(f"{told}.", status=400)}) as upstream:
         error = await failed(at(upstream))
     assert isinstance(error, ContextOverflow)
     assert (error.window, error.status) == (4096, 400)

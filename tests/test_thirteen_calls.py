@@ -171,8 +171,14 @@ BROKEN: dict[str, tuple[Says, str]] = {
     ),
     "401": (Reply("no", status=401), "lab:d: HTTP 401: no; name its key with api_key_env"),
     "hangs": (Reply("tardy", delay=3600), "no answer within 1.5 s"),
-    "cut": (Reply("halved and then cut", cut_after=2), "lab:d: the stream was cut after 11 characters"),
-    "empty": (Reply(message={"role": "assistant", "content": None}, text=" "), "lab:d: the reply is empty"),
+    "cut": (
+        Reply("halved and then cut", cut_after=2),
+        "lab:d: the stream was cut after 11 characters; ask again, or name another model",
+    ),
+    "empty": (
+        Reply(message={"role": "assistant", "content": None}, text=" "),
+        "lab:d: the reply is empty; ask again, or name another model",
+    ),
     "error in the stream": (
         Reply(stream=[b'data: {"error": {"message": "broke down"}}\n\n']),
         "lab:d: broke down",

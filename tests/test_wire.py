@@ -117,22 +117,25 @@ def test_content_that_is_not_text_is_a_bad_reply(content: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"choices": []}, "m: the reply has no choices: {'choices': []}"),
-        ({}, "m: the reply has no choices: {}"),
-        ([], "m: the reply has no choices: []"),
-        (None, "m: the reply has no choices: None"),
-        ({"choices": None}, "m: the reply has no choices: {'choices': None}"),
-        ({"choices": [{}]}, "m: the reply has a choice without a message: {'choices': [{}]}"),
-        (completion({"content": None}), "m: the reply is empty"),
-        (completion({"content": " \n"}), "m: the reply is empty"),
-        (completion({}), "m: the reply is empty"),
+        ({"choices": []}, "m: the reply has no choices: {'choices': []}; ask again, or name another model"),
+        ({}, "m: the reply has no choices: {}; ask again, or name another model"),
+        ([], "m: the reply has no choices: []; ask again, or name another model"),
+        (None, "m: the reply has no choices: None; ask again, or name another model"),
+        ({"choices": None}, "m: the reply has no choices: {'choices': None}; ask again, or name another model"),
+        (
+            {"choices": [{}]},
+            "m: the reply has a choice without a message: {'choices': [{}]}; ask again, or name another model",
+        ),
+        (completion({"content": None}), "m: the reply is empty; ask again, or name another model"),
+        (completion({"content": " \n"}), "m: the reply is empty; ask again, or name another model"),
+        (completion({}), "m: the reply is empty; ask again, or name another model"),
         (
             completion({"content": None, "reasoning": "hmm"}),
             "m: the reply is empty; it only thought, so max_tokens may be too small",
         ),
         (
             {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]},
-            "m: the reply is empty (finish_reason 'content_filter')",
+            "m: the reply is empty (finish_reason 'content_filter'); ask again, or name another model",
         ),
     ],
 )

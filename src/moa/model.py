@@ -273,7 +273,8 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
     try:
         response = await model.generate(request, span)
         if not response.text.strip() and not response.tool_calls:
-            raise BadReply(f"{model.name}: the reply is empty", model=model.name)  # nothing is not an answer
+            words = f"{model.name}: the reply is empty; ask again, or name another model"
+            raise BadReply(words, model=model.name)  # nothing is not an answer
     except BaseException as error:
         if parent:
             parent._spent.extend(span._spent)

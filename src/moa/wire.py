@@ -13,6 +13,9 @@ from .errors import BadReply, ContextOverflow, CutStream, ModelError
 from .model import Span
 from .types import Message, Request, Response, Usage, estimate_tokens
 
+AGAIN = "; ask again, or name another model"
+"""What to do about a reply that is no answer."""
+
 
 def message_to_json(message: Message) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.role}
@@ -52,7 +55,7 @@ def response_from_json(body: Any, request: Request, name: str) -> Response:
         raise error_from_json({"error": told}, name)
     if not isinstance(message := choice.get("message"), Mapping):
         what = "a choice without a message" if choices else "no choices"
-        raise BadReply(f"{name}: the reply has {what}: {body}", model=name)
+        raise BadReply(f"{name}: the reply has {what}: {body}{AGAIN}", model=name)
     draft = Draft(name)
     draft.text = _words(message.get("content"), name)
     draft.reasoning = _thought(message)
@@ -122,7 +125,7 @@ class Draft:
         self.reasoning = "".join(self._thoughts)
         if not done and self.finish_reason is None:
             after = f"after {len(self.text)} characters" if self.text else "before the first word"
-            raise CutStream(f"{self.name}: the stream was cut {after}", model=self.name, retryable=True)
+            raise CutStream(f"{self.name}: the stream was cut {after}{AGAIN}", model=self.name, retryable=True)
         return self.response(request)
 
     def response(self, request: Request) -> Response:
@@ -131,8 +134,8 @@ class Draft:
             raise BadReply(f"{self.name}: finish_reason is not text: {self.finish_reason!r}", model=self.name)
         if not self.text.strip() and not self.tool_calls:
             why = f" (finish_reason {self.finish_reason!r})" if self.finish_reason not in (None, "stop") else ""
-            thought = "; it only thought, so max_tokens may be too small" if self.reasoning else ""
-            raise BadReply(f"{self.name}: the reply is empty{why}{thought}", model=self.name)
+            advice = "; it only thought, so max_tokens may be too small" if self.reasoning else AGAIN
+            raise BadReply(f"{self.name}: the reply is empty{why}{advice}", model=self.name)
         return Response(
             self.name,
             self.text,

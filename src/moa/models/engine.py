@@ -227,7 +227,7 @@ def _server(path: Path, settings: Settings) -> Any:
         return xllamacpp.Server(params)
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: llama.cpp cannot load it; it is damaged, or no language model: delete the file and ask again"
+            f"{path}: llama.cpp cannot load it; it is damaged, or no language model; get it again, or name another"
         ) from error
 
 

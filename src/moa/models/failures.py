@@ -56,10 +56,12 @@ def refusal(
         error.args = (f"{name}: HTTP {status}: redirects are not followed",)
         place = headers.get("Location", "").removesuffix("/chat/completions")
         return error, f"; put its address into base_url: {place}" if place else ""
+    if status in (401, 403) and not api_key_env:
+        return error, "; name its key with api_key_env"
     if status == 401:
-        return error, f"; check the key in {api_key_env}" if api_key_env else "; name its key with api_key_env"
+        return error, f"; check the key in {api_key_env}"
     if status == 403:
-        return error, f"; may the key in {api_key_env} use this model?" if api_key_env else ""
+        return error, f"; may the key in {api_key_env} use this model?"
     if status == 404:
         return error, f"; is {model!r} a model of {base_url}, and is base_url right?"
     if status == 429:

@@ -150,7 +150,8 @@ class OpenAI:
 
     def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> ModelError:
         error, advice = refusal(self.name, status, headers, data, self.model, self.base_url, self.api_key_env)
-        error.args = (self._without_key(str(error), 300) + advice,)
+        said = self._without_key(str(error), 300)
+        error.args = (said.rstrip(".") + advice if advice else said,)
         return error
 
     def _without_key(self, words: str, most: int) -> str:
