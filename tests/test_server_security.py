@@ -265,7 +265,9 @@ def test_a_first_key_locks_a_server_that_had_none() -> None:
 
 def begun(settings: str) -> Service:
     """The service of a configuration with these settings of its server, without a socket."""
-    return Service(Builder(Config.model_validate({"default": "local:smollm2", "server": tomllib.loads(settings)}), Path()))
+    return Service(
+        Builder(Config.model_validate({"default": "local:smollm2", "server": tomllib.loads(settings)}), Path())
+    )
 
 
 def test_off_this_machine_it_does_not_begin_without_keys() -> None:
