@@ -72,6 +72,19 @@ async def test_a_proposer_past_the_deadline_is_lost_and_not_waited_for() -> None
     assert trace.lost == [moa.Lost("slow", 1, "no answer within 0.05 s")]
 
 
+async def test_who_is_late_for_a_sooner_deadline_is_not_measured_by_the_layers_own() -> None:
+    trace = moa.Trace()
+    layer = Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), deadline=60)
+    mixture = Mixture((layer,), Synthesize(Scripted("big", "violet")), budget=moa.Budget(seconds=0.1))
+    await moa.generate(mixture, QUESTION, trace.add)
+    assert trace.lost == [moa.Lost("slow", 1, "no answer before the deadline")]
+
+
+def test_a_name_is_not_taken_for_a_proposer() -> None:
+    with pytest.raises(moa.ConfigError, match=r"moa\.get_model\('ollama:mistral'\) gives the model"):
+        Layer(("ollama:mistral",))  # type: ignore[arg-type]
+
+
 async def test_too_few_proposals_are_one_error_with_every_cause() -> None:
     mixture = panel(Layer((Scripted("a", ModelError("a: no")), Scripted("b", ModelError("b: neither")))))
     with pytest.raises(LayerError, match="layer 1: 0 of 2 proposers answered, 1 needed") as caught:

@@ -40,6 +40,9 @@ class Layer:
         if isinstance(self.proposers, str):
             raise ConfigError(f"proposers must be a sequence of models, not the string {self.proposers!r}")
         object.__setattr__(self, "proposers", tuple(self.proposers))
+        for named in self.proposers:
+            if isinstance(named, str):
+                raise ConfigError(f"a proposer is a model, not a name: moa.get_model({named!r}) gives the model")
         if not self.proposers:
             raise ConfigError("a layer needs at least one proposer")
         if not 1 <= self.quorum <= len(self.proposers):
@@ -87,7 +90,7 @@ class Layer:
             reason = None
             try:
                 enough: float | None = None  # when the quorum was there
-                while pending and not (reason := self._closing(section, arrived, lost, enough)):
+                while pending and not (reason := self._closing(section, own, arrived, lost, enough)):
                     waiting = pending if finishing.done() else {*pending, finishing}
                     timeout = _least(section.remaining, self._grace_left(section, enough))
                     done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -132,12 +135,21 @@ class Layer:
         return None if self.grace is None or enough is None else enough + self.grace - section.run.now()
 
     def _closing(
-        self, section: Span, arrived: dict[int, Response], lost: dict[int, Exception | str], enough: float | None
+        self,
+        section: Span,
+        own: float | None,
+        arrived: dict[int, Response],
+        lost: dict[int, Exception | str],
+        enough: float | None,
     ) -> str | None:
-        """Why the proposers that have not answered are not waited for any longer, or `None` to wait on."""
+        """Why the proposers that have not answered are not waited for any longer, or `None` to wait on.
+
+        `own` is when this layer's own deadline is; that of a budget, or of a layer around it, may be sooner.
+        """
         if section.remaining is not None and section.remaining <= 0:
-            own = isinstance(self.deadline, (int, float))
-            return f"no answer within {self.deadline:g} s" if own else "no answer before the deadline"
+            return (
+                f"no answer within {self.deadline:g} s" if section.deadline == own else "no answer before the deadline"
+            )
         left = self._grace_left(section, enough)
         if left is not None and left <= 0:
             return f"no answer within {self.grace:g} s after {self.quorum} had answered"
