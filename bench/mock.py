@@ -19,7 +19,7 @@ async def until(due: float) -> None:
     """Wait for a moment of the loop's clock, and remember by how much it was missed."""
     global late
     loop = asyncio.get_running_loop()
-    while (left := due - loop.time()) > 0:
+    while (left := due - loop.time()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(left)
     late = max(late, loop.time() - due)
 

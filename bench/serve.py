@@ -23,6 +23,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+
 from common import arguments, median, mock, report
 
 MIXTURES = """

@@ -12,8 +12,8 @@ import pytest
 
 from command import MOA, configured, moa, until
 from moa import Event, Model, ModelError, Response, Scripted
-from moa.terminal.chat import Chat, question
 from moa.model import Words
+from moa.terminal.chat import Chat, question
 from upstream import Reply, Upstream
 
 

@@ -35,6 +35,7 @@ from moa import (
 from moa.doctor import Report, examine
 from moa.guard import NeverWorse
 from moa.models.openai import OpenAI
+from moa.patience import Patience
 from moa.prices import FREE
 from upstream import Reply, Upstream
 
@@ -561,3 +562,12 @@ def test_the_command_ends_with_2_when_a_key_is_missing() -> None:
     assert done.returncode == 2
     assert done.stdout == "fail lab:a, lab:b, lab:judge cannot be called: set its API key: export LAB_KEY=...\n"
     assert upstream.calls == []
+
+
+async def test_learned_deadlines_are_shown() -> None:
+    patience = Patience(least=1)
+    patience.latencies.add("a", 10.0)
+    layer = Layer((Scripted("a", "red"), Scripted("b", "blue")), deadline=patience)
+    report = await examine(Mixture((layer,), Synthesize(Scripted("judge", "green"))))
+    seen = next(check.seen for check in report.checks if check.what == "the deadlines of layer 1 are learned")
+    assert seen.startswith("a 15.0 s after 2 answers, b 5.0 s after 1 answers")

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 import moa
-from moa.layer import Order
 from moa import Layer, LayerError, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
+from moa.layer import Order
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")))
 
@@ -95,7 +95,7 @@ async def test_too_few_proposals_are_one_error_with_every_cause() -> None:
 async def test_when_the_quorum_is_out_of_reach_the_others_are_cancelled_at_once() -> None:
     slow = Scripted("slow", "never", delay=3600)
     mixture = panel(Layer((Scripted("a", ModelError("a: no")), slow), quorum=2))
-    with pytest.raises(LayerError, match="1 of 2|0 of 2") as caught:
+    with pytest.raises(LayerError, match="layer 1: 0 of 2 proposers") as caught:
         await moa.generate(mixture, QUESTION)
     assert caught.value.lost[1].error == "not waited for: 2 proposals are needed and only 1 were possible"
 

@@ -12,6 +12,7 @@ from ..members import members
 from ..middleware import Around
 from ..mixture import Mixture
 from ..model import Model, Tuned, context_window
+from ..patience import Patience
 from ..trace import Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
@@ -359,6 +360,17 @@ def _waited(call: Node) -> float:
     return float(sum(note.data.get("seconds", 0) for note in call.notes if note.kind == "queued"))
 
 
+def _deadlines(case: Case) -> Iterator[Check]:
+    """Where deadlines are learned: how long each model is waited for."""
+    if not isinstance(case.model, Mixture):
+        return
+    for number, layer in enumerate(case.model.layers, 1):
+        if isinstance(layer.deadline, Patience):
+            learned = layer.deadline.learned(dict.fromkeys(model.name for model in layer.proposers))
+            told = (f"{model} {seconds:.1f} s after {count} answers" for model, (count, seconds) in learned.items())
+            yield ok(f"the deadlines of layer {number} are learned", ", ".join(told))
+
+
 def _remarks(case: Case) -> Iterator[Check]:
     """What was noted on the way."""
     for call in case.answered:
@@ -386,5 +398,6 @@ EXAMINED = (
     _context,
     _prices,
     _reach,
+    _deadlines,
     _remarks,
 )
