@@ -277,7 +277,7 @@ async def test_a_chunk_that_is_not_json_is_a_bad_reply() -> None:
     with Upstream({"m": streaming(*said("deep "), b"data: {oops\n\n")}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, BadReply)
-    assert str(error) == "lab:m: the reply is not JSON but '{oops'"
+    assert str(error) == "lab:m: the reply is not JSON but '{oops'; ask again, or name another model"
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
@@ -445,8 +445,8 @@ async def test_a_page_instead_of_json_is_named_with_status_200(words: Words) -> 
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "lab:m: the reply is not JSON but ''"),
-        (b"\xff\xfe", "lab:m: the reply is not JSON but '��'"),
+        (b"", "lab:m: the reply is not JSON but ''; ask again, or name another model"),
+        (b"\xff\xfe", "lab:m: the reply is not JSON but '��'; ask again, or name another model"),
         (b"[]", "lab:m: the reply has no choices: []; ask again, or name another model"),
         (b'{"choices": []}', "lab:m: the reply has no choices: {'choices': []}; ask again, or name another model"),
         (

@@ -17,7 +17,7 @@ from ..errors import BadReply, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
 from ..types import Request, Response, Usage, without_images
-from ..wire import Draft, request_to_json, response_from_json, without
+from ..wire import AGAIN, Draft, request_to_json, response_from_json, without
 from .connections import connections, proxy_of
 from .failures import failure, page, refusal
 
@@ -143,7 +143,7 @@ class OpenAI:
         try:
             return orjson.loads(data)
         except ValueError as error:
-            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else ""
+            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else AGAIN
             said = page(data) or repr(" ".join(data[:1000].decode(errors="replace").split()))
             said = self._without_key(said, 120)
             raise BadReply(f"{self.name}: the reply is not JSON but {said}{hint}", model=self.name) from error
