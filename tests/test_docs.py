@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moa.config import load
+from moa.config import AggregatorTable, EngineTable, MemberTable, MixtureTable, ProviderTable, Table, load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +36,13 @@ def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
     path = tmp_path / "moa.toml"
     path.write_text(settings, "utf-8")
     load(path)
+
+
+@pytest.mark.parametrize("table", [ProviderTable, EngineTable, MixtureTable, MemberTable, AggregatorTable])
+def test_every_setting_is_spoken_of(table: type[Table]) -> None:
+    told = "".join(page.read_text("utf-8") for page in PAGES)
+    spoken = {name for name in table.model_fields if re.search(rf"[`{{]{name}\b|^{name} = ", told, re.MULTILINE)}
+    assert spoken == set(table.model_fields)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
