@@ -41,7 +41,7 @@ def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("table", [ProviderTable, EngineTable, MixtureTable, MemberTable, AggregatorTable])
 def test_every_setting_is_spoken_of(table: type[Table]) -> None:
     told = "".join(page.read_text("utf-8") for page in PAGES)
-    spoken = {name for name in table.model_fields if re.search(rf"[`{{]{name}\b|^{name} = ", told, re.MULTILINE)}
+    spoken = {name for name in table.model_fields if re.search(rf"(`|{{ ?|^|, ){name}(`| = )", told, re.MULTILINE)}
     assert spoken == set(table.model_fields)
 
 
