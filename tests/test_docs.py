@@ -54,7 +54,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_tree_in_the_readme_names_every_file() -> None:
     """Every file of the package, the docs, the examples and the benchmarks has a line, and no line is left over."""
     tree = (ROOT / "README.md").read_text("utf-8").split("<!-- tree -->")[1]
-    named = set(re.findall(r"([\w-]+\.(?:py|toml|md|json))\b", tree))
+    named = set(re.findall(r"([\w.-]+\.(?:py|toml|md|json))\b", tree))
     there = {
         file.name
         for folder in ("src/moa", "docs", "examples", "bench")
