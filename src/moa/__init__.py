@@ -16,11 +16,13 @@ from .errors import (
     RequestError,
 )
 from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .guard import NeverWorse
 from .layer import Layer
 from .middleware import Cached, Fallback, Limited, Limiter, Retried
 from .mixture import Mixture
 from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
+from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
 from .trace import Node, Trace
 from .types import Message, Request, Response, Usage
@@ -48,8 +50,10 @@ __all__ = [
     "MoaError",
     "Model",
     "ModelError",
+    "NeverWorse",
     "Node",
     "Note",
+    "Patience",
     "Pick",
     "Prompt",
     "Request",

@@ -1,5 +1,17 @@
-"""`python -m moa`."""
+"""`moa`, and `python -m moa`: an interruption while the command is still being loaded is one too."""
 
-from .cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from .cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

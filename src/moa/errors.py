@@ -10,8 +10,8 @@ MoaError
 │   ├── CutStream          its stream ended before the answer did
 │   └── LayerError         too few proposers of a layer answered; carries every cause
 
-A `ModelError` loses one proposal; a `ConfigError` stops the run before anything is paid for; any other exception is a
-bug and is never mistaken for a lost proposal.
+An error that a proposer raises loses its proposal, whichever of these it is. Otherwise a `ConfigError` stops the run
+before anything is paid for. Any other exception is a bug and is never mistaken for a lost proposal.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import ConfigError, LayerError, Lost, MissingKey, ModelError
+from .errors import ConfigError, LayerError, Lost, MoaError
 from .model import Model, Span
 from .patience import Patience
 from .prompts import AGGREGATE, Prompt
@@ -74,7 +74,7 @@ class Layer:
                 arrived[index] = await read(
                     model, self.prompt, request, references, section, role="proposer", layer=number, index=index
                 )
-            except (ModelError, TimeoutError) as error:  # a bug is not a failed proposal
+            except (MoaError, TimeoutError) as error:  # a bug is not a failed proposal
                 lost[index] = error
             else:
                 if patience:
@@ -169,7 +169,7 @@ class Layer:
         return order
 
     def _failed(self, number: int, count: int, lost: dict[int, Exception | str]) -> LayerError:
-        unset = all(isinstance(error, MissingKey) for error in lost.values())
+        unset = all(isinstance(error, ConfigError) for error in lost.values())
         return LayerError(
             f"layer {number}: {count} of {len(self.proposers)} proposers answered, {self.quorum} needed",
             lost=[Lost(self.proposers[index].name, number, _words(lost[index])) for index in sorted(lost)],

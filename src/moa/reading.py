@@ -14,7 +14,7 @@ from .errors import ContextOverflow
 from .events import Role
 from .model import Model, Span, as_asked, context_window
 from .prompts import Prompt
-from .types import Request, Response, estimate_tokens
+from .types import Request, Response
 
 
 async def read(
@@ -93,7 +93,7 @@ def _room(model: Model, request: Request) -> int | None:
 
 def _size(model: Model, request: Request) -> int:
     """About how many tokens the model is sent, its own instruction included."""
-    return sum(estimate_tokens(message.text) + 4 for message in as_asked(model, request)[1].messages)
+    return as_asked(model, request)[1].size
 
 
 def _fitting(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .model import Model, as_asked
-from .types import Request, Usage, estimate_tokens
+from .types import Request, Usage
 
 ASSUMED = 1000
 """Tokens of an answer without `max_tokens`."""
@@ -24,7 +24,7 @@ def expected(model: Model, request: Request, read: int = 0) -> Usage:
     if (own := getattr(model, "expected", None)) is not None:
         told: Usage = own(request, read)
         return told
-    asked = sum(estimate_tokens(message.text) + 4 for message in request.messages)
+    asked = request.size
     usage = Usage(asked + read, request.max_tokens or ASSUMED)
     cost = getattr(model, "cost", None)
     return replace(usage, cost=cost(usage) if cost else None)

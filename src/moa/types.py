@@ -81,6 +81,11 @@ class Request:
         """The words of the last user message, or "" when there is none."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
+    @property
+    def size(self) -> int:
+        """About how many tokens the conversation is, see `estimate_tokens`."""
+        return sum(estimate_tokens(message.text) + 4 for message in self.messages)
+
     def instructed(self, instruction: str) -> Request:
         """This request with one more instruction to the model, after the caller's own system message."""
         head = next((i for i, message in enumerate(self.messages) if message.role not in ("system", "developer")), None)

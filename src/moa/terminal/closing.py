@@ -21,8 +21,12 @@ def summary(trace: Trace, response: Response) -> str:
 
 
 def remarks(trace: Trace, response: Response) -> list[str]:
-    """A line for each proposal that did not arrive, with the reason, and one if the answer is not the aggregator's."""
+    """A line for each proposal that did not arrive, with the reason, each model that another stood in for, and one if
+    the answer is not the aggregator's."""
     lines = [f"lost in layer {one.layer}: {one}" for one in trace.lost]
+    if not response.fallback and trace.root:
+        notes = (note for node in trace.root.walk() for note in node.notes if note.kind == "fallback")
+        lines += [f"another stood in: {note.data['error']}" for note in notes]
     return [*lines, f"fallback: {response.fallback}"] if response.fallback else lines
 
 
