@@ -100,6 +100,14 @@ async def test_a_missing_key_names_its_variable_and_nothing_is_sent() -> None:
         assert upstream.calls == []
 
 
+async def test_what_a_known_window_cannot_hold_is_never_sent() -> None:
+    with Upstream({"m": "red"}) as upstream:
+        error = await failed(at(upstream, context_window=50), request=Request((Message("user", "why " * 100),)))
+        assert upstream.calls == []
+    assert isinstance(error, ContextOverflow)
+    assert str(error).startswith("lab:m: the prompt is about 104 tokens and the context window holds 50; shorten it")
+
+
 async def test_no_key_is_sent_where_none_is_named() -> None:
     with Upstream({"m": "red"}) as upstream:
         await ask(at(upstream, headers={"X-Title": "mine"}))

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .errors import BadReply, ContextOverflow
+from .errors import BadReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
 from .types import Message, Request, Response, Usage
 
@@ -271,7 +271,6 @@ class Span:
 async def _spoken(model: Model, request: Request, span: Span, parent: Span | None) -> Response:
     """Run one call from its start, already said, to its end. Only leaves own tokens; above them it is the sum below."""
     try:
-        _demand_room(model, request)
         response = await model.generate(request, span)
         if not response.text.strip() and not response.tool_calls:
             words = f"{model.name}: the reply is empty; ask again, or name another model"
@@ -287,18 +286,6 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
     response = replace(response, usage=usage)
     span._end(text=response.text, finish_reason=response.finish_reason, usage=usage)
     return response
-
-
-def _demand_room(model: Model, request: Request) -> None:
-    """Some servers cut what does not fit without a word, so it is never sent to a model whose window is known."""
-    window = context_window(model)
-    if window is not None and request.size > window:
-        raise ContextOverflow(
-            f"{model.name}: the prompt is about {request.size} tokens and the context window holds {window}; "
-            "shorten it, or name a model with a larger one",
-            model=model.name,
-            window=window,
-        )
 
 
 def _told(message: Message) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from .. import prices
-from ..errors import BadReply, MissingKey, ModelError, RequestError
+from ..errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
 from ..model import Span
 from ..sse import Decoder
 from ..types import Request, Response, Usage, without_images
@@ -61,6 +61,7 @@ class OpenAI:
 
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
+        self._demand_room(request)
         if self.priced_as and not self.price:
             prices.prepare()
         try:
@@ -74,6 +75,16 @@ class OpenAI:
             raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
         usage = response.usage
         return replace(response, usage=replace(usage, cost=self.cost(usage)))
+
+    def _demand_room(self, request: Request) -> None:
+        """Some servers cut what does not fit without a word, so where the window is known it is never sent."""
+        if self.context_window is not None and request.size > self.context_window:
+            raise ContextOverflow(
+                f"{self.name}: the prompt is about {request.size} tokens and the context window holds "
+                f"{self.context_window}; shorten it, or name a model with a larger one",
+                model=self.name,
+                window=self.context_window,
+            )
 
     async def _ask(self, request: Request, span: Span) -> Response:
         if not self.images:
