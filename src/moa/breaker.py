@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass
 
 from .errors import ModelError
-from .middleware import Around
-from .model import Span
+from .model import Around, Span
 from .types import Request, Response
 
 

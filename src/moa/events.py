@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """The version of this vocabulary; the first event of every run carries it, so stored runs outlive changes."""
 
-Role = Literal["root", "layer", "section", "proposer", "aggregator", "judge"]
-"""What a call is for. The root is the call that the run was started with; layers and sections only hold calls."""
+Role = Literal["root", "layer", "section", "proposer", "aggregator", "judge", "reading"]
+"""What a call is for. The root is the call that the run was started with; layers and sections only hold calls. A
+reading answers nothing: it is a prompt, or the beginning of one, that its model reads ahead of its call."""
 
 TextKind = Literal["text", "reasoning", "tool_call"]
 """What kind of words: the answer's, the model's own thinking, or the arguments of a tool call as JSON text."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from .middleware import Around
-from .model import Span
+from .model import Around, Span
 from .types import Request, Response
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .middleware import Around, Fallback
+from .middleware import Fallback
 from .mixture import Mixture
-from .model import Model, Tuned, context_window
+from .model import Around, Model, context_window
 
 UNKNOWN = 32_768
 """The context window told of a model when nothing is known of it, in tokens."""
@@ -15,7 +15,7 @@ UNKNOWN = 32_768
 def members(model: Model) -> Iterator[Model]:
     """The single models that a model is made of, as far as it is built of ours."""
     match model:
-        case Tuned() | Around():
+        case Around():
             yield from members(model.model)
         case Fallback():
             for spare in model.models:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .errors import ConfigError, ModelError, RequestError
-from .model import Model, Span, check, context_window
+from .model import Around, Model, PrefixCache, Span, check, context_window, machine, prefix_cache, warm
 from .reckoning import expected
-from .types import Request, Response, Usage
+from .types import Request, Response, Usage, Warmed
 
 
 class Limiter:
@@ -69,28 +69,6 @@ class Limiter:
 def _grant(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)
-
-
-@dataclass(frozen=True)
-class Around:
-    """What every model around a model passes on."""
-
-    model: Model
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def context_window(self) -> int | None:
-        return context_window(self.model)
-
-    def check(self) -> None:
-        check(self.model)
-
-    def expected(self, request: Request, read: int) -> Usage:
-        """What a call is likely to use."""
-        return expected(self.model, request, read)
 
 
 @dataclass(frozen=True)
@@ -166,6 +144,18 @@ class Fallback:
                 if place == len(self.models):
                     raise
         return None
+
+    @property
+    def prefix_cache(self) -> PrefixCache:
+        return prefix_cache(self.models[0])
+
+    @property
+    def machine(self) -> str | None:
+        return machine(self.models[0])
+
+    async def warm(self, request: Request) -> Warmed | None:
+        """Have the first model read the beginning of a prompt ahead of its call."""
+        return await warm(self.models[0], request)
 
     def expected(self, request: Request, read: int) -> Usage:
         """What a call is likely to use: the first model's part."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import BadReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
-from .types import Message, Request, Response, Usage
+from .types import Message, Request, Response, Usage, Warmed
 
 if TYPE_CHECKING:
     from .budget import Budget
@@ -30,7 +30,7 @@ Words = Literal["all", "answer", "none"]
 class Model(Protocol):
     """Anything that answers: one language model, a model around a model, or a whole mixture.
 
-    Two optional attributes tell a reader more, see `context_window` and `check`.
+    A few optional attributes say more of it, see `context_window`, `check`, `prefix_cache`, `machine` and `warm`.
     """
 
     @property
@@ -47,6 +47,36 @@ def context_window(model: Model) -> int | None:
     return window
 
 
+Hear = Callable[[str | None], None]
+"""Takes the words of one call as they are written; `None` says that all so far are void."""
+
+PrefixCache = Literal["warm", "paid", "none"]
+"""Whether a model keeps what it has read for the next prompt that begins alike, and may be asked to read ahead: "warm"
+for nothing, "paid" for the price of the tokens."""
+
+
+def prefix_cache(model: Model) -> PrefixCache:
+    """The model's attribute `prefix_cache`; without one, nothing is read ahead by it."""
+    told: PrefixCache = getattr(model, "prefix_cache", "none")
+    return told
+
+
+def machine(model: Model) -> str | None:
+    """Where the model runs (its attribute `machine`): what runs at one place takes time from each other."""
+    told: str | None = getattr(model, "machine", None)
+    return told
+
+
+async def warm(model: Model, request: Request) -> Warmed | None:
+    """Have the model read the beginning of a prompt ahead of its call (its method `warm`).
+
+    `None` when it did not, as there was something better to do. Raises `ModelError` when it failed.
+    """
+    read = getattr(model, "warm", None)
+    told: Warmed | None = await read(request) if read else None
+    return told
+
+
 def check(model: Model) -> None:
     """Raise what stands in the way of any call to this model (its method `check`), such as a missing key."""
     ready = getattr(model, "check", None)
@@ -55,21 +85,10 @@ def check(model: Model) -> None:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A model with its own defaults: an instruction (its role), sampling options, a seed.
-
-    What the caller asks for is kept; what the caller left open is filled in here. The instruction goes after the
-    caller's system message. With a `seed` of its own, sample n of a request with seed s is asked with seed s + n.
-    """
+class Around:
+    """A model around a model: what every such model passes on."""
 
     model: Model
-    system: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,8 +98,37 @@ class Tuned:
     def context_window(self) -> int | None:
         return context_window(self.model)
 
+    @property
+    def prefix_cache(self) -> PrefixCache:
+        return prefix_cache(self.model)
+
+    @property
+    def machine(self) -> str | None:
+        return machine(self.model)
+
     def check(self) -> None:
         check(self.model)
+
+    async def warm(self, request: Request) -> Warmed | None:
+        """Have the model read the beginning of a prompt ahead of its call."""
+        return await warm(self.model, request)
+
+
+@dataclass(frozen=True)
+class Tuned(Around):
+    """A model with its own defaults: an instruction (its role), sampling options, a seed.
+
+    What the caller asks for is kept; what the caller left open is filled in here. The instruction goes after the
+    caller's system message. With a `seed` of its own, sample n of a request with seed s is asked with seed s + n.
+    """
+
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def tune(self, request: Request) -> Request:
         """The request as this model is asked it."""
@@ -147,6 +195,7 @@ class Span:
         answers: bool = False,
         deadline: float | None = None,
         request: Request | None = None,
+        hear: Hear | None = None,
     ) -> None:
         self.run = run
         self.id = secrets.token_hex(8)
@@ -156,6 +205,7 @@ class Span:
         self.answers = answers
         self.spoke = False
         self._parent = parent
+        self._hear = hear
         inherited = parent.deadline if parent else None
         self.deadline: float | None = min((d for d in (deadline, inherited) if d is not None), default=None)
         self._spent: list[Usage] = []
@@ -180,6 +230,11 @@ class Span:
     @property
     def watched(self) -> bool:
         """Whether anyone wants the words as they come; if not, the whole answer at the end is enough."""
+        return self._told or self._hear is not None
+
+    @property
+    def _told(self) -> bool:
+        """Whether those who listen to the run want the words."""
         return self.run.words == "all" or (self.run.words == "answer" and self.answers)
 
     @property
@@ -189,14 +244,18 @@ class Span:
 
     def text(self, text: str, kind: TextKind = "text") -> None:
         """Say some words."""
-        if text:
-            span: Span | None = self if self.answers and self.watched else None
+        if text and self._hear and kind == "text":
+            self._hear(text)
+        if text and (self._told or not self._hear):
+            span: Span | None = self if self.answers and self._told else None
             while span and not span.spoke:
                 span.spoke, span = True, span._parent
             self.run.emit(Delta(self.id, self.run.now(), text, kind, self.answers))
 
     def note(self, kind: str, **data: Any) -> None:
         """Say something about the call. See `Note` for the kinds."""
+        if kind == "retry" and self._hear:
+            self._hear(None)
         self.run.emit(Note(self.id, self.run.now(), kind, data))
 
     def sends(self, request: Request) -> None:
@@ -217,11 +276,15 @@ class Span:
         layer: int | None = None,
         index: int | None = None,
         answers: bool = False,
+        hear: Hear | None = None,
     ) -> Response:
-        """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up."""
+        """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up.
+
+        `hear` is told the words as they are written, whoever else listens to the run.
+        """
         model, request = as_asked(model, request)
-        answers = answers and self.answers
-        return await _spoken(model, request, self._child(role, model.name, layer, index, answers, request), self)
+        child = self._child(role, model.name, layer, index, answers and self.answers, request, hear=hear)
+        return await _spoken(model, request, child, self)
 
     @contextmanager
     def section(
@@ -239,6 +302,10 @@ class Span:
         finally:
             self._spent.extend(child._spent)
 
+    def spend(self, usage: Usage) -> None:
+        """Count what was used here besides the calls below."""
+        self._spent.append(usage)
+
     @property
     def spent(self) -> Usage:
         """What the calls below this one have used so far."""
@@ -253,9 +320,19 @@ class Span:
         answers: bool = False,
         request: Request | None = None,
         deadline: float | None = None,
+        hear: Hear | None = None,
     ) -> Span:
         return Span(
-            self.run, self, role, name, layer=layer, index=index, answers=answers, deadline=deadline, request=request
+            self.run,
+            self,
+            role,
+            name,
+            layer=layer,
+            index=index,
+            answers=answers,
+            deadline=deadline,
+            request=request,
+            hear=hear,
         )
 
     def _end(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .errors import ContextOverflow
 from .events import Role
-from .model import Model, Span, as_asked, context_window
+from .model import Hear, Model, Span, as_asked, context_window
 from .prompts import Prompt
 from .types import Request, Response
 
@@ -28,8 +28,9 @@ async def read(
     layer: int | None = None,
     index: int | None = None,
     answers: bool = False,
+    hear: Hear | None = None,
 ) -> Response:
-    """Ask the model with the references laid before it; the response carries those it read.
+    """Ask the model with the references laid before it; the response carries those it read. `hear` is told its words.
 
     Raises `ContextOverflow` when the request alone, or every single reference with it, is too long.
     """
@@ -42,7 +43,7 @@ async def read(
             window=context_window(model),
         )
     if not references:
-        return await span.call(model, request, role=role, layer=layer, index=index, answers=answers)
+        return await span.call(model, request, role=role, layer=layer, index=index, answers=answers, hear=hear)
 
     used: list[Response] = []
     best: tuple[Response, ...] = ()
@@ -58,7 +59,15 @@ async def read(
             continue
         asked = prompt(request, (*best, *rest[:taken]))
         try:
-            answer = await span.call(model, asked, role=role, layer=layer, index=index, answers=answers and final)
+            answer = await span.call(
+                model,
+                asked,
+                role=role,
+                layer=layer,
+                index=index,
+                answers=answers and final,
+                hear=hear if final else None,
+            )
         except ContextOverflow:
             if taken == 1:
                 _leave_out(rest.pop(0), model, span)

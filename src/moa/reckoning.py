@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .model import Model, as_asked
+from .model import Around, Model, as_asked
 from .types import Request, Usage
 
 ASSUMED = 1000
@@ -24,6 +24,8 @@ def expected(model: Model, request: Request, read: int = 0) -> Usage:
     if (own := getattr(model, "expected", None)) is not None:
         told: Usage = own(request, read)
         return told
+    if isinstance(model, Around):
+        return expected(model.model, request, read)
     asked = request.size
     usage = Usage(asked + read, request.max_tokens or ASSUMED)
     cost = getattr(model, "cost", None)

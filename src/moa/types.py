@@ -175,6 +175,21 @@ class Response:
     fallback: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What reading a prompt ahead of its call did.
+
+    `tokens` is how long the prompt is as far as it has now been read, `read` how many of them were read for it, the
+    others being known already (`None`: the server does not say); `seconds` it took; `cost` in US dollars, `None` when
+    unknown.
+    """
+
+    tokens: int
+    read: int | None
+    seconds: float
+    cost: float | None = 0.0
+
+
 def estimate_tokens(text: str) -> int:
     """About how many tokens a text is: a quarter of its UTF-8 bytes, which suits English and CJK alike."""
     return -(-len(text.encode()) // 4)

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from ..errors import MoaError
 from ..members import members
-from ..middleware import Around
 from ..mixture import Mixture
-from ..model import Model, Tuned, context_window
+from ..model import Around, Model, context_window
 from ..patience import Patience
 from ..trace import Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
@@ -118,7 +117,7 @@ def _called(case: Case) -> Iterator[Check]:
 
 def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     """The proposers that were called, and those that were not, at any depth."""
-    while isinstance(model, (Tuned, Around)):
+    while isinstance(model, Around):
         model = model.model
     if not isinstance(model, Mixture):
         return [], []

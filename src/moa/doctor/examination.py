@@ -15,9 +15,9 @@ from typing import Any
 from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
 from ..members import members
-from ..middleware import Around, Fallback
+from ..middleware import Fallback
 from ..mixture import Mixture
-from ..model import Emit, Model, Tuned, check, generate
+from ..model import Around, Emit, Model, check, generate
 from ..trace import Trace
 from ..types import Message, Request
 from .checks import EXAMINED, Case, Check, Outcome, ok
@@ -123,7 +123,7 @@ def _keys(model: Model) -> Iterator[Check]:
 def _stopped(model: Model) -> set[str]:
     """The models that cannot be called and that nothing stands in for."""
     match model:
-        case Tuned() | Around():
+        case Around():
             return _stopped(model.model)
         case Mixture():
             inside = [proposer for layer in model.layers for proposer in layer.proposers]
