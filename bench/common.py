@@ -1,4 +1,4 @@
-"""What the programs of this folder share: a mock upstream in a process of its own, medians, a table and JSON."""
+"""What the programs of this folder share: a mock upstream and a server as processes, medians, a table and JSON."""
 
 from __future__ import annotations
 
@@ -7,22 +7,54 @@ import asyncio
 import json
 import os
 import platform
+import re
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MOCK = Path(__file__).with_name("mock.py")
 
 
+class Cores(NamedTuple):
+    """Where processes run: the mock and the clients on one core, what is measured on another. `None` is anywhere."""
+
+    helpers: int | None
+    measured: int | None
+
+
+def cores() -> Cores:
+    """The first and the last core that there are, where there are two and a process can be bound to one."""
+    if not hasattr(os, "sched_getaffinity"):
+        return Cores(None, None)
+    there = sorted(os.sched_getaffinity(0))
+    return Cores(there[0], there[-1]) if len(there) > 1 else Cores(None, None)
+
+
+def bind(core: int | None) -> None:
+    """Run this process on one core from now on."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+
+
+class Late(NamedTuple):
+    """How late the mock was itself since it was last asked, in seconds."""
+
+    most: float
+    p99: float
+
+
 @dataclass(frozen=True)
 class Mock:
-    """A running mock upstream, see mock.py for what a model's name means."""
+    """A running mock upstream, see names.py for what a model's name means."""
 
     url: str
 
@@ -32,18 +64,24 @@ class Mock:
         path.write_text(f'[providers.mock]\nbase_url = "{self.url}"\nprice = {{ input = 0, output = 0 }}\n{mixtures}')
         return path
 
-    def lateness(self) -> float:
-        """By how many seconds, at worst, the mock itself was late since it was last asked."""
-        import urllib.request
+    def late(self) -> Late:
+        told = self._get("/late")
+        return Late(told["most"], told["p99"])
 
-        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/late") as reply:
-            return float(json.load(reply)["seconds"])
+    def told(self) -> dict[str, Any]:
+        """What it was asked: the `faults` so far, how many calls are `open`, and when the last one `left_at`."""
+        return self._get("/told")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(self.url.removesuffix("/v1") + path) as reply:
+            return dict(json.load(reply))
 
 
 @contextmanager
-def mock() -> Iterator[Mock]:
+def mock(core: int | None = None) -> Iterator[Mock]:
     """Start the mock upstream and stop it again."""
-    process = subprocess.Popen([sys.executable, str(MOCK)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(MOCK), *(["--core", str(core)] if core is not None else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
         yield Mock(process.stdout.readline().strip())
@@ -52,11 +90,55 @@ def mock() -> Iterator[Mock]:
         process.wait()
 
 
-def arguments(description: str | None, runs: int = 5) -> argparse.Namespace:
-    """The options that every program takes."""
-    parser = argparse.ArgumentParser(description=description)
+@dataclass(frozen=True)
+class Served:
+    """A running `moa serve`."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    ready: float
+    """How many seconds it took until it was ready."""
+    log: Path
+
+    @property
+    def rss(self) -> float:
+        """Resident memory in MB."""
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
+        return int(found[1]) / 1024 if found else 0.0
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far, of all its threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def served(config: Path, core: int | None = None) -> Iterator[Served]:
+    """Start `moa serve` with a configuration, and stop it again."""
+    command = [sys.executable, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        path = Path(log.name)
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stderr=log, preexec_fn=lambda: bind(core))
+        try:
+            while not (found := re.search(r"ready on (\S+)", path.read_text())):
+                assert process.poll() is None, path.read_text()
+                time.sleep(0.002)
+            yield Served(found[1], process, time.perf_counter() - begun, path)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def arguments(description: str | None, runs: int = 5, **more: Any) -> argparse.Namespace:
+    """The options that every program takes, and `more`: their names with the defaults, whose types they have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=runs, help="how often each measurement is repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    for name, default in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help="%(default)s")
     return parser.parse_args()
 
 
@@ -81,6 +163,11 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def percentile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
 def seconds(command: Sequence[str], environment: dict[str, str] | None = None) -> float:
     """How long a command takes; it must succeed."""
     begun = time.perf_counter()
@@ -88,6 +175,11 @@ def seconds(command: Sequence[str], environment: dict[str, str] | None = None) -
     return time.perf_counter() - begun
 
 
-def run(main: Any) -> None:
-    """Run an asynchronous program."""
-    asyncio.run(main)
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run an asynchronous program, under uvloop where that is present."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)

@@ -1,73 +1,240 @@
-"""A mock upstream whose models are their delays: `d1.0-w64-p0.01` waits 1.0 s, then says 64 words, one every 0.01 s.
+"""A mock upstream whose models are their names: `d1.0-w64-p0.01` waits 1.0 s, then says 64 words, one every 0.01 s.
 
-It runs in a process of its own, prints its base URL, and keeps account of how late it was itself: a measurement during
-which the mock was late says nothing about the program measured.
+What a name can say is in names.py. The n-th call of a name is always answered in the same way; a whole reply is due when
+the end of a streamed one is; the last word is MARK. It runs in a process of its own, prints its base URL, and keeps
+account of how late it was itself: a measurement during which it was late says nothing about the program measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import ctypes
+import gc
+import heapq
 import json
+import os
+import random
 import re
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
-from aiohttp import web
+from names import FAULTS, told
 
-late = 0.0
-
-
-async def until(due: float) -> None:
-    """Wait for a moment of the loop's clock, and remember by how much it was missed."""
-    global late
-    loop = asyncio.get_running_loop()
-    while (left := due - loop.time()) > 0:  # noqa: ASYNC110
-        await asyncio.sleep(left)
-    late = max(late, loop.time() - due)
+MARK = "[whole]"
+SLOW = 0.4
+GARBAGE = (b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def event(delta: dict[str, str], finish: str | None = None) -> bytes:
+class Plan(NamedTuple):
+    """A reply: what is written when. Piece n is due `start + n * pace` seconds after the request."""
+
+    start: float
+    pace: float
+    pieces: tuple[bytes, ...]
+    end: str = "kept"
+    """What becomes of the connection after the last piece: it is "kept", "closed", or the call is "open" for ever."""
+
+
+@cache
+def plan(name: str, streamed: bool, fault: str, kind: int = 0) -> Plan:
+    """How a call is answered; `kind` chooses among the kinds of garbage."""
+    model = told(name)
+    start = model.first + (SLOW if fault == "slow" else 0.0)
+    match fault:
+        case "429":
+            return Plan(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
+        case "500":
+            return Plan(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
+        case "garbage":
+            return Plan(start, 0, (_reply(GARBAGE[kind]),))
+    words = [f"word{place} " for place in range(model.words - 1)] + [MARK]
+    usage = {"prompt_tokens": 10, "completion_tokens": model.words, "total_tokens": 10 + model.words}
+    if streamed:
+        pieces = [_event({"content": word}) for word in words]
+        pieces[0] = _HEAD + pieces[0]
+        last = _event({}, "stop") + _chunk(b'{"choices": [], "usage": %b}' % json.dumps(usage).encode())
+        pieces.append(last + _chunk(b"[DONE]") + b"0\r\n\r\n")
+    else:
+        start += model.words * model.pace
+        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(words)}, "finish_reason": "stop"}
+        body = {"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+        pieces = [_reply(json.dumps(body).encode())]
+        if fault in ("cut", "stall"):
+            pieces = [pieces[0][: len(pieces[0]) // 2], b""]
+    if fault in ("cut", "stall"):
+        return Plan(start, model.pace, tuple(pieces[: len(pieces) // 2]), "closed" if fault == "cut" else "open")
+    return Plan(start, model.pace, tuple(pieces))
+
+
+def _reply(body: bytes, status: str = "200", header: str = "") -> bytes:
+    length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"HTTP/1.1 {status} OK\r\n{length}{header}\r\n".encode() + body
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     body = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+    return _chunk(json.dumps(body).encode())
 
 
-async def chat(request: web.Request) -> web.StreamResponse:
-    arrived = asyncio.get_running_loop().time()
-    body = await request.json()
-    told = {key: float(value) for key, value in re.findall(r"([dwp])([\d.]+)", body["model"])}
-    first, words, pace = arrived + told.get("d", 0), int(told.get("w", 8)), told.get("p", 0)
-    usage = {"prompt_tokens": 10, "completion_tokens": words, "total_tokens": 10 + words}
-    if not body.get("stream"):
-        await until(first + pace * words)
-        message = {"role": "assistant", "content": "word " * words}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return web.json_response({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await until(first)
-    await response.prepare(request)
-    for place in range(words):
-        await until(first + pace * place)
-        await response.write(event({"content": "word "}))
-    await response.write(event({}, "stop") + b'data: {"choices": [], "usage": ' + json.dumps(usage).encode() + b"}\n\n")
-    await response.write(b"data: [DONE]\n\n")
-    return response
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\ndata: %b\n\n\r\n" % (len(data) + 8, data)
 
 
-async def lateness(request: web.Request) -> web.Response:
-    global late
-    seconds, late = late, 0.0
-    return web.json_response({"seconds": seconds})
+class Clock:
+    """Calls back at absolute moments of the monotonic clock. The loop's own timers are good to 1 ms only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: list[tuple[float, int, Callable[[float], None]]] = []
+        self._count = 0
+        self._timer: int | None = None
+        if sys.platform == "linux":
+            self._libc = ctypes.CDLL(None)
+            self._timer = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+            loop.add_reader(self._timer, self._fired)
+
+    def at(self, due: float, call: Callable[[float], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._due, (due, self._count, call))
+        if self._due[0][1] == self._count:
+            self._set(due)
+
+    def _set(self, due: float) -> None:
+        if self._timer is None:
+            self._loop.call_at(due, self._fired)
+            return
+        whole, part = divmod(int(due * 1e9) + 1, 1_000_000_000)
+        value = (ctypes.c_long * 4)(0, 0, whole, part)
+        self._libc.timerfd_settime(self._timer, 1, value, None)  # 1: the moment is absolute
+
+    def _fired(self) -> None:
+        if self._timer is not None:
+            os.read(self._timer, 8)
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            due, _, call = heapq.heappop(self._due)
+            call(due)
+        if self._due:
+            self._set(self._due[0][0])
 
 
-async def main() -> None:
-    app = web.Application(client_max_size=2**26)
-    app.router.add_post("/v1/chat/completions", chat)
-    app.router.add_get("/late", lateness)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+class Account:
+    """What was asked, and how late the answers were."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.clock = Clock(loop)
+        self.faults: Counter[str] = Counter()
+        self.late = array("d")
+        self.open = 0
+        self.left_at = 0.0
+        self._calls: Counter[str] = Counter()
+
+    def plan(self, name: str, streamed: bool) -> Plan:
+        """How the next call of a name is answered."""
+        model = told(name)
+        self._calls[name] += 1
+        fault = model.fault
+        if model.fails:
+            dice = random.Random(f"{name}/{self._calls[name]}")
+            fault = dice.choice(FAULTS) if dice.random() < model.fails else fault
+        self.faults[fault] += 1
+        return plan(name, streamed, fault, self._calls[name] % len(GARBAGE) if fault == "garbage" else 0)
+
+    def get(self, path: bytes) -> bytes:
+        if path == b"/late":
+            late, self.late = sorted(self.late), array("d")
+            most, p99 = (late[-1], late[int(len(late) * 0.99)]) if late else (0.0, 0.0)
+            return json.dumps({"most": most, "p99": p99, "pieces": len(late)}).encode()
+        return json.dumps({"faults": self.faults, "open": self.open, "left_at": self.left_at}).encode()
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 as far as clients of one endpoint need it: POST with a length, again and again."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._transport: asyncio.Transport
+        self._taken = b""
+        self._plan: Plan | None = None
+        self._place = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        arrived = time.monotonic()
+        data = self._taken + data
+        body = data.find(b"\r\n\r\n") + 4
+        found = LENGTH.search(data, 0, body)
+        end = body + (int(found[1]) if found else 0)
+        if body < 4 or len(data) < end:
+            self._taken = data
+            return
+        self._taken = data[end:]
+        if data.startswith(b"GET"):
+            self._transport.write(_reply(self._account.get(data.split(b" ", 2)[1])))
+            return
+        asked = json.loads(data[body:end])
+        self._plan, self._place = self._account.plan(asked["model"], bool(asked.get("stream"))), 0
+        self._account.open += 1
+        self._account.clock.at(arrived + self._plan.start, self._write)
+
+    def _write(self, due: float) -> None:
+        if self._plan is None:
+            return
+        _, pace, pieces, end = self._plan
+        self._account.late.append(time.monotonic() - due)
+        if self._place < len(pieces):
+            self._transport.write(pieces[self._place] if pace else b"".join(pieces))
+            self._place = self._place + 1 if pace else len(pieces)
+        if self._place < len(pieces):
+            self._account.clock.at(due + pace, self._write)
+        elif end != "open":
+            self._plan = None
+            self._account.open -= 1
+            if end == "closed":
+                self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._plan:
+            self._plan = None
+            self._account.open -= 1
+            self._account.left_at = time.monotonic()
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    account = Account(loop)
+    server = await loop.create_server(lambda: Connection(account), "127.0.0.1", 0, backlog=4096)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+    gc.disable()
     await asyncio.Event().wait()
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--core", type=int, help="the core it runs on")
+    options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve())
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -35,7 +35,7 @@ async def main() -> None:
                 answer = await moa.generate(panel, request)
                 elapsed = time.perf_counter() - begun
                 assert len(answer.references) == proposers
-                late = await asyncio.to_thread(upstream.lateness)
+                late = (await asyncio.to_thread(upstream.late)).most
                 if late > 0.02:
                     void += 1
                 else:
