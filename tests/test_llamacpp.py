@@ -18,7 +18,7 @@ import pytest
 
 from moa.errors import BadReply, ConfigError, ContextOverflow, ModelError
 from moa.events import Delta, Event, Note
-from moa.model import generate, stream
+from moa.model import generate, stream, warm
 from moa.models import engine, weights
 from moa.models.llamacpp import LlamaCpp
 from moa.models.samples import Call, Samples, samples
@@ -34,9 +34,13 @@ def ask(text: str = "Say hello.", **options: Any) -> Request:
     return Request((Message("user", text),), **{"max_tokens": 8, "temperature": 0, **options})
 
 
-def tokens_read(model: LlamaCpp = MODEL) -> int:
+def the_engine(model: LlamaCpp = MODEL) -> engine.Engine:
     file = model.file if isinstance(model.file, Path) else weights.fetch(model.file)
-    return engine.load(file, engine.Settings(model.context, model.slots, model.threads)).tokens_read()
+    return engine.load(file, engine.Settings(model.context, model.slots, model.threads))
+
+
+def tokens_read(model: LlamaCpp = MODEL) -> int:
+    return the_engine(model).tokens_read()
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +233,87 @@ def seeds(calls: Sequence[Call]) -> list[int | None]:
     return [call.seed for call in calls]
 
 
+# --- reading ahead ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.embedded
+async def test_a_prompt_read_ahead_is_found_read_by_its_call() -> None:
+    await generate(MODEL, ask())
+    warmed = await warm(MODEL, ask(f"Ahead. {LONG} And then?"))
+    answer = await generate(MODEL, ask(f"Ahead. {LONG} And at last?"))
+
+    assert warmed
+    assert warmed.read
+    assert warmed.tokens >= warmed.read > 200
+    assert answer.usage.cached_tokens > answer.usage.input_tokens - 20
+
+
+@pytest.mark.embedded
+async def test_what_was_read_already_is_not_read_ahead_again() -> None:
+    await generate(MODEL, ask(f"Twice. {LONG}"))
+    warmed = await warm(MODEL, ask(f"Twice. {LONG}"))
+
+    assert warmed
+    assert (warmed.read, warmed.cost) == (1, 0.0)  # llama.cpp always reads the last token
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("question", ["Of this?", "Or of that?"], ids=["its own", "another"])
+async def test_a_call_ends_the_reading_ahead_and_finds_what_was_read(question: str) -> None:
+    await generate(MODEL, ask())
+    prompt = f"{question} {LONG * 6}"
+    batches, half = 0, threading.Event()
+
+    def wanted() -> bool:
+        nonlocal batches
+        batches += 1
+        if batches == 4:
+            half.set()
+        return True
+
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    reading = asyncio.create_task(asyncio.to_thread(the_engine().read_ahead, body, "m", wanted))
+    await asyncio.to_thread(half.wait, 60)
+    answer = await generate(MODEL, ask(prompt if question == "Of this?" else "Who comes in between?"))
+    warmed = await reading
+    if question != "Of this?":
+        answer = await generate(MODEL, ask(prompt))
+
+    assert warmed
+    assert engine.BATCH <= warmed.tokens <= answer.usage.cached_tokens < answer.usage.input_tokens
+
+
+@pytest.mark.embedded
+async def test_reading_ahead_that_nobody_wants_any_more_stops() -> None:
+    await generate(MODEL, ask())
+    prompt = ask(f"Unwanted. {LONG * 6}")
+    reading = asyncio.create_task(warm(MODEL, prompt))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    answer = await generate(MODEL, prompt)
+
+    assert answer.usage.cached_tokens < answer.usage.input_tokens / 2
+
+
+@pytest.mark.embedded
+async def test_nothing_is_read_ahead_while_an_answer_is_written() -> None:
+    async with stream(MODEL, ask("Count.", max_tokens=500, extra={"ignore_eos": True})) as events:
+        await anext(event async for event in events if isinstance(event, Delta))
+        assert await warm(MODEL, ask(LONG)) is None
+
+
+async def test_nothing_is_loaded_to_read_ahead(tmp_path: Path) -> None:
+    assert await warm(LlamaCpp(tmp_path / "gone.gguf", "m"), ask()) is None
+
+
+@pytest.mark.embedded
+async def test_a_prompt_beyond_the_context_is_not_read_ahead(small: LlamaCpp) -> None:
+    await generate(small, ask())
+    with pytest.raises(ContextOverflow, match=r"small: the prompt has \d+ tokens"):
+        await warm(small, ask("word " * 600))
+
+
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
@@ -375,7 +460,7 @@ async def test_one_file_is_not_loaded_with_two_settings() -> None:
 PROGRAM = """
 import asyncio, os, sys, threading
 from moa.events import Delta
-from moa.model import generate, stream
+from moa.model import generate, stream, warm
 from moa.models import engine, weights
 from moa.models.llamacpp import LlamaCpp
 from moa.types import Message, Request
@@ -405,6 +490,17 @@ threading.Thread(target=lambda: asyncio.run(watch(begun.set)), daemon=True).star
 begun.wait()
 print("end")
 sys.exit(0)""",
+    "while a prompt is read ahead": """
+begun = threading.Event()
+async def read():
+    reading = asyncio.create_task(warm(model, Request((Message("user", "Read on. " * 2000),))))
+    await asyncio.sleep(0)
+    begun.set()
+    await reading
+asyncio.run(generate(model, short))
+threading.Thread(target=lambda: asyncio.run(read()), daemon=True).start()
+begun.wait()
+print("end")""",
     "while the model is loaded": """
 async def hurry():
     loading = asyncio.create_task(generate(model, short))

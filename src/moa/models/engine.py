@@ -2,7 +2,7 @@
 
 The engine holds one context for all answers being written. When they fill it, llama.cpp fails every one of them, so a
 call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits,
-in order of arrival.
+in order of arrival. A prompt is read ahead of its call only while nobody wants an answer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, ModelError
+from ..errors import ConfigError, ContextOverflow, ModelError
+from ..types import Warmed
+from ..wire import error_from_json
 from . import threads
 from .samples import Call, Chunk, Samples, samples
+
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 
 MOMENT = 0.005
 """How long a call waits for others that ask the same, in seconds: those of one layer all start within it."""
@@ -55,16 +59,13 @@ class Engine:
         self._changed = threading.Condition()
         self._waiting: list[Call] = []
         self._running: set[Samples] = set()
+        self._reading_ahead = False
         threads.at_exit(stop=self._wake, free=self._free)
         threads.start(self._dispatch, "moa-engine")
 
     def submit(self, call: Call) -> None:
         """Have a call answered as soon as there is room."""
-        if os.getpid() != self._process:
-            raise ModelError(
-                "this process was forked from one that had loaded the model, and llama.cpp does not survive that; "
-                "start it with multiprocessing's 'spawn'"
-            )
+        self._demand_own_process()
         with self._changed:
             if threads.closing.is_set():
                 raise ModelError("the program is ending")
@@ -77,10 +78,55 @@ class Engine:
             call.cancelled = True
             self._changed.notify_all()
 
+    def read_ahead(self, body: Mapping[str, Any], name: str, wanted: Callable[[], bool]) -> Warmed | None:
+        """Read the prompt of a call into the cache, in this thread; `None` while there are calls, or if one comes at
+        once.
+
+        It stops between two batches when a call comes, and what it has read until then stays read. Calls wait for that
+        batch: a prompt that is still being read is of no use to another call.
+        """
+        self._demand_own_process()
+        with self._changed:
+            if self._reading_ahead or self._running or self._waiting or threads.closing.is_set():
+                return None
+            self._reading_ahead = True
+        begun = time.monotonic()
+        progress: Mapping[str, int] = {}
+        failure: ModelError | None = None
+
+        def hear(chunk: Chunk) -> bool:
+            nonlocal progress, failure
+            if error := chunk.get("error"):
+                failure = refusal(error, name)
+            progress = chunk.get("prompt_progress") or progress
+            return bool(self._waiting) or threads.closing.is_set() or not wanted()
+
+        try:
+            self._server.handle_chat_completions({**body, **STREAMED, "max_tokens": 1}, hear)
+        except Exception as error:
+            failure = _refused(error)
+        finally:
+            with self._changed:
+                self._reading_ahead = False
+                self._changed.notify_all()
+        if failure:
+            raise failure
+        if not progress or not progress["processed"]:
+            return None
+        read = progress["processed"] - progress["cache"]
+        return Warmed(progress["processed"], read, time.monotonic() - begun)
+
     def tokens_read(self) -> int:
         """How many tokens of prompts the engine has read so far, without those it had in its cache."""
         found = re.search(r"^llamacpp:prompt_tokens_total (\S+)$", self._server.handle_metrics(), re.MULTILINE)
         return int(float(found[1])) if found else 0
+
+    def _demand_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ModelError(
+                "this process was forked from one that had loaded the model, and llama.cpp does not survive that; "
+                "start it with multiprocessing's 'spawn'"
+            )
 
     def _dispatch(self) -> None:
         while group := self._next():
@@ -91,7 +137,7 @@ class Engine:
         with self._changed:
             while not threads.closing.is_set():
                 self._waiting = [call for call in self._waiting if not call.cancelled]
-                if not self._waiting:
+                if not self._waiting or self._reading_ahead:
                     self._changed.wait()
                     continue
                 early = self._waiting[0].arrived + MOMENT - time.monotonic()
@@ -136,18 +182,11 @@ class Engine:
         first = group.calls[0]
         # to llama.cpp the last number of 32 bits means a random seed, and the samples after that one seeds 0, 1, 2
         seed = secrets.randbits(31) if first.seed is None else first.seed % (2**32 - 1)
-        asked = {
-            **first.body,
-            "seed": seed,
-            "n": len(group.calls),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "return_progress": True,
-        }
+        asked = {**first.body, **STREAMED, "seed": seed, "n": len(group.calls)}
         try:
             self._server.handle_chat_completions(asked, hear)
-        except Exception as error:  # whatever it does not like of a call: ValueError, RuntimeError, its own JSON errors
-            failure = ModelError(f"llama.cpp refuses the call: {' '.join(str(error).split())[:300]}")
+        except Exception as error:
+            failure = _refused(error)
         if not too_long and not threads.closing.is_set():  # at the end only daemon threads wait, about to vanish
             group.close(failure or ModelError("llama.cpp stopped in the middle of the answer", retryable=True))
         with self._changed:
@@ -174,6 +213,24 @@ class Engine:
 
     def _free(self) -> None:
         self._server = None
+
+
+def refusal(error: Mapping[str, Any], name: str) -> ModelError:
+    """What an error that llama.cpp gives as a value means to the caller of the model."""
+    if error.get("type") == "exceed_context_size_error":
+        tokens, window = error["n_prompt_tokens"], error["n_ctx"]
+        return ContextOverflow(
+            f"{name}: the prompt has {tokens} tokens and the context window {window}; "
+            "shorten it, or give the model a larger context",
+            model=name,
+            window=window,
+        )
+    return error_from_json({"error": error}, name)
+
+
+def _refused(error: Exception) -> ModelError:
+    """What llama.cpp does not like of a call: a ValueError, a RuntimeError, an error of its own JSON."""
+    return ModelError(f"llama.cpp refuses the call: {' '.join(str(error).split())[:300]}")
 
 
 _engines: dict[Path, Engine] = {}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, ContextOverflow, ModelError
-from ..model import Run, Span
-from ..types import Message, Request, Response, Usage, without_images
-from ..wire import Draft, error_from_json, request_to_json
+from ..errors import ConfigError, ModelError
+from ..model import PrefixCache, Run, Span
+from ..types import Message, Request, Response, Usage, Warmed, without_images
+from ..wire import Draft, request_to_json
 from . import threads, weights
-from .engine import Engine, Settings, load, loaded
+from .engine import Engine, Settings, load, loaded, refusal
 from .samples import Call, Chunk
 from .weights import Weights
 
@@ -39,6 +39,14 @@ class LlamaCpp:
     @property
     def context_window(self) -> int:
         return self.context
+
+    @property
+    def prefix_cache(self) -> PrefixCache:
+        return "warm"
+
+    @property
+    def machine(self) -> str:
+        return "this process"
 
     def check(self) -> None:
         """Raise what stands in the way of loading the file. Fetches and loads nothing."""
@@ -65,6 +73,21 @@ class LlamaCpp:
             raise
         return replace(response, usage=replace(response.usage, cost=0.0))
 
+    async def warm(self, request: Request) -> Warmed | None:
+        """Read a prompt ahead of its call, while the engine has nothing else to do. It loads nothing for that."""
+        engine = self._loaded()
+        if engine is None:
+            return None
+        body = self._body(without_images(request))
+        wanted = True
+        try:
+            return await threads.result_of(lambda: engine.read_ahead(body, self.name, lambda: wanted), "moa-ahead")
+        except ModelError as error:
+            error.model = error.model or self.name
+            raise
+        finally:
+            wanted = False
+
     def _body(self, request: Request) -> dict[str, Any]:
         """The call in OpenAI's form, without what makes one sample different from another."""
         request = replace(
@@ -77,16 +100,21 @@ class LlamaCpp:
         return {**request_to_json(request, self.name), "cache_prompt": True}
 
     async def _engine(self, span: Span) -> Engine:
-        settings = Settings(self.context, self.slots, self.threads)
-        path = weights.found(self.file) if isinstance(self.file, Weights) else self.file
-        engine = loaded(path, settings) if path else None
-        if engine:
+        if engine := self._loaded():
             return engine
         notes = _Fetching(span)
         try:
-            return await threads.result_of(lambda: load(self._path(notes.progress), settings), "moa-load")
+            return await threads.result_of(lambda: load(self._path(notes.progress), self._settings), "moa-load")
         finally:
             notes.over = True
+
+    def _loaded(self) -> Engine | None:
+        path = weights.found(self.file) if isinstance(self.file, Weights) else self.file
+        return loaded(path, self._settings) if path else None
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings(self.context, self.slots, self.threads)
 
     def _path(self, progress: weights.Progress) -> Path:
         if isinstance(self.file, Weights):
@@ -177,7 +205,7 @@ class _Answer:
             return
         try:
             if error := chunk.get("error"):
-                raise self._refusal(error)
+                raise refusal(error, self._name)
             self._draft.add(chunk, self._speaker)
         except Exception as error:  # raised where the answer is waited for, and no other sample hears of it
             self._error = error
@@ -195,17 +223,6 @@ class _Answer:
             self._future.set_result(self._draft.close(True, self._request))
         except Exception as failure:
             self._future.set_exception(failure)
-
-    def _refusal(self, error: Mapping[str, Any]) -> ModelError:
-        if error.get("type") == "exceed_context_size_error":
-            tokens, window = error["n_prompt_tokens"], error["n_ctx"]
-            return ContextOverflow(
-                f"{self._name}: the prompt has {tokens} tokens and the context window {window}; "
-                "shorten it, or give the model a larger context",
-                model=self._name,
-                window=window,
-            )
-        return error_from_json({"error": error}, self._name)
 
 
 def _most_tokens(body: Mapping[str, Any], template_tokens: int) -> int:
