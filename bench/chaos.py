@@ -1,8 +1,8 @@
 """Does every request get a whole answer while each upstream call fails with p = 0.2, and is nothing left over?
 
-10,000 requests, 200 at once, half of them streamed, to `moa serve` in a process of its own. Each call to the upstream,
-another process, ends by a seeded dice as 429, 500, a cut reply, silence, garbage, or late. Every whole text of the
-upstream ends in a mark, so an answer that is not whole is seen.
+10,000 requests, 200 at once, half of them streamed, to `moa serve` in a process of its own. Each call to the mock ends
+by its dice as 429, 500, a cut reply, silence, garbage, or late. Every whole text of the mock ends in a mark, so an
+answer that is not whole is seen.
 """
 
 from __future__ import annotations
@@ -10,119 +10,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
-MARK = "[whole]"
+from common import Mock, Served, mock, served
+from names import FAULTS, MARK
+
 IDLE = 24
 """Descriptors of a server that nobody asks and that asks nobody, generously."""
 
-FAULTS = ("429", "500", "cut", "stall", "garbage", "slow")
 CONFIG = """
-default = "moa:chaos"
-[providers.up]
-base_url = "{url}"
 timeout = 1.0
 attempts = 3
 breaker = {{ failures = 5, rest = 1.0 }}
-price = {{ input = 1, output = 1 }}
 [mixtures.chaos]
-proposers = ["up:a", "up:b", "up:c"]
-aggregator = {{ model = "up:judge", fallback = ["up:deputy"] }}
+proposers = ["mock:{model}-a", "mock:{model}-b", "mock:{model}-c"]
+aggregator = {{ model = "mock:{model}-judge", fallback = ["mock:{model}-deputy"] }}
 grace = 0.5
 [server]
 at_once = {at_once}
 """
-
-
-class Faulty:
-    """The upstream. The n-th call is always answered in the same way, whoever makes it."""
-
-    def __init__(self, seed: int, p: float) -> None:
-        self.seed, self.p = seed, p
-        self.count: Counter[str] = Counter()
-        self.calls = 0
-
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.calls += 1
-        dice = random.Random(f"{self.seed}/{self.calls}")
-        fault = dice.choice(FAULTS) if dice.random() < self.p else "none"
-        self.count[fault] += 1
-        words = [f"{body['model']} says word{n} " for n in range(dice.randint(3, 12))] + [MARK]
-        match fault:
-            case "429":
-                return web.json_response(
-                    {"error": {"message": "slow down"}}, status=429, headers={"Retry-After": "0.05"}
-                )
-            case "500":
-                return web.json_response({"error": {"message": "oops"}}, status=500)
-            case "garbage":
-                return web.Response(body=dice.choice((b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")))
-            case "stall":
-                await asyncio.sleep(5)
-            case "slow":
-                await asyncio.sleep(0.4)
-        usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
-        if body.get("stream"):
-            return await self._stream(request, words, usage, fault == "cut")
-        message = {"role": "assistant", "content": "".join(words)}
-        whole = {"id": "1", "object": "chat.completion", "model": body["model"], "usage": usage}
-        data = json.dumps({**whole, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-        if fault != "cut":
-            return web.Response(body=data, content_type="application/json")
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(data))})
-        await response.prepare(request)
-        await response.write(data[: len(data) // 2])
-        return _closed(request, response)
-
-    async def _stream(
-        self, request: web.Request, words: list[str], usage: dict[str, int], cut: bool
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for place, word in enumerate(words):
-            if cut and place == len(words) // 2:
-                return _closed(request, response)
-            await response.write(_event({"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}))
-        await response.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
-        await response.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
-        return response
-
-    async def told(self, request: web.Request) -> web.Response:
-        return web.json_response(self.count)
-
-    async def serve(self) -> None:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/chat/completions", self.chat)
-        app.router.add_get("/told", self.told)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-        print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
-        await asyncio.Event().wait()
-
-
-def _event(body: Any) -> bytes:
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
-
-
-def _closed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    if request.transport:
-        request.transport.close()
-    return response
 
 
 class Asking:
@@ -172,12 +88,6 @@ def _streamed(data: bytes) -> tuple[str, dict[str, Any]]:
     return text, next(chunk["moa"] for chunk in chunks if "moa" in chunk)
 
 
-def rss(process: int) -> float:
-    """Resident memory in MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-
-
 def descriptors(process: int) -> int:
     return sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
 
@@ -194,60 +104,38 @@ def main() -> int:
     parser.add_argument("--p", type=float, default=0.2, help="how likely each upstream call fails")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.upstream:
-        asyncio.run(Faulty(options.seed, options.p).serve())
-    upstream = subprocess.Popen(
-        [sys.executable, __file__, "--upstream", "--seed", str(options.seed), "--p", str(options.p)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert upstream.stdout
-    address = upstream.stdout.readline().strip()
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "moa.toml"
-        config.write_text(CONFIG.format(url=address, at_once=options.at_once + 56))
-        log = Path(folder) / "log"
-        command = [sys.executable, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
-        with log.open("w") as errors:
-            server = subprocess.Popen(command, stderr=errors)
-        try:
-            while not (found := re.search(r"ready on (\S+)", log.read_text())):
-                time.sleep(0.02)
-            asking, told = asyncio.run(attack(options, address, found[1], server.pid))
-            upstream.terminate()
-            upstream.wait()
-            told["descriptors_left"] = settled(server.pid)  # connections kept alive end with the upstream
-            server.send_signal(signal.SIGTERM)
+    model = f"d0.04-w8-f{options.p}-{options.seed}"
+    with mock() as upstream, tempfile.TemporaryDirectory() as folder:
+        config = upstream.config(Path(folder), CONFIG.format(model=model, at_once=options.at_once + 56))
+        with served(config) as server:
+            asking, told = asyncio.run(attack(options, upstream, server))
+            upstream.process.terminate()
+            upstream.process.wait()
+            told["descriptors_left"] = settled(server.process.pid)  # connections kept alive end with the upstream
+            server.process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                told["exit_code"] = server.wait(30)
-            return judged(options, asking, told, log.read_text())
-        finally:
-            for process in (server, upstream):
-                process.kill()
-                process.wait()
+                told["exit_code"] = server.process.wait(30)
+            return judged(options, asking, told, server.log.read_text())
 
 
-async def attack(options: argparse.Namespace, address: str, url: str, server: int) -> tuple[Asking, dict[str, Any]]:
+async def attack(options: argparse.Namespace, upstream: Mock, server: Served) -> tuple[Asking, dict[str, Any]]:
     waiting = iter(range(options.requests))
     memory: dict[int, float] = {}
     timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
-        asking = Asking(url, session)
+        asking = Asking(server.url, session)
         begun = time.perf_counter()
 
         async def client() -> None:
             for number in waiting:
                 await asking.one(number)
-                memory.setdefault(len(asking.seconds) * 10 // options.requests, rss(server))
+                memory.setdefault(len(asking.seconds) * 10 // options.requests, server.rss)
 
         await asyncio.gather(*(client() for _ in range(options.at_once)))
         took = time.perf_counter() - begun
-        async with session.get(address.removesuffix("/v1") + "/told") as reply:
-            faults = await reply.json()
-        left = {name: int(await metric(session, url, f"moa_{name}")) for name in ("active", "waiting", "tasks")}
+        faults = (await asyncio.to_thread(upstream.told))["faults"]
+        left = {name: int(await metric(session, server.url, f"moa_{name}")) for name in ("active", "waiting", "tasks")}
     spent = sorted(asking.seconds)
     return asking, {
         "requests": options.requests,

@@ -57,6 +57,7 @@ class Mock:
     """A running mock upstream, see names.py for what a model's name means."""
 
     url: str
+    process: subprocess.Popen[str]
 
     def config(self, folder: Path, mixtures: str) -> Path:
         """A moa.toml whose provider `mock` is this upstream."""
@@ -84,7 +85,7 @@ def mock(core: int | None = None) -> Iterator[Mock]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
-        yield Mock(process.stdout.readline().strip())
+        yield Mock(process.stdout.readline().strip(), process)
     finally:
         process.terminate()
         process.wait()

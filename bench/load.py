@@ -61,7 +61,7 @@ class Load:
 async def loaded(server: Served, upstream: Mock, clients: int, seconds: float) -> Load:
     """Hold a load for so many seconds after one cycle of warming up."""
     for void in range(VOID + 1):
-        added, cpu, late = await _held(server, upstream, clients, seconds)
+        added, cpu, late = await held(server, upstream, clients, seconds)
         if late < LATE or void == VOID:
             word, end = (percentile([getattr(times, what) for times in added], 95) for what in ("word", "end"))
             found = Load(clients, word, end, cpu, len(added) / seconds, late, void)
@@ -70,9 +70,7 @@ async def loaded(server: Served, upstream: Mock, clients: int, seconds: float) -
     raise AssertionError
 
 
-async def _held(
-    server: Served, upstream: Mock, clients: int, seconds: float
-) -> tuple[tuple[list[Times], float], float]:
+async def held(server: Served, upstream: Mock, clients: int, seconds: float) -> tuple[tuple[list[Times], float], float]:
     dice = random.Random(clients)
     asked = request("moa:panel")
     begun = time.monotonic()

@@ -1,8 +1,8 @@
 """A mock upstream whose models are their names: `d1.0-w64-p0.01` waits 1.0 s, then says 64 words, one every 0.01 s.
 
-What a name can say is in names.py. The n-th call of a name is always answered in the same way; a whole reply is due when
-the end of a streamed one is; the last word is MARK. It runs in a process of its own, prints its base URL, and keeps
-account of how late it was itself: a measurement during which it was late says nothing about the program measured.
+What a name can say is in names.py. The n-th call of a name is always answered in the same way; a whole reply is due
+when the end of a streamed one is; the last word is MARK. It runs in a process of its own, prints its base URL, and
+keeps account of how late it was itself: a measurement during which it was late says nothing about what is measured.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from names import FAULTS, told
+from names import FAULTS, MARK, told
 
-MARK = "[whole]"
-SLOW = 0.4
+SLOW = 10
 GARBAGE = (b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -46,7 +45,7 @@ class Plan(NamedTuple):
 def plan(name: str, streamed: bool, fault: str, kind: int = 0) -> Plan:
     """How a call is answered; `kind` chooses among the kinds of garbage."""
     model = told(name)
-    start = model.first + (SLOW if fault == "slow" else 0.0)
+    start = model.first * (SLOW if fault == "slow" else 1)
     match fault:
         case "429":
             return Plan(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
@@ -143,13 +142,12 @@ class Account:
     def plan(self, name: str, streamed: bool) -> Plan:
         """How the next call of a name is answered."""
         model = told(name)
-        self._calls[name] += 1
-        fault = model.fault
-        if model.fails:
-            dice = random.Random(f"{name}/{self._calls[name]}")
-            fault = dice.choice(FAULTS) if dice.random() < model.fails else fault
-        self.faults[fault] += 1
-        return plan(name, streamed, fault, self._calls[name] % len(GARBAGE) if fault == "garbage" else 0)
+        number = self._calls[name] = self._calls[name] + 1
+        dice = random.Random(f"{name}/{number}")
+        wrong = number % model.every == 0 if model.fails is None else dice.random() < model.fails
+        fault = (model.fault if model.fault or model.fails is None else dice.choice(FAULTS)) if wrong else ""
+        self.faults[fault or "none"] += 1
+        return plan(name, streamed, fault, number % len(GARBAGE) if fault == "garbage" else 0)
 
     def get(self, path: bytes) -> bytes:
         if path == b"/late":

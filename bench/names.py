@@ -5,8 +5,9 @@ A name's parts, in any order; what is none of them (`-a`) tells one model from a
     d0.2  seconds until the first word
     w64   how many words
     p0.01 seconds for each word; all is said at d + w * p
-    f0.2  how likely a call fails, in one of the ways below
-    429, 500, cut (in the middle), stall (in the middle, for ever), garbage, slow (by 0.4 s): what happens to every call
+    429, 500, cut or stall (in the middle), garbage, slow (ten times as late): how calls go wrong
+    f0.2  how likely a call goes wrong, in that way, or else in any
+    e5    that it is every fifth call; without f and e it is every call
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 FAULTS = ("429", "500", "cut", "stall", "garbage", "slow")
+MARK = "[whole]"
+"""What every whole text ends in."""
 
 
 class Told(NamedTuple):
@@ -24,8 +27,9 @@ class Told(NamedTuple):
     first: float = 0.0
     words: int = 8
     pace: float = 0.0
-    fails: float = 0.0
-    fault: str = "none"
+    fails: float | None = None
+    every: int = 1
+    fault: str = ""
 
     @property
     def end(self) -> float:
@@ -39,7 +43,7 @@ def told(name: str) -> Told:
     for part in name.split("-"):
         if part in FAULTS:
             values["fault"] = part
-        elif re.fullmatch(r"[dwpf][\d.]+", part):
-            key = {"d": "first", "w": "words", "p": "pace", "f": "fails"}[part[0]]
+        elif re.fullmatch(r"[dwpfe][\d.]+", part):
+            key = {"d": "first", "w": "words", "p": "pace", "f": "fails", "e": "every"}[part[0]]
             values[key] = float(part[1:]) if part[0] in "dpf" else int(part[1:])
     return Told(**values)

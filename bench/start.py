@@ -1,4 +1,4 @@
-"""How quickly it starts and how much it weighs: `import moa`, `moa --help`, and an install without the model."""
+"""How quickly it starts and how much it weighs: `import moa`, `moa --help`, `moa serve`, an install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import arguments, median, report, seconds
+from common import arguments, median, report, seconds, served
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +20,12 @@ def installed_megabytes() -> float:
         subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, str(ROOT)], check=True)
         packages = next(Path(folder).glob("lib/python*/site-packages"))
         return sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
+
+
+def ready(config: Path) -> float:
+    """How many seconds a server takes until it takes requests."""
+    with served(config) as server:
+        return server.ready
 
 
 def main() -> None:
@@ -37,8 +43,16 @@ def main() -> None:
     ):
         took = median([seconds(command, usual) for _ in range(options.runs)])
         rows.append({"what": name, "measured": took, "goal": bound})
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "moa.toml")
+        config.write_text(
+            '[mixtures.panel]\nproposers = ["ollama:a", "ollama:b", "ollama:c"]\naggregator = "ollama:a"\n'
+        )
+        took = median([ready(config) for _ in range(options.runs)])
+    rows.append({"what": "moa serve, ready", "measured": took, "goal": "1 s"})
     rows.append({"what": "install without the model, MB", "measured": installed_megabytes(), "goal": "60 MB"})
     report("start", rows, options)
 
 
-main()
+if __name__ == "__main__":
+    main()

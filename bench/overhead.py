@@ -1,0 +1,113 @@
+"""What do we add to the models' own time when one client asks?
+
+A model alone, then mixtures of 2 and 3 layers (the aggregator counted) of so many proposers, each 200 ms to the first
+word and 100 words a second for 64 words; in the library alone, and streamed through `moa serve`, which shows the
+proposals too. Added is over the ideal critical path, in milliseconds: to the first word that can be shown, to the
+first word of the answer, and to the end. The mock and the client have one core, what is measured the other. A run in
+which the mock was later than 1 ms is void and repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import moa
+from client import Client, request
+from common import Cores, Mock, arguments, bind, cores, median, mock, report, run, served
+from ideal import Times, ideal
+
+LATE, VOID = 0.001, 10
+MIXTURE = """
+[mixtures.{name}]
+layers = {layers}
+proposers = [{{ model = "{model}", samples = {proposers} }}]
+aggregator = "{model}"
+"""
+Ask = Callable[[str], Awaitable[Times]]
+
+
+async def repeated(ask: Ask, upstream: Mock, name: str, least: Times, runs: int) -> dict[str, Any]:
+    """What so many runs added, and how many were void, after one that warms up."""
+    added: list[Times] = []
+    void = -1
+    while len(added) < runs:
+        await asyncio.to_thread(upstream.late)
+        times = await ask(name)
+        if void >= 0 and ((await asyncio.to_thread(upstream.late)).most < LATE or void >= VOID * runs):
+            added.append(times.over(least))
+        else:
+            void += 1
+    told = {"visible": "first shown", "word": "first word", "end": "end"}
+    columns = {f"{title}, added ms": 1000 * median([getattr(one, key) for one in added]) for key, title in told.items()}
+    return {**columns, "ideal end s": least.end, "void": void}
+
+
+@asynccontextmanager
+async def in_library(config: Path, place: Cores) -> AsyncIterator[Ask]:
+    bind(place.measured)
+    question = moa.Request((moa.Message("user", "Why is the sky blue?"),))
+
+    async def ask(name: str) -> Times:
+        model = moa.get_model(name, config)
+        visible = word = 0.0
+        begun = time.monotonic()
+        async with moa.stream(model, question) as events:
+            async for event in events:
+                if isinstance(event, moa.Delta) and not word:
+                    now = time.monotonic() - begun
+                    visible = visible or now
+                    word = now if event.answer else 0.0
+        return Times(visible, word, time.monotonic() - begun)
+
+    yield ask
+
+
+@asynccontextmanager
+async def through_server(config: Path, place: Cores) -> AsyncIterator[Ask]:
+    bind(place.helpers)
+    with served(config, place.measured) as server:
+        client = await Client.to(server.url)
+
+        async def ask(name: str) -> Times:
+            return await client.ask(request(name))
+
+        yield ask
+        client.close()
+
+
+async def measured(options: argparse.Namespace, upstream: Mock, config: Path, names: dict[str, Times]) -> list[Any]:
+    place = cores()
+    rows = []
+    for label, opened in (("library", in_library), ("moa serve", through_server)):
+        async with opened(config, place) as ask:
+            for name, least in names.items():
+                found = await repeated(ask, upstream, name, least, options.runs)
+                shape = name.removeprefix("moa:").split("x") if name.startswith("moa:") else ["1", "-"]
+                rows.append({"through": label, "layers": shape[0], "proposers": shape[1], **found})
+    return rows
+
+
+async def main() -> None:
+    options = arguments(__doc__, proposers="3 6 12", words=64)
+    model = f"d0.2-w{options.words}-p0.01"
+    names = {f"mock:{model}": ideal(((model,),))}
+    mixtures = ""
+    for layers in (2, 3):
+        for proposers in map(int, options.proposers.split()):
+            names[f"moa:{layers}x{proposers}"] = ideal(((model,),) * layers)
+            shape = {"name": f"{layers}x{proposers}", "layers": layers, "proposers": proposers}
+            mixtures += MIXTURE.format(model=f"mock:{model}", **shape)
+    with mock(cores().helpers) as upstream, tempfile.TemporaryDirectory() as folder:
+        rows = await measured(options, upstream, upstream.config(Path(folder), mixtures), names)
+    report("overhead", rows, options)
+
+
+if __name__ == "__main__":
+    run(main())
