@@ -115,9 +115,10 @@ class Served:
 
 
 @contextmanager
-def served(config: Path, core: int | None = None) -> Iterator[Served]:
-    """Start `moa serve` with a configuration, and stop it again."""
-    command = [sys.executable, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
+def served(config: Path, core: int | None = None, profile: str = "") -> Iterator[Served]:
+    """Start `moa serve` with a configuration, and stop it again. `profile` is a file for what cProfile finds."""
+    profiler = ["-m", "cProfile", "-o", profile] if profile else []
+    command = [sys.executable, *profiler, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         path = Path(log.name)
         begun = time.perf_counter()
@@ -157,7 +158,14 @@ def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespa
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
+
+
+def span(values: Sequence[float]) -> str:
+    """The least and the most of some values: how much a median is worth."""
+    return f"{min(values):.1f}-{max(values):.1f}"
 
 
 def median(values: Sequence[float]) -> float:

@@ -8,8 +8,9 @@ is over the ideal critical path, to the first word of the answer or to its end, 
 `moa serve` has a core of its own. The clients (raw protocols, in this process) share the other with the mock, whose
 lateness voids a measurement beyond 5 ms for one piece in a hundred; it is then repeated, three times at most.
 
-A profile: `--clients 240 --show off --seconds 60` holds one load and prints the server's process id, to which
-`perf record -g -p PID`, `py-spy record --pid PID` or another profiler attaches.
+Where the time goes: `--clients 240 --show off --seconds 20 --profile FILE` holds one load and has cProfile watch the
+server, which is then slower (`python -m pstats FILE`). Without `--profile`, `perf record -g -p PID` or another sampling
+profiler can be attached to the process that is named on standard error.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ async def most(server: Served, upstream: Mock, least: int, seconds: float) -> Lo
 
 
 async def main() -> None:
-    options = arguments(__doc__, least=16, clients=0, seconds=6.0, show="")
+    options = arguments(__doc__, least=16, clients=0, seconds=6.0, show="", profile="")
     place = cores()
     bind(place.helpers)
     rows: list[dict[str, Any]] = []
@@ -126,7 +127,8 @@ async def main() -> None:
                 continue
             loads = []
             for _ in range(options.runs):
-                with served(upstream.config(Path(folder), CONFIG % shown), place.measured) as server:
+                config = upstream.config(Path(folder), CONFIG % shown)
+                with served(config, place.measured, options.profile) as server:
                     print(f"the server's process is {server.process.pid}", file=sys.stderr)
                     if options.clients:
                         loads.append(await loaded(server, upstream, options.clients, options.seconds))

@@ -20,7 +20,7 @@ from typing import Any
 
 import moa
 from client import Client, request
-from common import Cores, Mock, arguments, bind, cores, median, mock, report, run, served
+from common import Cores, Mock, arguments, bind, cores, median, mock, report, run, served, span
 from ideal import Times, ideal
 
 LATE, VOID = 0.001, 10
@@ -46,7 +46,7 @@ async def repeated(ask: Ask, upstream: Mock, name: str, least: Times, runs: int)
             void += 1
     told = {"visible": "first shown", "word": "first word", "end": "end"}
     columns = {f"{title}, added ms": 1000 * median([getattr(one, key) for one in added]) for key, title in told.items()}
-    return {**columns, "ideal end s": least.end, "void": void}
+    return {**columns, "of the runs": span([1000 * one.end for one in added]), "ideal end s": least.end, "void": void}
 
 
 @asynccontextmanager
