@@ -91,6 +91,12 @@ def mock(core: int | None = None) -> Iterator[Mock]:
         process.wait()
 
 
+def waited(process: int | str = "self") -> float:
+    """Seconds that a process was ready to run, but others had its core; 0 where the system does not say."""
+    told = Path(f"/proc/{process}/schedstat")
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
+
+
 @dataclass(frozen=True)
 class Served:
     """A running `moa serve`."""

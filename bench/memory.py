@@ -41,11 +41,18 @@ async def main() -> None:
                 await client.ask(request("moa:panel"))
                 client.close()
                 before = server.rss
-                row = {"idle": idle, "before": before}
-                for number in range(1, options.rounds + 1):
-                    most, after = await round_of(server, upstream, options.clients, options.seconds)
-                    row |= {f"added in round {number}": most - before, f"stays after {number}": after - before}
-                found.append(row)
+                rounds = [
+                    await round_of(server, upstream, options.clients, options.seconds) for _ in range(options.rounds)
+                ]
+                found.append(
+                    {
+                        "idle": idle,
+                        "before": before,
+                        "added at most": max(most for most, _ in rounds) - before,
+                        "stays after 1 round": rounds[0][1] - before,
+                        f"after {options.rounds}": rounds[-1][1] - before,
+                    }
+                )
     rows = [{"clients": options.clients, **{key: median([row[key] for row in found]) for key in found[0]}}]
     report("memory, MB", rows, options)
 
