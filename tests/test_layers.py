@@ -20,7 +20,19 @@ FLOORS = (
     # the contract, and what is known of words, wires and prices
     {"model", "trace", "prompts", "wire", "sse", "prices", "schema", "patience", "narration", "reckoning"},
     # things that answer
-    {"reading", "aggregators", "layer", "mixture", "middleware", "breaker", "hedge", "guard", "plan", "models"},
+    {
+        "reading",
+        "aggregators",
+        "layer",
+        "mixture",
+        "turns",
+        "middleware",
+        "breaker",
+        "hedge",
+        "guard",
+        "plan",
+        "models",
+    },
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members"},
     # many questions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -41,26 +40,6 @@ def notes(events: list[moa.Event]) -> list[tuple[str, Any]]:
     return [(one.kind, one.data) for one in events if isinstance(one, Note)]
 
 
-class Gated:
-    """Answers when its gate opens; knows who is inside."""
-
-    name = "gated"
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.inside: list[str] = []
-        self.asked: list[str] = []
-
-    async def generate(self, request: Request, span: Span) -> Response:
-        self.asked.append(request.question)
-        self.inside.append(request.question)
-        try:
-            await self.gate.wait()
-        finally:
-            self.inside.remove(request.question)
-        return Response(self.name, request.question)
-
-
 def asking(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
     request = Request((Message("user", question),))
     return asyncio.create_task(moa.generate(model, request, None if events is None else events.append))
@@ -70,117 +49,6 @@ async def idle() -> None:
     """Let every task that can go on go on."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-# --- a limit on calls at once -----------------------------------------------------------------------------------------
-
-
-async def test_no_more_calls_than_the_limit_are_inside_and_the_others_come_in_turn() -> None:
-    model = Gated()
-    limited = Limited(model, Limiter(2))
-    tasks = [asking(limited, str(number)) for number in range(5)]
-    await idle()
-    assert model.inside == ["0", "1"]
-    model.gate.set()
-    assert [(await task).text for task in tasks] == ["0", "1", "2", "3", "4"]
-    assert model.asked == ["0", "1", "2", "3", "4"]
-
-
-async def test_models_that_share_a_limiter_share_its_places() -> None:
-    one, other, limiter = Gated(), Gated(), Limiter(1)
-    first, second = asking(Limited(one, limiter), "a"), asking(Limited(other, limiter), "b")
-    await idle()
-    assert (one.inside, other.inside) == (["a"], [])
-    one.gate.set()
-    other.gate.set()
-    assert [(await first).text, (await second).text] == ["a", "b"]
-
-
-async def test_waiting_in_line_is_noted_when_it_begins_and_when_it_ends() -> None:
-    model, events = Gated(), list[moa.Event]()
-    limited = Limited(model, Limiter(1))
-    first, second = asking(limited, "a"), asking(limited, "b", events)
-    await idle()
-    assert notes(events) == [("queued", {})]
-    model.gate.set()
-    await asyncio.gather(first, second)
-    assert [(kind, list(data)) for kind, data in notes(events)] == [("queued", []), ("queued", ["seconds"])]
-
-
-async def test_who_leaves_the_line_takes_no_place_with_them() -> None:
-    model = Gated()
-    limited = Limited(model, Limiter(1))
-    first, second, third = (asking(limited, name) for name in "abc")
-    await idle()
-    second.cancel()
-    model.gate.set()
-    assert [(await first).text, (await third).text] == ["a", "c"]
-    assert second.cancelled()
-    assert (await asking(limited, "d")).text == "d"
-
-
-async def test_who_leaves_at_the_moment_of_being_called_passes_the_place_on() -> None:
-    limiter = Limiter(1)
-    await limiter.acquire()
-    second, third = asyncio.create_task(limiter.acquire()), asyncio.create_task(limiter.acquire())
-    await idle()
-    limiter.release()
-    second.cancel()
-    async with asyncio.timeout(5):
-        await third
-    limiter.release()
-    assert limiter.try_acquire()
-    assert not limiter.try_acquire()
-
-
-async def test_a_failed_and_a_cancelled_call_give_their_places_back() -> None:
-    limiter = Limiter(1)
-    with pytest.raises(ModelError):
-        await moa.generate(Limited(Scripted("a", ModelError("a: no")), limiter), REQUEST)
-    task = asking(Limited(Gated(), limiter), "b")
-    await idle()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert limiter.try_acquire()
-
-
-def test_a_limit_holds_over_event_loops_of_several_threads() -> None:
-    inside, most, lock, meeting = 0, 0, threading.Lock(), threading.Barrier(4)
-
-    class Counts:
-        name = "counts"
-
-        async def generate(self, request: Request, span: Span) -> Response:
-            nonlocal inside, most
-            with lock:
-                inside += 1
-                most = max(most, inside)
-            await asyncio.sleep(0.001)
-            with lock:
-                inside -= 1
-            return Response(self.name, "x")
-
-    limited = Limited(Counts(), Limiter(2))
-
-    async def crowd() -> None:
-        await asyncio.gather(*(moa.generate(limited, REQUEST) for _ in range(10)))
-
-    def work() -> None:
-        meeting.wait()
-        asyncio.run(crowd())
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not any(thread.is_alive() for thread in threads)
-    assert (inside, most) == (0, 2)
-    assert (limited.limiter.try_acquire(), limited.limiter.try_acquire(), limited.limiter.try_acquire()) == (
-        True,
-        True,
-        False,
-    )
 
 
 # --- asking again -----------------------------------------------------------------------------------------------------

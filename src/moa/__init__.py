@@ -18,13 +18,14 @@ from .errors import (
 from .events import Delta, Event, Note, SpanEnd, SpanStart
 from .guard import NeverWorse
 from .layer import Layer
-from .middleware import Cached, Fallback, Limited, Limiter, Retried
+from .middleware import Cached, Fallback, Retried
 from .mixture import Mixture
 from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
 from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
 from .trace import Node, Trace
+from .turns import Limited, Limiter
 from .types import Message, Request, Response, Usage
 
 __all__ = [

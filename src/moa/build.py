@@ -23,12 +23,13 @@ from .folders import cache_folder, expanded
 from .guard import NeverWorse
 from .hedge import Hedged
 from .layer import Layer
-from .middleware import Cached, Fallback, Limited, Limiter, Retried
+from .middleware import Cached, Fallback, Retried
 from .mixture import Mixture
 from .model import Model, Tuned
 from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
+from .turns import Limited, Limiter
 
 
 class Builder:
@@ -38,7 +39,9 @@ class Builder:
         self.config = config
         self.folder = folder
         self._limiters = {
-            name: Limiter(table.max_concurrency) for name, table in config.providers.items() if table.max_concurrency
+            name: Limiter(table.max_concurrency, one_model=table.one_gpu)
+            for name, table in config.providers.items()
+            if table.max_concurrency or table.one_gpu
         }
         self.latencies = Latencies(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, Breaker] = {}

@@ -101,6 +101,7 @@ class ProviderTable(Table):
     base_url: Annotated[str, Field(description="begins with http:// or https://, usually ends in /v1")]
     api_key_env: str | None = Field(None, description="the environment variable that holds the key")
     max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="calls at the same time")
+    one_gpu: bool = Field(False, description="it holds one model at a time: ask its models one after another")
     timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
     attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
     breaker: BreakerTable = BreakerTable()

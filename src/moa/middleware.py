@@ -1,13 +1,11 @@
-"""Models around a model: a limit on calls at once, retries, a cache, a chain of fallbacks. One method each."""
+"""Models around a model: retries, a cache, a chain of fallbacks. One method each."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,78 +13,6 @@ from .errors import ConfigError, ModelError, RequestError
 from .model import Around, Model, PrefixCache, Span, check, context_window, machine, prefix_cache, warm
 from .reckoning import expected
 from .types import Request, Response, Usage, Warmed
-
-
-class Limiter:
-    """At most `at_once` calls at the same time, first come first served.
-
-    Counted over every model that shares it, whichever thread and event loop they are asked from.
-    """
-
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
-        self._free = at_once
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._lock = threading.Lock()
-
-    def try_acquire(self) -> bool:
-        """Take a place if one is free."""
-        with self._lock:
-            taken = self._free > 0
-            self._free -= taken
-            return taken
-
-    async def acquire(self) -> None:
-        """Take a place, after everyone who waits for one already."""
-        turn = asyncio.get_running_loop().create_future()
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            with self._lock:
-                mine = turn not in self._waiting
-                if not mine:
-                    self._waiting.remove(turn)
-            if mine:  # the place came at the moment of leaving
-                self.release()
-            raise
-
-    def release(self) -> None:
-        """Give the place to the next in line."""
-        with self._lock:
-            while self._waiting:
-                turn = self._waiting.popleft()
-                with suppress(RuntimeError):  # its loop was closed over it
-                    turn.get_loop().call_soon_threadsafe(_grant, turn)
-                    return
-            self._free += 1
-
-
-def _grant(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
-
-
-@dataclass(frozen=True)
-class Limited(Around):
-    """Waits its turn: for a provider with a limit, or a machine that answers a few calls at a time."""
-
-    limiter: Limiter
-
-    async def generate(self, request: Request, span: Span) -> Response:
-        if not self.limiter.try_acquire():
-            asked = span.run.now()
-            span.note("queued")
-            await self.limiter.acquire()
-            span.note("queued", seconds=span.run.now() - asked)
-        try:
-            return await self.model.generate(request, span)
-        finally:
-            self.limiter.release()
 
 
 @dataclass(frozen=True)
