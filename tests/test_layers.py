@@ -18,7 +18,19 @@ FLOORS = (
     # values
     {"types", "errors", "events", "folders", "budget"},
     # the contract, and what is known of words, wires and prices
-    {"model", "trace", "prompts", "wire", "sse", "prices", "schema", "patience", "narration", "reckoning"},
+    {
+        "model",
+        "trace",
+        "prompts",
+        "wire",
+        "sse",
+        "prices",
+        "schema",
+        "patience",
+        "narration",
+        "reckoning",
+        "similarity",
+    },
     # things that answer
     {
         "reading",
@@ -31,6 +43,7 @@ FLOORS = (
         "hedge",
         "guard",
         "plan",
+        "agreement",
         "models",
     },
     # names and records

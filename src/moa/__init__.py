@@ -1,6 +1,7 @@
 """Mixture of agents: several language models that answer as one."""
 
 from .aggregators import Aggregator, Pick, Synthesize, Vote
+from .agreement import Agreement
 from .api import ask, get_model
 from .budget import Budget
 from .errors import (
@@ -30,6 +31,7 @@ from .types import Message, Request, Response, Usage
 
 __all__ = [
     "Aggregator",
+    "Agreement",
     "BadReply",
     "Budget",
     "Cached",

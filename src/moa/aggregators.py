@@ -72,7 +72,7 @@ class Pick:
             number = _number(verdict.text)
             if 1 <= number <= len(references):
                 span.note("choice", number=number, model=references[number - 1].model)
-                return _said(references[number - 1], span)
+                return said(references[number - 1], span)
             named = f"a number from 1 to {len(references)}"
             problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
             if not self.fallback:
@@ -94,7 +94,7 @@ class Vote:
         ballots = [_ballot(reference.text) for reference in references]
         votes = Counter(ballots).most_common()
         span.note("votes", votes=[[ballot, count] for ballot, count in votes])
-        return _said(references[ballots.index(votes[0][0])], span)
+        return said(references[ballots.index(votes[0][0])], span)
 
 
 def _number(text: str) -> int:
@@ -107,7 +107,7 @@ def _ballot(text: str) -> str:
     return re.sub(r"^\W+|\W+$", "", " ".join(text.casefold().split())) or text.strip()
 
 
-def _said(reference: Response, span: Span) -> Response:
+def said(reference: Response, span: Span) -> Response:
     """A reference as the answer; its tokens were counted when it was proposed."""
     if span.watched:
         span.text(reference.text)

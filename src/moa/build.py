@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .aggregators import Aggregator, Pick, Synthesize, Vote
+from .agreement import Agreement
 from .breaker import Breaker, Broken
 from .config import (
     AggregatorTable,
@@ -110,7 +111,16 @@ class Builder:
             for members in table.proposer_layers
         ]
         aggregator = self._aggregator(table.aggregator, table, prompt)
-        return Mixture(layers, NeverWorse(aggregator) if table.guard else aggregator, name)
+        return Mixture(
+            layers, NeverWorse(aggregator) if table.guard else aggregator, name, agree=self._agreement(table)
+        )
+
+    def _agreement(self, table: MixtureTable) -> Agreement | None:
+        if table.agree is None:
+            return None
+        name = table.agree.judge
+        judge = _tuned(self.model(name), None, None, _options(table, table)) if name else None
+        return Agreement(table.agree.threshold, table.agree.skip, judge)
 
     def _deadline(self, table: MixtureTable) -> float | Patience | None:
         if not isinstance(table.deadline, PatienceTable):

@@ -235,6 +235,28 @@ Seconds = Annotated[float, Field(gt=0), Tag("<number>")]
 Deadline = Annotated[Seconds | Annotated[PatienceTable, Tag("<table>")], Discriminator(_kind)]
 
 
+class AgreementTable(Table):
+    """When proposals count as the same answer, and what is skipped then."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="that any two must be alike; 1: same words")
+    skip: Literal["layers", "aggregator"] = Field(
+        "layers", description="the layers that are left, or the aggregator too"
+    )
+    judge: str | None = Field(None, description="a model that is asked where the words leave it in doubt")
+
+
+def _threshold(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float, dict, Table)):
+        raise ValueError(f"must be a threshold such as 0.8, or a table with threshold = 0.8, not {value!r}")  # noqa: TRY004
+    return {"threshold": value} if isinstance(value, (int, float)) else value
+
+
+Agree = Annotated[
+    AgreementTable,
+    BeforeValidator(_threshold, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | AgreementTable),
+]
+
+
 class MixtureTable(Sampling):
     """Layers of proposers, then an aggregator. Its sampling options are the defaults of all its members."""
 
@@ -250,6 +272,9 @@ class MixtureTable(Sampling):
         None, description="seconds waited for the others once the quorum is there"
     )
     guard: bool = Field(True, description="give the best proposal when the aggregation fails or is plainly flawed")
+    agree: Agree | None = Field(
+        None, description="similarity of proposals, up to 1, from which later layers are skipped; or a table"
+    )
     order: Literal["declared", "arrival", "shuffled"] = "declared"
     place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
     names: bool = Field(False, description="show the models' names with their references")
@@ -273,7 +298,18 @@ class MixtureTable(Sampling):
                 raise ValueError(f"quorum is {self.quorum}, but layer {number} has {count} proposer(s)")
         if self.prompt is not None and self.prompt_file is not None:
             raise ValueError("give prompt or prompt_file, not both")
+        if self.agree:
+            self._may_leave_early(self.agree.skip)
         return self
+
+    def _may_leave_early(self, skip: str) -> None:
+        if skip == "aggregator" and self.aggregator.model is None:
+            raise ValueError('agree: a vote asks no model, so there is no call to skip; say skip = "layers"')
+        asked = self.proposer_layers[:-1] if skip == "layers" else self.proposer_layers
+        if not asked:
+            raise ValueError('agree: there is one layer of proposers, so none to skip; say skip = "aggregator"')
+        if all(sum(member.samples for member in layer) < 2 for layer in asked):
+            raise ValueError("agree: takes two proposals, and no layer that it is asked of has two proposers")
 
     @property
     def proposer_layers(self) -> tuple[tuple[MemberTable, ...], ...]:
@@ -288,6 +324,8 @@ class MixtureTable(Sampling):
         if self.aggregator.model:
             yield self.aggregator.model
         yield from self.aggregator.fallback
+        if self.agree and self.agree.judge:
+            yield self.agree.judge
 
 
 class ServerTable(Table):

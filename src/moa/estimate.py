@@ -58,7 +58,8 @@ def bound(config: Config, name: str, read: int | None = QUESTION, write: int | N
 def _mixture(config: Config, table: MixtureTable, asked: int | None, write: int | None) -> Bound:
     """Each layer reads the question and all that the layer before it wrote."""
     total, read = Bound(), asked
-    for members in table.proposer_layers:
+    last = len(table.proposer_layers)
+    for number, members in enumerate(table.proposer_layers, 1):
         layer = Bound()
         for member in members:
             once = _member(config, member, table, read)
@@ -66,6 +67,8 @@ def _mixture(config: Config, table: MixtureTable, asked: int | None, write: int 
                 layer += once
         total += layer
         read = _sum(asked, layer.output, INSTRUCTION)
+        if table.agree and table.agree.judge and (table.agree.skip == "aggregator" or number < last):
+            total += bound(config, table.agree.judge, read, table.max_tokens)
     if table.aggregator.model is None:
         return total  # a vote asks nobody; its answer is a proposal
     answer = _aggregator(config, table.aggregator.model, table, read, write)

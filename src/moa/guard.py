@@ -14,6 +14,7 @@ from .aggregators import Aggregator
 from .errors import BadReply, ModelError
 from .model import Model, Span
 from .schema import problem
+from .similarity import similarities
 from .types import Message, Request, Response
 
 _REFUSAL = re.compile(
@@ -108,14 +109,12 @@ def flaw(answer: Response, request: Request, references: Sequence[Response]) -> 
 
 def best(references: Sequence[Response]) -> Response:
     """The proposal to stand for all: whole, no refusal, no repetition, and most like the others."""
-    sets = [set(re.findall(r"\w+", reference.text.casefold())) for reference in references]
+    alike = similarities([reference.text for reference in references])
 
     def rank(place: int) -> tuple[bool, bool, bool, float]:
         reference = references[place]
-        others = [_overlap(sets[place], other) for index, other in enumerate(sets) if index != place]
-        agreement = sum(others) / len(others) if others else 0.0
         sound = not refuses(reference.text), not repeats(reference.text), reference.finish_reason == "stop"
-        return *sound, agreement
+        return *sound, sum(alike[place])
 
     return references[max(range(len(references)), key=rank)]
 
@@ -130,10 +129,6 @@ def repeats(text: str) -> bool:
     words = text.casefold().split()
     runs = [tuple(words[place : place + 6]) for place in range(len(words) - 5)]
     return len(runs) >= 40 and len(set(runs)) < len(runs) / 2
-
-
-def _overlap(one: set[str], other: set[str]) -> float:
-    return len(one & other) / len(one | other) if one or other else 1.0
 
 
 def _instead(reason: str, references: Sequence[Response], span: Span) -> Response:

@@ -26,6 +26,8 @@ def members(model: Model) -> Iterator[Model]:
                     yield from members(proposer)
             for asked in model.aggregator.models:
                 yield from members(asked)
+            if model.agree and model.agree.judge:
+                yield from members(model.agree.judge)
         case _:
             yield model
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .aggregators import Aggregator
+from .aggregators import Aggregator, said
+from .agreement import Agreement, Exit, early_exit
 from .budget import Budget
 from .errors import ConfigError, LayerError
 from .layer import Layer
 from .model import Span, check
-from .plan import Plan, aggregation
-from .reckoning import INSTRUCTION, expected
+from .plan import Plan, likely
 from .types import Request, Response, Usage
 
 
@@ -26,13 +26,15 @@ class Mixture:
     The caller's conversation reaches every stage. The caller's sampling options, tools and response format belong to
     the aggregator, whose words are the answer; proposers have options of their own (see `Tuned`) and share the seed.
     A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
-    skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use.
+    skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use; `agree`
+    says when proposals agree so that the rest is skipped, `None` that they are never asked whether they do.
     """
 
     layers: Sequence[Layer]
     aggregator: Aggregator
     name: str = "mixture"
     budget: Budget | None = None
+    agree: Agreement | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -49,6 +51,7 @@ class Mixture:
         question = Request(request.messages, seed=request.seed)
         plan = self._plan(request, span)
         references: tuple[Response, ...] = ()
+        leaving: Exit | None = None
         # What a tool gave back is for the model that called it.
         acting = request.messages[-1].role == "tool" and bool(self.aggregator.models)
         for number, layer in enumerate(() if acting else self.layers, 1):
@@ -64,19 +67,22 @@ class Mixture:
                 if not references:
                     raise
                 span.note("skipped", layer=number, error=str(error))
+                continue
+            if self.agree:
+                later = self.layers[number:]
+                leaving = await early_exit(self.agree, number, later, self.aggregator, request, references, span, plan)
+                if leaving:
+                    break
+        if leaving and leaving.answer:
+            said(leaving.answer, span)
+            return replace(leaving.answer, model=self.name, references=references)
         aggregator = plan.aggregator() if plan else self.aggregator
         answer = await aggregator.aggregate(request, references, span)
         return replace(answer, model=self.name, references=references)
 
     def expected(self, request: Request, read: int) -> Usage:
         """What one question is likely to use, see `budget.expected`."""
-        question, parts = Request(request.messages), []
-        for layer in self.layers:
-            proposals = [expected(model, question, read) for model in layer.proposers]
-            read = INSTRUCTION + sum(usage.output_tokens for usage in proposals)
-            parts += proposals
-        answer = aggregation(self.aggregator, request, read)
-        return replace(Usage.total((*parts, answer)), output_tokens=sum(one.output_tokens for one in (*parts, answer)))
+        return likely(self.layers, self.aggregator, request, read)
 
     def _plan(self, request: Request, span: Span) -> Plan | None:
         """How the budget is kept: the run's by the mixture that was asked, its own by every mixture."""

@@ -26,6 +26,17 @@ def aggregation(aggregator: Aggregator, request: Request, read: int) -> Usage:
     return expected(asked[0], request, read + INSTRUCTION) if asked else Usage(cost=0.0)
 
 
+def likely(layers: Sequence[Layer], aggregator: Aggregator, request: Request, read: int) -> Usage:
+    """What these layers and the answer are likely to use. `read` are the tokens of references the first layer reads."""
+    question, parts = Request(request.messages), []
+    for layer in layers:
+        proposals = [expected(model, question, read) for model in layer.proposers]
+        read = INSTRUCTION + sum(usage.output_tokens for usage in proposals)
+        parts += proposals
+    parts.append(aggregation(aggregator, request, read))
+    return replace(Usage.total(parts), output_tokens=sum(one.output_tokens for one in parts))
+
+
 class Plan:
     """What is left of a budget while a mixture goes through its layers."""
 
@@ -78,11 +89,20 @@ class Plan:
             return replace(self._aggregator, aggregator=Timed(self._aggregator.aggregator, self._until))
         return Timed(self._aggregator, self._until)
 
+    def affords(self, model: Model, request: Request, references: Sequence[Response]) -> bool:
+        """Whether one more call and the answer from these references fit into what is left."""
+        read = _written(reference.usage for reference in references)
+        answer = aggregation(self._aggregator, self._request, read)
+        return self._excess([expected(model, request), answer]) is None
+
     def _problem(self, proposers: Sequence[Model], question: Request, read: int) -> str | None:
         """Why these proposers and the answer do not fit into what is left, or `None` if they do."""
         proposals = [expected(model, question, read) for model in proposers]
-        answer = aggregation(self._aggregator, self._request, _written(proposals))
-        ahead, spent = Usage.total([*proposals, answer]), self._span.spent
+        return self._excess([*proposals, aggregation(self._aggregator, self._request, _written(proposals))])
+
+    def _excess(self, calls: Iterable[Usage]) -> str | None:
+        """What makes these calls too much for what is left, or `None`."""
+        ahead, spent = Usage.total(calls), self._span.spent
         if self._budget.dollars is not None:
             if ahead.cost is None:
                 return "it is in dollars, and a price is unknown; say it in moa.toml (price = { input, output })"

@@ -56,6 +56,8 @@ class Trace:
         self.time = 0.0
         self.first_word: float | None = None
         self.lost: list[Lost] = []
+        self.agreed: list[dict[str, Any]] = []
+        """What was skipped as proposals agreed, as the notes of that kind say."""
         self._nodes: dict[str, Node] = {}
 
     def add(self, event: Event) -> None:
@@ -86,6 +88,8 @@ class Trace:
                     node.first_word = None
                 elif event.kind == "lost":
                     self.lost.append(Lost(event.data["model"], node.start.layer, event.data["error"]))
+                elif event.kind == "agreed":
+                    self.agreed.append(dict(event.data))
             case SpanEnd():
                 node = self._nodes[event.span]
                 node.end = event
@@ -112,6 +116,7 @@ class Trace:
             "usage": _usage(response.usage),
             "references": [_reference(reference) for reference in response.references],
             "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
+            **({"agreed": self.agreed} if self.agreed else {}),
             "timing": {"total": self.time, "first_word": self.first_word},
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError, MoaError, ModelError
@@ -17,7 +17,7 @@ from ..events import Delta, Event
 from ..members import members
 from ..middleware import Fallback
 from ..mixture import Mixture
-from ..model import Around, Emit, Model, check, generate
+from ..model import Around, Emit, Model, Tuned, check, generate
 from ..trace import Trace
 from ..types import Message, Request
 from .checks import EXAMINED, Case, Check, Outcome, ok
@@ -60,7 +60,7 @@ async def examine(model: Model, patience: float = 300.0, emit: Emit | None = Non
     keys = list(_keys(model))
     if any(check.outcome == "fail" for check in keys):
         return Report(model.name, tuple(keys), sent=False)
-    case = await _sent(model, patience, emit)
+    case = await _sent(_unhurried(model), patience, emit)
     found = [check for examined in EXAMINED for check in examined(case)]
     return Report(model.name, (*keys, *found), answer=case.response.text if case.response else None)
 
@@ -99,6 +99,17 @@ async def _sent(model: Model, patience: float, emit: Emit | None) -> Case:
     except TimeoutError:
         case.error = ModelError(f"no answer within {patience:g} s", model=model.name)
     return case
+
+
+def _unhurried(model: Model) -> Model:
+    """The model with every stage asked, also where the proposals agree: what is skipped cannot be examined."""
+    match model:
+        case Tuned():
+            return replace(model, model=_unhurried(model.model))
+        case Mixture():
+            layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
+            return replace(model, layers=layers, agree=None)
+    return model
 
 
 def _keys(model: Model) -> Iterator[Check]:

@@ -51,6 +51,7 @@ def extension(response: Response, trace: Trace, unused: Sequence[str] = ()) -> d
         "cost": response.usage.cost,
         "fallback": response.fallback,
         "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in trace.lost],
+        "agreed": trace.agreed,
         "unused": list(unused),
         "members": [
             {

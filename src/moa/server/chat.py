@@ -26,7 +26,14 @@ from .service import Answering, Asked, Service
 from .shown import Shown
 
 EXTENSION = table(
-    {"run_id": TEXT, "model": TEXT, "cost": or_null(NUMBER), "unused": rows(TEXT), "members": rows(TABLE)}
+    {
+        "run_id": TEXT,
+        "model": TEXT,
+        "cost": or_null(NUMBER),
+        "agreed": rows(TABLE),
+        "unused": rows(TEXT),
+        "members": rows(TABLE),
+    }
 )
 USAGE = table({"prompt_tokens": WHOLE, "completion_tokens": WHOLE, "total_tokens": WHOLE})
 CHOICE = table({"index": WHOLE, "message": table({"role": TEXT, "content": or_null(TEXT)}), "finish_reason": TEXT})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..trace import Trace
 from ..types import Response, Usage
 
@@ -13,6 +16,7 @@ def summary(trace: Trace, response: Response) -> str:
     parts.append(f"{trace.time:.1f} s")
     if trace.first_word is not None:
         parts.append(f"first word after {trace.first_word:.1f} s")
+    parts += map(agreed, trace.agreed)
     if response.finish_reason == "length":
         parts.append("cut off by max_tokens")
     if trace.lost:
@@ -28,6 +32,13 @@ def remarks(trace: Trace, response: Response) -> list[str]:
         notes = (note for node in trace.root.walk() for note in node.notes if note.kind == "fallback")
         lines += [f"another stood in: {note.data['error']}" for note in notes]
     return [*lines, f"fallback: {response.fallback}"] if response.fallback else lines
+
+
+def agreed(note: Mapping[str, Any]) -> str:
+    """What was skipped as proposals agreed, and what that saved."""
+    saved = f"{note['calls']} call{'s' * (note['calls'] != 1)} saved"
+    about = "" if note["cost"] is None else f", about {cost(note['cost'])}"
+    return f"layer {note['layer']} agrees ({note['agreement']:.2f}), {saved}{about}"
 
 
 def tokens(usage: Usage) -> str:

@@ -97,6 +97,9 @@ def _figures(config: Config, name: str) -> Iterator[RenderableType]:
     table = config.mixtures[name]
     if shared := list(_settings(Sampling.model_validate(table.model_dump(include=_shared(table))))):
         yield Text(f"where not said otherwise: {', '.join(shared)}")
+    if table.agree:
+        rest = "the layers after it" if table.agree.skip == "layers" else "the layers after it and the aggregator"
+        yield Text(f"where the proposals of a layer agree ({table.agree.threshold:g}), {rest} are skipped")
     most = bound(config, name)
     layers = len(table.proposer_layers) + 1
     yield Text(f"{layers} layers, {most.calls} call{'s' * (most.calls != 1)} per question")
