@@ -180,8 +180,12 @@ class Connection(asyncio.Protocol):
             self._taken = data
             return
         self._taken = data[end:]
-        if data.startswith(b"GET"):
-            self._transport.write(_reply(self._account.get(data.split(b" ", 2)[1])))
+        path = data.split(b" ", 2)[1]
+        if path in (b"/late", b"/told"):
+            self._transport.write(_reply(self._account.get(path)))
+            return
+        if not path.endswith(b"/chat/completions"):  # some clients first ask what server this is
+            self._transport.write(_reply(b"{}", "404"))
             return
         asked = json.loads(data[body:end])
         self._plan, self._place = self._account.plan(asked["model"], bool(asked.get("stream"))), 0

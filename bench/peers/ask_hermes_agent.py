@@ -1,0 +1,45 @@
+"""Asks Hermes: a preset of its provider `moa`, one agent without tools for each client, words through its callback."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from adapter import AskSync, First, Task, ask_threads
+
+task = Task.given()
+home = tempfile.TemporaryDirectory()
+os.environ["HERMES_HOME"] = home.name
+preset = {
+    "reference_models": [{"provider": "mock", "model": name} for name in task.proposers],
+    "aggregator": {"provider": "mock", "model": task.aggregator},
+    "fanout": "user_turn",
+}
+told = {
+    "model": {"provider": "moa", "default": "three"},
+    "providers": {"mock": {"base_url": task.url, "api_key": "none", "default_model": task.aggregator}},
+    "moa": {"default_preset": "three", "presets": {"three": preset}},
+}
+Path(home.name, "config.yaml").write_text(json.dumps(told))  # JSON is YAML
+
+from run_agent import AIAgent  # noqa: E402  (reads its home when imported)
+
+
+def client() -> AskSync:
+    def ask(question: str, first: First) -> str:
+        said = agent.run_conversation(question, stream_callback=lambda _: first())
+        return str(said["final_response"])
+
+    agent = AIAgent(
+        provider="moa",
+        model="three",
+        enabled_toolsets=[],
+        quiet_mode=True,
+        skip_memory=True,
+        skip_context_files=True,
+    )
+    return ask
+
+
+with home:
+    ask_threads(task, [client() for _ in range(task.clients)])

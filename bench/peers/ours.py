@@ -1,0 +1,22 @@
+"""The moa.toml of the task, for both ways to ask ours."""
+
+from pathlib import Path
+
+from adapter import Task
+
+TOML = """
+[providers.mock]
+base_url = "{url}"
+price = {{ input = 0, output = 0 }}
+[mixtures.panel]
+proposers = [{proposers}]
+aggregator = "mock:{aggregator}"
+"""
+
+
+def config(folder: Path, task: Task) -> Path:
+    """Write it."""
+    proposers = ", ".join(f'"mock:{name}"' for name in task.proposers)
+    path = folder / "moa.toml"
+    path.write_text(TOML.format(url=task.url, proposers=proposers, aggregator=task.aggregator))
+    return path
