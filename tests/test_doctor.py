@@ -34,6 +34,7 @@ from moa import (
 )
 from moa.doctor import Report, examine
 from moa.guard import NeverWorse
+from moa.layer import Following
 from moa.models.openai import OpenAI
 from moa.patience import Patience
 from moa.prices import FREE
@@ -275,6 +276,7 @@ async def test_a_later_layer_that_sees_only_one_proposal_fails_and_is_named() ->
             span: moa.Span,
             number: int,
             until: float | None = None,
+            following: Following | None = None,
         ) -> tuple[Response, ...]:
             return await super().propose(request, references[-1:], span, number)
 
@@ -297,6 +299,7 @@ async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
             span: moa.Span,
             number: int,
             until: float | None = None,
+            following: Following | None = None,
         ) -> tuple[Response, ...]:
             return tuple(
                 [
@@ -321,6 +324,7 @@ async def test_a_layer_that_skips_a_proposer_fails() -> None:
             span: moa.Span,
             number: int,
             until: float | None = None,
+            following: Following | None = None,
         ) -> tuple[Response, ...]:
             return await Layer(self.proposers[:-1]).propose(request, references, span, number)
 

@@ -16,7 +16,7 @@ PACKAGE = Path(moa.__file__).parent
 
 FLOORS = (
     # values
-    {"types", "errors", "events", "folders", "budget"},
+    {"types", "errors", "events", "folders", "hosts", "budget"},
     # the contract, and what is known of words, wires and prices
     {
         "model",
@@ -32,20 +32,8 @@ FLOORS = (
         "similarity",
     },
     # things that answer
-    {
-        "reading",
-        "aggregators",
-        "layer",
-        "mixture",
-        "turns",
-        "middleware",
-        "breaker",
-        "hedge",
-        "guard",
-        "plan",
-        "agreement",
-        "models",
-    },
+    {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement"}
+    | {"middleware", "turns", "yielding", "breaker", "hedge", "models"},
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members"},
     # many questions

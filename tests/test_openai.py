@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -260,6 +261,31 @@ async def test_a_whole_reply_that_is_cut_is_a_cut_stream() -> None:
         error = await failed(at(upstream))
     assert isinstance(error, CutStream)
     assert str(error) == "lab:m: the connection was cut before the reply was complete"
+
+
+async def test_a_connection_that_the_server_closes_after_its_reply_fails_no_later_call() -> None:
+    """As llama.cpp does: it promises to keep the connection, and closes it when the next call comes."""
+    reply = json.dumps({"choices": [{"message": {"content": "red"}, "finish_reason": "stop"}]}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(reply)}\r\n\r\n".encode()
+    connections = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        asked = await reader.readuntil(b"\r\n\r\n")
+        length = re.findall(rb"(?i)content-length: (\d+)", asked)[0]
+        await reader.readexactly(int(length))
+        writer.write(head + reply)
+        if connections < 3:
+            await reader.read(1)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    async with server:
+        model = OpenAI("m", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        assert [(await ask(model)).text for _ in range(3)] == ["red"] * 3
+    assert connections == 3
 
 
 async def test_an_upstream_that_hangs_up_without_a_word_may_be_asked_again() -> None:

@@ -14,17 +14,25 @@ from typing import Protocol
 from .errors import BadReply, ContextOverflow
 from .model import Model, Span
 from .prompts import AGGREGATE, CHOOSE, Prompt
+from .reader import Reader
 from .reading import read
 from .types import Request, Response
 
 
 class Aggregator(Protocol):
-    """Turns references into the answer."""
+    """Turns references into the answer. One that has a model read them all says how, see `reader`."""
 
     @property
     def models(self) -> tuple[Model, ...]: ...
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response: ...
+
+
+def reader(aggregator: Aggregator, request: Request) -> Reader | None:
+    """The model that will read all references (its method `reader`), and how; `None` if there is no such."""
+    told = getattr(aggregator, "reader", None)
+    reading: Reader | None = told(request) if told else None
+    return reading
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,10 @@ class Synthesize:
     @property
     def models(self) -> tuple[Model, ...]:
         return (self.model,)
+
+    def reader(self, request: Request) -> Reader:
+        """The model that will read the references, and how."""
+        return Reader(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         return await read(self.model, self.prompt, request, references, span, role="aggregator", answers=True)
@@ -57,6 +69,10 @@ class Pick:
     @property
     def models(self) -> tuple[Model, ...]:
         return (self.model, *(self.fallback.models if self.fallback else ()))
+
+    def reader(self, request: Request) -> Reader:
+        """The model that will read the references, and how."""
+        return Reader(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         if self.fallback and (request.tools or not references):  # no proposal can call a tool

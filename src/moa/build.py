@@ -31,6 +31,7 @@ from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
 from .turns import Limited, Limiter
+from .yielding import Traffic, Yielding
 
 
 class Builder:
@@ -46,6 +47,7 @@ class Builder:
         }
         self.latencies = Latencies(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, Breaker] = {}
+        self._traffic: dict[str, Traffic] = {}
         self._built: dict[str, Model] = {}
 
     def model(self, name: str) -> Model:
@@ -80,7 +82,11 @@ class Builder:
             table.renamed,
             table.headers,
             table.images if known.images is None else known.images,
+            table.reads_ahead,
         )
+        if table.reads_ahead != "none":
+            places = table.max_concurrency or 1
+            built = Yielding(built, self._traffic.setdefault(table.base_url, Traffic(places)))
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
         self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)

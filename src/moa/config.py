@@ -31,7 +31,9 @@ from pydantic import (
 
 from .errors import ConfigError
 from .folders import config_folder
+from .hosts import is_loopback
 from .mistakes import told
+from .model import PrefixCache
 
 FILE = "moa.toml"
 
@@ -109,11 +111,24 @@ class ProviderTable(Table):
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
     price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
     images: bool = Field(False, description="whether its models see images; others are told that there was one")
+    prefix_cache: PrefixCache | None = Field(
+        None,
+        description="read prompts ahead: for nothing (warm), for money (paid), or not (none); "
+        "default: warm on this machine where tokens cost nothing, else none",
+    )
     priced_as: str | None = Field(None, description="its name in the public price tables of genai-prices")
     unsupported: tuple[str, ...] = Field((), description="options it refuses, such as seed")
     renamed: dict[str, str] = Field({}, description="our option name = its option name")
     headers: dict[str, str] = Field({}, description="further HTTP headers; never a key")
     models: dict[str, ModelTable] = {}
+
+    @property
+    def reads_ahead(self) -> PrefixCache:
+        """Whether its models are given prompts to read ahead; unasked only where that surely costs nothing."""
+        if self.prefix_cache is not None:
+            return self.prefix_cache
+        free = self.price is not None and not self.price.input and not self.price.output
+        return "warm" if free and is_loopback(urlsplit(self.base_url).hostname or "") else "none"
 
     @field_validator("base_url")
     @classmethod
@@ -275,7 +290,9 @@ class MixtureTable(Sampling):
     agree: Agree | None = Field(
         None, description="similarity of proposals, up to 1, from which later layers are skipped; or a table"
     )
-    order: Literal["declared", "arrival", "shuffled"] = "declared"
+    order: Literal["declared", "arrival", "shuffled"] | None = Field(
+        None, description="of the references; default: declared, or arrival where they are read ahead"
+    )
     place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
     names: bool = Field(False, description="show the models' names with their references")
     effort: dict[Effort, str] = Field({}, description="a client's reasoning_effort = the mixture or model that answers")

@@ -69,6 +69,8 @@ class Note:
     changed it); "window" (the references did not fit and are read a few at a time), "left_out" (a reference no window
     can hold); "lost" (a proposal of this layer did not arrive); "choice", "votes"; "fallback" (another answers in its
     place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for the form asked for);
+    "read_ahead" (`tokens` of the prompt were known when the call itself began, `read` of them read for it, in `times`
+    pieces and `seconds`, of which about `saved` were not waited for), "unread" (reading ahead failed);
     "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed), "agreed"
     (the proposals of a layer are alike, so what stands in `skipped` was not asked: so many `calls` of this mixture, and
     about `cost` US dollars), "differed" (they are not alike enough for that).

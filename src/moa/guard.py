@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .aggregators import Aggregator
+from .aggregators import Aggregator, reader
 from .errors import BadReply, ModelError
 from .model import Model, Span
+from .reader import Reader
 from .schema import problem
 from .similarity import similarities
 from .types import Message, Request, Response
@@ -38,6 +39,10 @@ class NeverWorse:
     @property
     def models(self) -> tuple[Model, ...]:
         return self.aggregator.models
+
+    def reader(self, request: Request) -> Reader | None:
+        """The model that will read the references, and how."""
+        return reader(self.aggregator, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         if request.response_format is not None:

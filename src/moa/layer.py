@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from .errors import ConfigError, LayerError, Lost, MoaError
-from .model import Model, Span
+from .model import Hear, Model, Span
 from .patience import Patience
 from .prompts import AGGREGATE, Prompt
 from .reading import read
@@ -19,12 +19,29 @@ Order = Literal["declared", "arrival", "shuffled"]
 """The order in which proposals are handed on. Shuffled is decided by the seed and the question, so it repeats."""
 
 
+class Following(Protocol):
+    """Follows the proposals of a layer while they are made. Each is known by its place among the proposers, from 0."""
+
+    def hear(self, place: int) -> Hear | None:
+        """What is to be told the words of this proposal; `None` if nobody wants them one by one."""
+        ...
+
+    def arrived(self, place: int, response: Response) -> None: ...
+
+    def lost(self, place: int) -> None: ...
+
+    def ordered(self, places: Sequence[int]) -> list[int]:
+        """These places, given in order of arrival, as they are to be handed on where no other order is asked for."""
+        ...
+
+
 @dataclass(frozen=True)
 class Layer:
     """Models that answer the same request side by side.
 
     `deadline` is how long the layer waits, in seconds, or `Patience` to learn that for each model; `quorum` how many
-    proposals it must have by then; `grace` how long it waits for the others once it has them. A proposer that fails,
+    proposals it must have by then; `grace` how long it waits for the others once it has them. Their `order` is as
+    declared, or of arrival where they are read ahead, unless it is said. A proposer that fails,
     or is late, is lost, visibly; with fewer than `quorum` proposals the layer fails, with every cause. `prompt` is how
     the proposers of a later layer are shown the proposals of the layer before.
     """
@@ -33,7 +50,7 @@ class Layer:
     quorum: int = 1
     deadline: float | Patience | None = None
     grace: float | None = None
-    order: Order = "declared"
+    order: Order | None = None
     prompt: Prompt = AGGREGATE
 
     def __post_init__(self) -> None:
@@ -59,10 +76,12 @@ class Layer:
         span: Span,
         number: int,
         until: float | None = None,
+        following: Following | None = None,
     ) -> tuple[Response, ...]:
         """The proposals of this layer, the `number`-th of its mixture. Raises `LayerError` below the quorum.
 
         At the moment `until` (seconds since the run began) it closes with what it has, be it less than the quorum.
+        `following` is told of the proposals while they are made.
         """
         arrived: dict[int, Response] = {}  # in order of arrival
         lost: dict[int, Exception | str] = {}
@@ -72,13 +91,26 @@ class Layer:
             begun = span.run.now()
             try:
                 arrived[index] = await read(
-                    model, self.prompt, request, references, section, role="proposer", layer=number, index=index
+                    model,
+                    self.prompt,
+                    request,
+                    references,
+                    section,
+                    role="proposer",
+                    layer=number,
+                    index=index,
+                    hear=following.hear(index) if following else None,
                 )
             except (MoaError, TimeoutError) as error:  # a bug is not a failed proposal
                 lost[index] = error
             else:
                 if patience:
                     patience.latencies.add(model.name, span.run.now() - begun)
+            finally:
+                if following and index in arrived:
+                    following.arrived(index, arrived[index])
+                elif following:
+                    following.lost(index)
 
         own = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
         deadline = _least(own, until)
@@ -112,7 +144,7 @@ class Layer:
             over = until is not None and section.run.now() >= until
             if len(arrived) < (1 if over or section.run.finishing.is_set() else self.quorum):
                 raise self._failed(number, len(arrived), lost)
-        return tuple(arrived[index] for index in self._ordered(arrived, request, number))
+        return tuple(arrived[index] for index in self._ordered(arrived, request, number, following))
 
     def _limits(
         self, patience: Patience | None, calls: list[asyncio.Task[None]], lost: dict[int, Exception | str]
@@ -160,9 +192,11 @@ class Layer:
             return f"not waited for: {self.quorum} proposals are needed and only {possible} were possible"
         return None
 
-    def _ordered(self, arrived: Iterable[int], request: Request, number: int) -> list[int]:
-        if self.order == "arrival":
-            return list(arrived)
+    def _ordered(
+        self, arrived: Collection[int], request: Request, number: int, following: Following | None
+    ) -> list[int]:
+        if self.order == "arrival" or (following and self.order is None):
+            return following.ordered(list(arrived)) if following else list(arrived)
         order = sorted(arrived)
         if self.order == "shuffled":
             random.Random(f"{request.seed}/{number}/{request.question}").shuffle(order)  # noqa: S311

@@ -73,10 +73,12 @@ class Fallback:
 
     @property
     def prefix_cache(self) -> PrefixCache:
+        """Whether the first model may be asked to read ahead."""
         return prefix_cache(self.models[0])
 
     @property
     def machine(self) -> str | None:
+        """Where the first model runs."""
         return machine(self.models[0])
 
     async def warm(self, request: Request) -> Warmed | None:

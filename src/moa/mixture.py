@@ -7,15 +7,17 @@ wherever layers are counted: "3 layers" is two layers of proposers and one aggre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from .aggregators import Aggregator, said
+from .aggregators import Aggregator, reader, said
 from .agreement import Agreement, Exit, early_exit
+from .ahead import reading_ahead
 from .budget import Budget
 from .errors import ConfigError, LayerError
 from .layer import Layer
 from .model import Span, check
 from .plan import Plan, likely
+from .reader import Habits, Reader
 from .types import Request, Response, Usage
 
 
@@ -35,6 +37,7 @@ class Mixture:
     name: str = "mixture"
     budget: Budget | None = None
     agree: Agreement | None = None
+    _habits: Habits = field(default_factory=Habits, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -62,7 +65,9 @@ class Mixture:
                 break
             until = plan.until(number) if plan else None
             try:
-                references = await fitting.propose(question, references, span, number, until)
+                readers = self._readers(number, question, request)
+                async with reading_ahead(readers, fitting, span, number + 1, self._habits, paid=plan is None) as ahead:
+                    references = await fitting.propose(question, references, span, number, until, ahead)
             except LayerError as error:
                 if not references:
                     raise
@@ -83,6 +88,14 @@ class Mixture:
     def expected(self, request: Request, read: int) -> Usage:
         """What one question is likely to use, see `budget.expected`."""
         return likely(self.layers, self.aggregator, request, read)
+
+    def _readers(self, number: int, question: Request, request: Request) -> list[Reader]:
+        """Who will read the proposals of a layer."""
+        if number == len(self.layers):
+            last = reader(self.aggregator, request)
+            return [last] if last else []
+        following = self.layers[number]
+        return [Reader(model, following.prompt, question) for model in following.proposers]
 
     def _plan(self, request: Request, span: Span) -> Plan | None:
         """How the budget is kept: the run's by the mixture that was asked, its own by every mixture."""

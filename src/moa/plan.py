@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .aggregators import Aggregator
+from .aggregators import Aggregator, reader
 from .budget import Budget
 from .errors import ModelError, RequestError
 from .guard import NeverWorse
 from .layer import Layer
 from .model import Model, Span
+from .reader import Reader
 from .reckoning import INSTRUCTION, expected
 from .types import Request, Response, Usage
 
@@ -126,6 +127,10 @@ class Timed:
     @property
     def models(self) -> tuple[Model, ...]:
         return self.aggregator.models
+
+    def reader(self, request: Request) -> Reader | None:
+        """The model that will read the references, and how."""
+        return reader(self.aggregator, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         task = asyncio.create_task(self.aggregator.aggregate(request, references, span))

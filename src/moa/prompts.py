@@ -96,6 +96,23 @@ class Prompt:
             told = f"{told}\n\n{parts['{references}']}"
         return request.instructed(told) if self.place == "system" else _appended(request, told)
 
+    def beginning(self, request: Request, references: Sequence[Response], opened: Response | None = None) -> Request:
+        """The beginning of what `__call__` will give, as far as it is known while references are still being written.
+
+        `opened` is the first one that is not complete. What follows in the prompt is left out, but for a word from the
+        user where the references are in the system message, as no model is asked without one.
+        """
+        block = self._block(request, (*references, opened) if opened else references)
+        if opened:
+            block = block[: block.rindex("\n</answer-")]
+        told, place, _ = self.instruction.partition("{references}")
+        told = told.replace("{question}", request.question)
+        if block:
+            told += block if place else f"\n\n{block}"
+        if self.place == "end":
+            return _appended(request, told)
+        return replace(request, messages=(request.instructed(told).messages[0], Message("user", ".")))
+
     def _block(self, request: Request, references: Sequence[Response]) -> str:
         texts = [_broken_up(reference.text) for reference in references]
         key = _key(request, texts)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import BadReply, ContextOverflow, CutStream, ModelError
 from .model import Span
-from .types import Message, Request, Response, Usage, estimate_tokens
+from .types import Message, Request, Response, Usage, Warmed, estimate_tokens
 
 AGAIN = "; ask again, or name another model"
 """What to do about a reply that is no answer."""
@@ -64,6 +64,18 @@ def response_from_json(body: Any, request: Request, name: str) -> Response:
     draft.usage = body.get("usage")
     draft.logprobs = choice.get("logprobs")
     return draft.response(request)
+
+
+def warmed_from_json(body: Any, request: Request, name: str) -> Warmed:
+    """What a server says of a prompt that it was to read ahead. How long it took, it does not."""
+    if _table(body).get("error"):
+        raise error_from_json(body, name)
+    usage = _table(_table(body).get("usage"))
+    told = usage_from_json(usage)
+    if told is None:
+        return Warmed(request.size, None, 0.0)
+    says = isinstance(_table(usage.get("prompt_tokens_details")).get("cached_tokens"), int)
+    return Warmed(told.input_tokens, told.input_tokens - told.cached_tokens if says else None, 0.0)
 
 
 class Draft:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -14,6 +15,13 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 _pools: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[aiohttp.ClientSession, None]]] = {}
+
+
+@dataclass
+class Way:
+    """How a call went out: over a connection that an earlier one had used, or over a new one."""
+
+    reused: bool = False
 
 
 async def connections() -> aiohttp.ClientSession:
@@ -30,13 +38,20 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
     No cookies, and no `trust_env`, which would let a `.netrc` speak in place of the key; proxies are asked of `Proxy`.
     """
+    told = aiohttp.TraceConfig()
+    told.on_connection_reuseconn.append(_reused)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[told])
     try:
         yield session
     finally:
         del _pools[asyncio.get_running_loop()]
         await session.close()
+
+
+async def _reused(session: aiohttp.ClientSession, call: SimpleNamespace, params: object) -> None:
+    if isinstance(call.trace_request_ctx, Way):
+        call.trace_request_ctx.reused = True
 
 
 class Proxy(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,11 +15,11 @@ import orjson
 
 from .. import prices
 from ..errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
-from ..model import Span
+from ..model import PrefixCache, Span
 from ..sse import Decoder
-from ..types import Request, Response, Usage, without_images
-from ..wire import AGAIN, Draft, request_to_json, response_from_json, without
-from .connections import connections, proxy_of
+from ..types import Request, Response, Usage, Warmed, without_images
+from ..wire import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
+from .connections import Way, connections, proxy_of
 from .failures import failure, page, refusal
 
 
@@ -30,7 +31,7 @@ class OpenAI:
     stands nowhere else. `timeout` is how long the upstream may say nothing, in seconds. `price`, else the public price
     of `priced_as` (a provider of the genai-prices tables), gives the cost. `unsupported` are options the endpoint
     refuses; `renamed` maps our option names to the endpoint's own. Without `images` it is told that there was an image
-    in place of each one.
+    in place of each one. `prefix_cache` says whether it may be given prompts to read ahead of their calls.
     """
 
     model: str
@@ -45,10 +46,16 @@ class OpenAI:
     renamed: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     images: bool = True
+    prefix_cache: PrefixCache = "none"
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.model)
+
+    @property
+    def machine(self) -> str:
+        """Models at one address take time from each other."""
+        return self.base_url
 
     def check(self) -> None:
         """Raise `MissingKey` if the provider's key is not in the environment."""
@@ -64,8 +71,28 @@ class OpenAI:
         self._demand_room(request)
         if self.priced_as and not self.price:
             prices.prepare()
-        try:
+        with self._explained():
             response = await self._ask(request, span)
+        usage = response.usage
+        return replace(response, usage=replace(usage, cost=self.cost(usage)))
+
+    async def warm(self, request: Request) -> Warmed:
+        """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
+        self.check()
+        body, _ = self._body(replace(request if self.images else without_images(request), max_tokens=1))
+        begun = time.perf_counter()
+        with self._explained():
+            async with self._posted(body) as reply:
+                told = warmed_from_json(self._json(await reply.read()), request, self.name)
+        seconds = time.perf_counter() - begun
+        cached = 0 if told.read is None else told.tokens - told.read
+        return replace(told, seconds=seconds, cost=self.cost(Usage(told.tokens, 1, cached_tokens=cached)))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What goes wrong in a call becomes a `ModelError` that says it in words, without the key."""
+        try:
+            yield
         except ModelError as error:
             error.args = (self._without_key(str(error), 500),)
             raise
@@ -73,8 +100,6 @@ class OpenAI:
             words, kind, retryable = failure(error, self.base_url, self.timeout)
             words = self._without_key(words, 500)
             raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
-        usage = response.usage
-        return replace(response, usage=replace(usage, cost=self.cost(usage)))
 
     def _demand_room(self, request: Request) -> None:
         """Some servers cut what does not fit without a word, so where the window is known it is never sent."""
@@ -90,27 +115,14 @@ class OpenAI:
         if not self.images:
             request = without_images(request)
         span.sends(request)
-        body, unsent = without(request_to_json(request, self.model), self.unsupported)
+        body, unsent = self._body(request)
         if unsent:
             span.note("unsent", options=unsent)
-        body = {self.renamed.get(key, key): value for key, value in body.items()}
         if span.watched:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
-        proxy = proxy_of(self.base_url)
-        session = await connections()
-        async with session.post(
-            f"{self.base_url.rstrip('/')}/chat/completions",
-            data=self._bytes(body),
-            headers=self._headers(proxy.request),
-            timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
-            allow_redirects=False,
-            proxy=proxy.url,
-            proxy_headers=proxy.tunnel,
-        ) as reply:
-            if reply.status != 200:
-                raise self._refusal(reply.status, reply.headers, await reply.read())
+        async with self._posted(body) as reply:
             if reply.content_type == "text/event-stream":
                 return await self._stream(reply, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name)
@@ -118,6 +130,41 @@ class OpenAI:
                 span.text(response.reasoning, "reasoning")
                 span.text(response.text)
             return response
+
+    def _body(self, request: Request) -> tuple[dict[str, Any], list[str]]:
+        """The body of a call, and which options the provider refuses, so that they are not in it."""
+        body, unsent = without(request_to_json(request, self.model), self.unsupported)
+        return {self.renamed.get(key, key): value for key, value in body.items()}, unsent
+
+    @asynccontextmanager
+    async def _posted(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The reply to a call. Raises `ModelError` if it is a refusal."""
+        async with await self._post(self._bytes(body)) as reply:
+            if reply.status != 200:
+                raise self._refusal(reply.status, reply.headers, await reply.read())
+            yield reply
+
+    async def _post(self, data: bytes) -> aiohttp.ClientResponse:
+        """Send a call. A connection kept from an earlier call may just be being closed by the server, as llama.cpp does
+        after every stream: that is no failure of this call, which goes over the next one then."""
+        proxy = proxy_of(self.base_url)
+        session = await connections()
+        while True:
+            way = Way()
+            try:
+                return await session.post(
+                    f"{self.base_url.rstrip('/')}/chat/completions",
+                    data=data,
+                    headers=self._headers(proxy.request),
+                    timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
+                    allow_redirects=False,
+                    proxy=proxy.url,
+                    proxy_headers=proxy.tunnel,
+                    trace_request_ctx=way,
+                )
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                if not way.reused:
+                    raise
 
     async def _stream(self, reply: aiohttp.ClientResponse, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)

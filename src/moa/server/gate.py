@@ -187,16 +187,6 @@ def known_host(told: str, hosts: Sequence[str]) -> bool:
     return True
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _known_origin(origin: str, host: str, origins: Sequence[str]) -> bool:
     return (
         origin in origins or "*" in origins or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")

@@ -16,13 +16,13 @@ from ..build import Builder
 from ..config import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
+from ..hosts import is_loopback
 from ..mixture import Mixture
 from ..model import Emit, Events, Model, Words, stream
 from ..narration import Narration, Piece
 from ..trace import Trace
 from ..types import Request, Response
 from .admission import Admission
-from .gate import is_loopback
 from .keys import Denied, Key, Keys, caller, midnight
 from .visits import current
 

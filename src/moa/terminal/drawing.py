@@ -88,7 +88,12 @@ def _waiting(table: MixtureTable) -> Iterator[str]:
 
 
 def _reading(table: MixtureTable) -> str:
-    order = {"declared": "as declared", "arrival": "as they arrive", "shuffled": "shuffled by seed"}[table.order]
+    order = {
+        None: "as declared, or as it has read them ahead",
+        "declared": "as declared",
+        "arrival": "as they arrive",
+        "shuffled": "shuffled by seed",
+    }[table.order]
     place = {"system": "in the system message", "end": "after the conversation"}[table.place]
     return f"reads the proposals {order}, {place}{', with names' if table.names else ''}"
 

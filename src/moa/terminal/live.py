@@ -27,7 +27,15 @@ from .markdown import Answer, settled
 from .region import Region
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_STYLES = {"queued": "dim", "retrying": "yellow", "thinking": "cyan", "writing": "blue", "done": "green", "lost": "red"}
+_STYLES = {
+    "queued": "dim",
+    "retrying": "yellow",
+    "thinking": "cyan",
+    "reading": "cyan",
+    "writing": "blue",
+    "done": "green",
+    "lost": "red",
+}
 _MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "lost": "✗", "stopped": "■"}
 _READABLE = 100
 """Columns of an answer at most: longer lines are hard to read."""
@@ -37,6 +45,8 @@ def state(node: Node) -> str:
     """What a call is doing, in a word."""
     if node.end:
         return "lost" if node.error else "done"
+    if node.start.role == "reading":
+        return "reading"
     if node.text:
         return "writing"
     note = node.notes[-1] if node.notes else None
@@ -182,6 +192,8 @@ class Screen:
         if node.error:
             reason = node.error.removeprefix(f"{node.start.model}:").strip()
             return Text(_flat(reason), "red", no_wrap=True, overflow="ellipsis")
+        if node.start.role == "reading":
+            return Text(_ahead(node), "dim italic", no_wrap=True, overflow="ellipsis")
         if node.start.answer and node.text:
             return Text("the answer", "dim italic")
         if node.text:
@@ -218,6 +230,14 @@ def _tokens(node: Node) -> str:
     if node.usage is not None:
         return f"{'~' * node.usage.estimated}{node.usage.output_tokens}"
     return f"~{estimate_tokens(node.text + node.reasoning)}" if node.text or node.reasoning else ""
+
+
+def _ahead(node: Node) -> str:
+    """What a reading has done so far."""
+    note = next((note.data for note in node.notes if note.kind == "read_ahead"), None)
+    if note is None:
+        return "the proposals, while they are written"
+    return f"{note['tokens']} tokens ahead, {note['saved']:.1f} s saved"
 
 
 def _flat(text: str) -> str:
