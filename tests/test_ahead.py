@@ -18,8 +18,8 @@ from moa.layer import Order
 from moa.model import Words
 from moa.models.openai import OpenAI
 from moa.prompts import Place
+from moa.turns import Limited, Limiter
 from moa.types import Warmed
-from moa.yielding import Traffic, Yielding
 from upstream import Reply, Upstream
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
@@ -366,22 +366,16 @@ async def test_nothing_is_read_for_money_that_a_budget_did_not_reckon_with() -> 
 
 
 async def test_reading_ahead_gives_way_to_a_call_at_the_same_address() -> None:
-    judge = Judge(gate=asyncio.Event())
-    traffic = Traffic(places=1)
-    model = Yielding(judge, traffic)
+    judge, calls = Judge(gate=asyncio.Event()), Limiter()
+    model = Limited(judge, calls)
     reading = asyncio.create_task(moa.model.warm(model, QUESTION))
     await judge.reads("sky")
-    with traffic.call():
-        assert await reading is None
-        assert await moa.model.warm(model, QUESTION) is None
+    assert calls.try_acquire()
+    assert await reading is None
+    assert await moa.model.warm(model, QUESTION) is None
+    calls.release()
     judge.gate = None
     assert await moa.model.warm(model, QUESTION) is not None
-
-
-async def test_reading_ahead_takes_a_place_that_is_free() -> None:
-    traffic = Traffic(places=2)
-    with traffic.call():
-        assert await moa.model.warm(Yielding(Judge(), traffic), QUESTION) is not None
 
 
 async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> None:

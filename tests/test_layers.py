@@ -33,7 +33,7 @@ FLOORS = (
     },
     # things that answer
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement"}
-    | {"middleware", "turns", "yielding", "breaker", "hedge", "models"},
+    | {"middleware", "turns", "breaker", "hedge", "models"},
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members"},
     # many questions

@@ -25,8 +25,8 @@ LETTERS = 4 * CHUNK
 PAUSE = 0.25
 """Seconds until a machine that had something better to do is asked again."""
 
-PATIENCE = 2.0
-"""Seconds that the call itself waits at most for what is being read; no piece takes so long unless a server hangs."""
+PATIENCE = 30.0
+"""Seconds that the call itself waits at most for what is being read; it needs it, but a server may hang."""
 
 
 class Ahead:
@@ -125,6 +125,7 @@ class Ahead:
             changed.set()
 
     async def _read(self, reader: Reader, changed: asyncio.Event) -> None:
+        beginning = None
         with suppress(ModelError), Reading(reader, self._habits, self._span, self._layer) as reading:
             while self._closed is None:
                 changed.clear()

@@ -31,7 +31,6 @@ from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
 from .turns import Limited, Limiter
-from .yielding import Traffic, Yielding
 
 
 class Builder:
@@ -43,11 +42,10 @@ class Builder:
         self._limiters = {
             name: Limiter(table.max_concurrency, one_model=table.one_gpu)
             for name, table in config.providers.items()
-            if table.max_concurrency or table.one_gpu
+            if table.max_concurrency or table.one_gpu or table.reads_ahead != "none"
         }
         self.latencies = Latencies(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, Breaker] = {}
-        self._traffic: dict[str, Traffic] = {}
         self._built: dict[str, Model] = {}
 
     def model(self, name: str) -> Model:
@@ -84,9 +82,6 @@ class Builder:
             table.images if known.images is None else known.images,
             table.reads_ahead,
         )
-        if table.reads_ahead != "none":
-            places = table.max_concurrency or 1
-            built = Yielding(built, self._traffic.setdefault(table.base_url, Traffic(places)))
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
         self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)

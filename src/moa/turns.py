@@ -102,9 +102,7 @@ class Limiter:
             turn = self._join(_Turn(model, begins(role), future))
             if turn.come:
                 return
-            for give_way in self._lent:
-                give_way()
-            self._lent.clear()
+            self._reclaim()
         try:
             await future
         except asyncio.CancelledError:
@@ -116,10 +114,13 @@ class Limiter:
             raise
 
     def lend(self, model: str, give_way: Callable[[], object]) -> bool:
-        """Take a place that no call wants, to be released as soon as possible once `give_way` is called."""
+        """Take a place that no call wants, to be released as soon as possible once `give_way` is called.
+
+        Where any number of calls may run, nobody knows what they take from each other: then there is one such place.
+        """
         with self._lock:
             loaded = not self.one_model or self._model in (None, model)
-            if self._line or not self._free or not loaded:
+            if self._line or self._inside >= (self.at_once or 1) or not loaded:
                 return False
             self._enter(model)
             self._lent.append(give_way)
@@ -151,6 +152,13 @@ class Limiter:
     def _enter(self, model: str) -> None:
         self._inside += 1
         self._model = model
+        if self._inside > (self.at_once or 1):
+            self._reclaim()
+
+    def _reclaim(self) -> None:
+        for give_way in self._lent:
+            give_way()
+        self._lent.clear()
 
     def _rank(self, turn: _Turn) -> tuple[bool, bool]:
         return (self.one_model and turn.model != self._model, turn.begins)
