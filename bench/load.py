@@ -101,10 +101,10 @@ async def held(server: Served, upstream: Mock, clients: int, seconds: float) -> 
 
 
 async def most(server: Served, upstream: Mock, least: int, seconds: float) -> Load:
-    """The most clients that pass: doubled until they do not, then halved between, to within one in sixteen."""
+    """The most clients that pass: doubled until they do not, then halved between, to within one in eight."""
     best, failed = None, 0
     clients = least
-    while not failed or (best and failed - best.clients > max(best.clients // 16, 1)):
+    while not failed or (best and failed - best.clients > max(best.clients // 8, 1)):
         load = await loaded(server, upstream, clients, seconds)
         if load.passed:
             best = load
@@ -126,7 +126,7 @@ async def main() -> None:
         for name, shown in SHOWN.items():
             if options.show not in ("", shown):
                 continue
-            loads = []
+            loads: list[Load] = []
             for _ in range(options.runs):
                 config = upstream.config(Path(folder), CONFIG % shown)
                 with served(config, place.measured, options.profile) as server:
@@ -134,7 +134,8 @@ async def main() -> None:
                     if options.clients:
                         loads.append(await loaded(server, upstream, options.clients, options.seconds))
                     else:
-                        loads.append(await most(server, upstream, options.least, options.seconds))
+                        least = max(options.least, loads[-1].clients // 2 if loads else 0)
+                        loads.append(await most(server, upstream, least, options.seconds))
             rows.append(_row(name, loads, bool(options.clients)))
     report("load", rows, options)
 
