@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -394,34 +395,29 @@ async def generate(
 class Events:
     """The events of a run, as they happen. Iterate once; a failed run raises after its last event."""
 
-    def __init__(self, run: Run, queue: asyncio.Queue[Event | None], task: asyncio.Task[Response]) -> None:
-        self.run = run
-        self._queue = queue
-        self._task = task
+    def __init__(
+        self, model: Model, request: Request, words: Words, budget: Budget | None = None, emit: Emit | None = None
+    ) -> None:
+        self.run = Run(self._told, words, budget)
+        self._emit = emit
+        self._waiting: deque[Event] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._task = asyncio.create_task(_answer(model, request, self.run))
+        self._task.add_done_callback(lambda _: self._wake())
 
     def __aiter__(self) -> Events:
         return self
 
     async def __anext__(self) -> Event:
-        event = await self._queue.get()
-        if event is None:
-            self._queue.put_nowait(None)
-            await self._task  # a failed run fails its reader, after the last event
+        if not await self._there():
             raise StopAsyncIteration
-        return event
+        return self._waiting.popleft()
 
-    async def batch(self) -> list[Event]:
+    async def batch(self) -> Sequence[Event]:
         """Everything that has happened since last asked, at least one event; nothing when the run is over."""
-        events = []
-        try:
-            events.append(await anext(self))
-        except StopAsyncIteration:
-            return []
-        while not self._queue.empty() and (event := self._queue.get_nowait()):
-            events.append(event)
-        if self._task.done() and self._queue.empty():
-            self._queue.put_nowait(None)
-        return events
+        await self._there()
+        batch, self._waiting = self._waiting, deque()
+        return batch
 
     @property
     def response(self) -> Response:
@@ -431,6 +427,33 @@ class Events:
     def finish(self) -> None:
         """Answer with the proposals that are there, see `Run.finish`."""
         self.run.finish()
+
+    async def stop(self) -> None:
+        """Cancel every call still running, at any depth."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()  # a reader that left early does not want to hear of it
+
+    def _told(self, event: Event) -> None:
+        self._waiting.append(event)
+        self._wake()
+        if self._emit:
+            self._emit(event)
+
+    def _wake(self) -> None:
+        if self._reader and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def _there(self) -> bool:
+        """Wait for an event; whether there is one, or the run is over. Raises what the run raised."""
+        while not self._waiting:
+            if self._task.done():
+                await self._task
+                return False
+            self._reader = self._task.get_loop().create_future()
+            await self._reader
+        return True
 
 
 @asynccontextmanager
@@ -442,20 +465,8 @@ async def stream(
     Leaving the block early cancels every call still running, at any depth. `budget` is the most that a mixture may use;
     `emit` is told every event too, also those that come after the block was left.
     """
-    queue: asyncio.Queue[Event | None] = asyncio.Queue()
-
-    def told(event: Event) -> None:
-        queue.put_nowait(event)
-        if emit:
-            emit(event)
-
-    run = Run(told, words, budget)
-    task = asyncio.create_task(_answer(model, request, run))
-    task.add_done_callback(lambda _: queue.put_nowait(None))
+    events = Events(model, request, words, budget, emit)
     try:
-        yield Events(run, queue, task)
+        yield events
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # a reader that left early does not want to hear of it
+        await events.stop()

@@ -156,12 +156,14 @@ class Streamed(HTTPResponse):
         self._late = late
         self._keep_alive = keep_alive
         self._every = every
+        self._begun = False
+        self._wrote = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(scope, receive, send))
         gone = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._attend({sending, gone}, send)
         finally:
             sending.cancel()
             gone.cancel()
@@ -169,42 +171,37 @@ class Streamed(HTTPResponse):
         if not sending.cancelled() and (error := sending.exception()):
             raise error
 
+    async def _attend(self, tasks: set[asyncio.Task[None]], send: Send) -> None:
+        """Wait until one of the tasks is done, and break the silence meanwhile."""
+        loop = asyncio.get_running_loop()
+        self._wrote = loop.time()
+        while True:
+            due = self._wrote + self._every - loop.time()
+            if due <= 0:
+                await self._write(self._keep_alive, send)
+            elif (await asyncio.wait(tasks, timeout=due, return_when=asyncio.FIRST_COMPLETED))[0]:
+                return
+
+    async def _write(self, body: bytes, send: Send) -> None:
+        self._wrote = asyncio.get_running_loop().time()
+        if not self._begun:
+            self._begun = True
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def write(body: bytes) -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-
-        chunks = aiter(self._chunks)
-        upcoming: asyncio.Task[bytes] | None = None
         try:
-            while True:
-                upcoming = asyncio.ensure_future(anext(chunks))
-                while not upcoming.done():
-                    done, _ = await asyncio.wait({upcoming}, timeout=self._every)
-                    if not done and self._keep_alive:
-                        await write(self._keep_alive)
-                await write(upcoming.result())
-        except StopAsyncIteration:
-            pass
+            async for body in self._chunks:
+                await self._write(body, send)
         except Exception as error:
-            if not begun:
+            if not self._begun:
                 return await self._failed(error)(scope, receive, send)
             if self._late is None:
                 raise
-            await write(self._late(error))
+            await self._write(self._late(error), send)
         finally:
-            if upcoming:
-                upcoming.cancel()
-                await asyncio.wait({upcoming})
-                if not upcoming.cancelled():
-                    upcoming.exception()  # the client left at the very end, and nobody asks for it any more
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
+            if isinstance(self._chunks, AsyncGenerator):
+                await self._chunks.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return None
 
