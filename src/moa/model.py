@@ -207,6 +207,7 @@ class Span:
         self.spoke = False
         self._parent = parent
         self._hear = hear
+        self._told = run.words == "all" or (run.words == "answer" and answers)  # whether listeners want the words
         inherited = parent.deadline if parent else None
         self.deadline: float | None = min((d for d in (deadline, inherited) if d is not None), default=None)
         self._spent: list[Usage] = []
@@ -232,11 +233,6 @@ class Span:
     def watched(self) -> bool:
         """Whether anyone wants the words as they come; if not, the whole answer at the end is enough."""
         return self._told or self._hear is not None
-
-    @property
-    def _told(self) -> bool:
-        """Whether those who listen to the run want the words."""
-        return self.run.words == "all" or (self.run.words == "answer" and self.answers)
 
     @property
     def remaining(self) -> float | None:

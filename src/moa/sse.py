@@ -5,9 +5,6 @@ Works on bytes, so that a UTF-8 character split between two packets is whole aga
 
 from __future__ import annotations
 
-import re
-
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -26,17 +23,15 @@ class Decoder:
     def feed(self, packet: bytes) -> list[bytes]:
         """The data of each event that ends in this packet."""
         if self._after_return and packet.startswith(b"\n"):
-            packet = packet[1:]  # the second half of a line end that was split
-        elif not packet:
+            self._after_return, packet = False, packet[1:]  # the second half of a line end that was split
+        if not packet:
             return []
         self._after_return = packet.endswith(b"\r")
-        text = self._rest + packet
+        lines = (self._rest + packet).splitlines()
+        self._rest = b"" if packet.endswith((b"\n", b"\r")) else lines.pop()
         complete: list[bytes] = []
-        position = 0
-        for end in _LINE_END.finditer(text, len(self._rest)):
-            self._line(text[position : end.start()], complete)
-            position = end.end()
-        self._rest = text[position:]
+        for line in lines:
+            self._line(line, complete)
         return complete
 
     def _line(self, line: bytes, complete: list[bytes]) -> None:

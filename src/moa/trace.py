@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import Lost
-from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .events import Delta, Event, Note, SpanEnd, SpanStart, TextKind
 from .types import Response, Usage
 
 
@@ -23,8 +23,17 @@ class Node:
     notes: list[Note] = field(default_factory=list)
     end: SpanEnd | None = None
     first_word: float | None = None
-    text: str = ""
-    reasoning: str = ""
+    _words: dict[TextKind, list[str]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Its words so far, or the whole answer once it has ended."""
+        return self._joined("text")
+
+    @property
+    def reasoning(self) -> str:
+        """The model's own thinking so far."""
+        return self._joined("reasoning")
 
     @property
     def is_call(self) -> bool:
@@ -40,6 +49,30 @@ class Node:
     def error(self) -> str | None:
         """Why it failed, or `None`."""
         return self.end.error if self.end else None
+
+    def hear(self, delta: Delta) -> None:
+        """Take in some words."""
+        if self.first_word is None:
+            self.first_word = delta.time
+        self._words.setdefault(delta.kind, []).append(delta.text)
+
+    def void(self) -> None:
+        """Forget the words so far: they are said again."""
+        self._words.clear()
+        self.first_word = None
+
+    def close(self, end: SpanEnd) -> None:
+        """Take in its end; what that says of the words is so."""
+        self.end = end
+        if end.text is not None:
+            self._words["text"] = [end.text]
+
+    def _joined(self, kind: TextKind) -> str:
+        words = self._words.get(kind)
+        if not words:
+            return ""
+        words[:] = ["".join(words)]  # so that what is read again and again is not joined again and again
+        return words[0]
 
     def walk(self) -> Iterator[Node]:
         """This node and everything below it, in the order it began."""
@@ -71,29 +104,20 @@ class Trace:
                 else:
                     self._nodes[event.parent].children.append(node)
             case Delta():
-                node = self._nodes[event.span]
-                if node.first_word is None:
-                    node.first_word = event.time
-                if event.kind == "text":
-                    node.text += event.text
-                    if event.answer and self.first_word is None:
-                        self.first_word = event.time
-                elif event.kind == "reasoning":
-                    node.reasoning += event.text
+                self._nodes[event.span].hear(event)
+                if self.first_word is None and event.answer and event.kind == "text":
+                    self.first_word = event.time
             case Note():
                 node = self._nodes[event.span]
                 node.notes.append(event)
                 if event.kind == "retry":
-                    node.text = node.reasoning = ""
-                    node.first_word = None
+                    node.void()
                 elif event.kind == "lost":
                     self.lost.append(Lost(event.data["model"], node.start.layer, event.data["error"]))
                 elif event.kind == "agreed":
                     self.agreed.append(dict(event.data))
             case SpanEnd():
-                node = self._nodes[event.span]
-                node.end = event
-                node.text = event.text if event.text is not None else node.text
+                self._nodes[event.span].close(event)
 
     def node(self, span: str) -> Node:
         """The node of a span id."""

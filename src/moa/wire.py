@@ -94,7 +94,7 @@ class Draft:
 
     def add(self, chunk: Any, span: Span) -> None:
         """Take in one chunk and say its words."""
-        if not isinstance(chunk, Mapping):
+        if not isinstance(chunk, dict):
             raise BadReply(f"{self.name}: a chunk of the stream is not an object: {chunk!r}", model=self.name)
         if chunk.get("error"):
             raise error_from_json(chunk, self.name)
@@ -111,8 +111,8 @@ class Draft:
             if words := _words(delta.get("content"), self.name):
                 self._texts.append(words)
                 span.text(words)
-            for call in map(_table, _list(delta.get("tool_calls"))):
-                self._tool_call(call, span)
+            for call in _list(delta.get("tool_calls")):
+                self._tool_call(_table(call), span)
             if logprobs := _list(_table(choice.get("logprobs")).get("content")):
                 known = self.logprobs["content"] if self.logprobs else []
                 self.logprobs = {"content": [*known, *logprobs]}
@@ -245,8 +245,8 @@ def _thought(message: Mapping[str, Any]) -> str:
     return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

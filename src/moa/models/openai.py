@@ -169,7 +169,7 @@ class OpenAI:
     async def _stream(self, reply: aiohttp.ClientResponse, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)
         try:
-            async for packet in reply.content.iter_any():
+            while packet := await reply.content.readany():
                 for data in decoder.feed(packet):
                     if data == b"[DONE]":
                         await _read_out(reply)

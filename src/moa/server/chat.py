@@ -20,7 +20,7 @@ from .chat_body import ChatBody
 from .effort import sized
 from .operations import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
 from .overrides import overridden
-from .refusals import failed, late, sse
+from .refusals import blank, failed, late, sse
 from .replies import Streamed, json, parsed, unless_gone
 from .service import Answering, Asked, Service
 from .shown import Shown
@@ -137,15 +137,15 @@ class _Reply:
             choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
             return sse({**head, "choices": [choice], **further})
 
+        said = blank(chunk({"content": ""}), 1)
+        thought = blank(chunk({"reasoning_content": "", "reasoning": ""}), 2)
         start = chunk({"role": "assistant", "content": ""})
         async with service.answering(self.asked) as answering:
             async for pieces in answering.batches():
                 out = start
                 start = b""
-                for content, thought in self.shown.merged(pieces):
-                    out += chunk(
-                        {"content": content} if content else {"reasoning_content": thought, "reasoning": thought}
-                    )
+                for content, reasoning in self.shown.merged(pieces):
+                    out += said(content) if content else thought(reasoning)
                 yield out
             response = answering.response
             last = start

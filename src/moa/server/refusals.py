@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -34,6 +35,12 @@ def late(error: Exception) -> bytes:
 def sse(value: Any) -> bytes:
     """One server-sent event of JSON."""
     return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def blank(event: bytes, places: int) -> Callable[[str], bytes]:
+    """Fills words into the last empty strings of an event, so that the rest of it is written as JSON only once."""
+    parts = event.rsplit(b'""', places)
+    return lambda words: orjson.dumps(words).join(parts)
 
 
 async def no_such_path(http: HTTPRequest, error: Exception) -> HTTPResponse:
