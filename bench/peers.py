@@ -165,7 +165,7 @@ def ask(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise CannotRun(f"{clients} clients were not answered within {limit:.0f} s") from None
+            raise CannotRun(f"{clients} at once were not answered within {limit:g} s") from None
         if process.returncode or not lines:
             raise CannotRun(_last((Path(folder) / "errors").read_text()))
         calls = sum(upstream.told()["faults"].values()) - before
