@@ -64,7 +64,7 @@ PEERS = (
         "llama_index",
         "llama-index-packs-mixture-of-agents",
         ("llama-index-packs-mixture-of-agents==0.2.0", "llama-index-core<0.12", "llama-index-llms-openai-like"),
-        note="the last version that runs; its aggregator does not see the proposals",
+        note="0.5.1 cannot be imported; its aggregator does not see the proposals",
     ),
     Peer("llm_council", "llm-council-core", ("llm-council-core",), note="a review between: three phases"),
     Peer("moa_llm", "moa-llm", ("moa-llm",), note="its aggregator does not see the proposals"),
