@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from moa.similarity import cosine, similarities, unit_vectors, words
+from moa.similarity import cosine, cosines, similarities, unit_vectors, words
 
 
 def alike(one: str, other: str) -> float:
@@ -78,6 +78,12 @@ def test_a_statement_that_a_long_answer_denies_counts_against_it() -> None:
     assert alike(prose(other), prose(other)) == pytest.approx(1)
 
 
+def test_a_word_in_the_place_of_another_counts_at_the_end_of_a_long_answer() -> None:
+    one, other = "So of both it is the older one.", "So of both it is the newer one."
+    assert alike(prose(one), prose(other)) < 0.55
+    assert alike(prose(one), prose(f"{one} Good luck!")) > 0.85
+
+
 def test_detail_on_one_side_is_no_dissent() -> None:
     detailed = prose("So there are 35 bridges.") + " The oldest was built by Roebling in 1870; 35 stand today."
     assert alike(prose("So there are 35 bridges."), detailed) > 0.85
@@ -92,6 +98,13 @@ def test_similarity_has_no_direction() -> None:
     table = similarities(texts)
     assert all(table[i][j] == table[j][i] for i in range(4) for j in range(4))
     assert similarities(texts[::-1])[0][1] == pytest.approx(table[3][2])
+
+
+def test_the_facts_may_be_left_aside() -> None:
+    texts = ["The answer is 42.", "The answer is 43.", "Blue"]
+    expected = 3 / (3 + (math.log(4 / 2) + 1) ** 2 / (math.log(4 / 3) + 1) ** 2)
+    assert cosines(texts)[0] == pytest.approx([1, expected, 0])
+    assert similarities(texts)[0] == [1, 0, 0]
 
 
 def test_words_are_words_of_any_script() -> None:

@@ -15,7 +15,7 @@ from .errors import BadReply, ModelError
 from .model import Model, Span
 from .reader import Reader
 from .schema import problem
-from .similarity import similarities
+from .similarity import cosines
 from .types import Message, Request, Response
 
 _REFUSAL = re.compile(
@@ -114,7 +114,7 @@ def flaw(answer: Response, request: Request, references: Sequence[Response]) -> 
 
 def best(references: Sequence[Response]) -> Response:
     """The proposal to stand for all: whole, no refusal, no repetition, and most like the others."""
-    alike = similarities([reference.text for reference in references])
+    alike = cosines([reference.text for reference in references])
 
     def rank(place: int) -> tuple[bool, bool, bool, float]:
         reference = references[place]

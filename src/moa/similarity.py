@@ -2,9 +2,9 @@
 
 A cosine by itself takes "it is 42" and "it is 43" for nearly the same. So what answers stand or fall with is compared
 one kind at a time: numbers, names (capitals within a sentence), the verdict a text opens or ends with, the figures on
-its last line, statements that one text makes and the other denies, and in short texts every word that stands for
-another. Where each of two texts has something of a kind that the other lacks, their similarity shrinks to the share
-they have in common; something more on one side only is detail, not dissent.
+its last line. Where each of two texts has something of a kind that the other lacks, their similarity shrinks to the
+share they have in common; something more on one side only is detail, not dissent. And each contradiction halves it: a
+statement that one makes and the other denies, or a word in another's place, in short texts and at the end of long ones.
 
 Only negations and verdicts need a list of words. Scripts without spaces are read by characters and pairs of them. What
 no single word shows is not seen: similar words are evidence of the same answer, no proof.
@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 SHORT = 40
-"""Words of a text that is a sentence or two. One that differs halves the similarity there."""
+"""Words of a sentence or two. In a text of no more, and between the same neighbours at the end of a longer one, a word
+that stands for another counts as a contradiction, and one contradiction halves the similarity."""
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese: no spaces between words."""
@@ -61,15 +62,19 @@ def words(text: str) -> list[str]:
 
 
 def similarities(texts: Sequence[str]) -> list[list[float]]:
-    """How alike each text is to each other one, from 0 (nothing in common) to 1 (the same words)."""
+    """How alike each text is to each other one, from 0 (nothing in common) to 1 (the same words and facts)."""
     read = [_Read(text) for text in texts]
-    vectors = unit_vectors([one.terms for one in read])
-    table = [[1.0] * len(texts) for _ in texts]
+    table = _table([one.terms for one in read])
     for i, one in enumerate(read):
         for j in range(i):
-            alike = cosine(vectors[i], vectors[j])
-            table[i][j] = table[j][i] = alike and alike * _concord(one, read[j])
+            if table[i][j]:
+                table[i][j] = table[j][i] = table[i][j] * _concord(one, read[j])
     return table
+
+
+def cosines(texts: Sequence[str]) -> list[list[float]]:
+    """The same without the facts: how much each text speaks of what each other one speaks of."""
+    return _table([Counter(_terms(words(text))) for text in texts])
 
 
 def unit_vectors(bags: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
@@ -94,6 +99,15 @@ def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return min(1.0, sum(weight * other[term] for term, weight in one.items() if term in other))
 
 
+def _table(bags: Sequence[Mapping[str, int]]) -> list[list[float]]:
+    vectors = unit_vectors(bags)
+    table = [[1.0] * len(bags) for _ in bags]
+    for i, one in enumerate(vectors):
+        for j in range(i):
+            table[i][j] = table[j][i] = cosine(one, vectors[j])
+    return table
+
+
 class _Read:
     """A text taken apart once for all its comparisons."""
 
@@ -111,6 +125,8 @@ class _Read:
             "conclusion": {word for word, start in numbers if start >= last},
         }
         self.said, self.denied = _statements(self.words)
+        end = ["", "", *self.words[-SHORT:], ""]
+        self.slots = {(end[at - 2], end[at - 1], end[at + 1]): end[at] for at in range(2, len(end) - 1)}
 
 
 def _concord(one: _Read, other: _Read) -> float:
@@ -119,6 +135,8 @@ def _concord(one: _Read, other: _Read) -> float:
     contradictions = len(one.denied & other.said) + len(other.denied & one.said)
     if len(one.words) <= SHORT and len(other.words) <= SHORT:
         contradictions += min(len(one.terms - other.terms), len(other.terms - one.terms))
+    else:
+        contradictions += sum(other.slots.get(slot, word) != word for slot, word in one.slots.items())
     return min(shares) / (1 + contradictions)
 
 

@@ -1,0 +1,240 @@
+"""What does an early exit by agreement save, and what does it cost in quality? A table of regret for each threshold.
+
+simulated   questions with a known answer and five proposers, each right with probability 0.95 on an easy question and
+            0.5 on a hard one, half of each; what they say is phrased by rule. The aggregator is right 99 times in 100
+            where all proposals are, 90 where some are, 15 where none is. "terse" answers are a figure, "closed" ones a
+            sentence, "reasoned" ones a derivation that ends in one, and "worded" ones a derivation whose answer is a
+            common word. Errors are independent, or shared: with probability 0.8 who is wrong errs as the others do.
+            `quality` is the share of right answers with the exit, `regret` how many points less that is than without
+            it (below 0: the aggregator spoils some), `false` the share of exits whose proposals do not all give the
+            same answer. Runs are pooled.
+judged      with --data: real answers of real models to 805 instructions, each with a judge's preference over one
+            baseline. No aggregate of these models was ever judged, so the proxy for it is an oracle that picks the best
+            proposal of the panel: `regret` is how much the proposal that agrees most falls short of it, in points over
+            all questions, and so a bound on what an aggregator that picks could gain. `chance` is the same for a
+            random share of the questions as large: less regret than that is what agreement is worth.
+moa         with --data: five proposers of Together's MoA and its real aggregate. Nothing here is judged by question;
+            `near` is how alike the proposal said is to the aggregate, `others` the same where there was no exit.
+
+DIR holds alpaca_eval/, selection/ and moa_outputs/ as the outputs and annotations of AlpacaEval were laid out:
+lists of {instruction, output}, or {instruction, output_2, preference}, in JSON packed by gzip.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import arguments, report
+from moa.agreement import agreement
+from moa.guard import best
+from moa.types import Response
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+PROPOSERS = 5
+SKILLS = (0.95, 0.5)
+"""How often a proposer is right on an easy question, and on a hard one."""
+KEEPS, MENDS, ALONE = 0.99, 0.9, 0.15
+"""How often the aggregator is right where all proposals are, where some are, and where none is."""
+
+PANELS = {
+    "three siblings": ("claude", "claude-2", "claude-2.1"),
+    "near ties": (
+        "claude-2",
+        "claude",
+        "claude-2.1",
+        "Mixtral-8x7B-Instruct-v0.1_concise",
+        "OpenHermes-2.5-Mistral-7B",
+    ),
+    "weaker": ("gpt-3.5-turbo-0301", "gpt4_0613_concise", "gpt-3.5-turbo-1106", "Qwen-14B-Chat", "vicuna-13b-v1.5"),
+}
+MOA = (
+    "Qwen1.5-110B-Chat",
+    "Qwen1.5-72B-Chat",
+    "Meta-Llama-3-70B-Instruct",
+    "Mixtral-8x22B-Instruct-v0.1",
+    "dbrx-instruct",
+)
+
+
+class Question(NamedTuple):
+    """What five proposers said, which of them are right, and whether the aggregator would be."""
+
+    proposals: list[Response]
+    right: list[bool]
+    same: bool
+    aggregate: bool
+
+
+SUBJECTS = (
+    "the northern bridge",
+    "the town hall",
+    "the old mill",
+    "the harbour wall",
+    "the iron gate",
+    "the clock tower",
+)
+TERSE = ("{year}", "{year}.", "**{year}**", " {year}\n")
+CLOSED = (
+    "{Subject} was finished in {year}.",
+    "It was finished in {year}: {subject}.",
+    "The year is {year}.",
+    "{year}",
+    "In {year}, {subject} was finished.",
+)
+STEPS = (
+    (
+        "The work on {subject} began in {start}.",
+        "Work on {subject} began in {start}.",
+        "In {start} began the work on {subject}.",
+    ),
+    ("It then took {span} years to finish.", "To finish it took {span} years.", "Finishing it took {span} years then."),
+    ("Both figures come from the record of the town.", "The record of the town has both figures."),
+    ("No year was lost, as work went on in every winter.", "As work went on in every winter, no year was lost."),
+    ("So we add {span} to {start}.", "So {span} is added to {start}.", "We add {span} to {start} now."),
+)
+ENDINGS = (
+    "Therefore {subject} was finished in {year}.",
+    "So the answer is {year}.",
+    "{Subject} was finished in {year}.",
+)
+
+
+def simulated(kind: str, shared: float, count: int, seed: int) -> Iterator[Question]:
+    """Questions with a known answer."""
+    dice = random.Random(f"{kind}/{shared}/{seed}")
+    for _ in range(count):
+        skill, subject = dice.choice(SKILLS), dice.choice(SUBJECTS)
+        start, span, error = dice.randint(1500, 1900), dice.randint(3, 40), dice.choice((-10, -1, 1, 10))
+        offs = [
+            0 if dice.random() < skill else error if dice.random() < shared else dice.randint(2, 9)
+            for _ in range(PROPOSERS)
+        ]
+        facts = {"subject": subject, "Subject": subject.capitalize(), "start": start, "span": span}
+        told = [_phrased(kind, dice, off, **facts, year=start + span + off) for off in offs]
+        right = [off == 0 for off in offs]
+        chance = KEEPS if all(right) else MENDS if any(right) else ALONE
+        yield Question(
+            [Response(f"m{place}", text) for place, text in enumerate(told)],
+            right,
+            len(set(offs if kind != "worded" else right)) == 1,
+            dice.random() < chance,
+        )
+
+
+def _phrased(kind: str, dice: random.Random, off: int, **facts: Any) -> str:
+    if kind in ("terse", "closed"):
+        return str(dice.choice(TERSE if kind == "terse" else CLOSED)).format(**facts)
+    ending = f"So of the two it is the {'newer' if off else 'older'} one." if kind == "worded" else dice.choice(ENDINGS)
+    return "\n".join([*(dice.choice(step) for step in STEPS), ending]).format(**facts)
+
+
+def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
+    for kind in ("terse", "closed", "reasoned", "worded"):
+        for name, shared in (("independent", 0.0), ("shared", 0.8)):
+            asked = [question for run in range(runs) for question in simulated(kind, shared, count, run)]
+            found = [agreement(question.proposals) for question in asked]
+            always = sum(question.aggregate for question in asked) / len(asked)
+            for threshold in THRESHOLDS:
+                left = [question for question, one in zip(asked, found, strict=True) if one >= threshold]
+                stays = [question for question, one in zip(asked, found, strict=True) if one < threshold]
+                said = sum(question.right[question.proposals.index(best(question.proposals))] for question in left)
+                quality = (said + sum(question.aggregate for question in stays)) / len(asked)
+                yield {
+                    "data": f"simulated: {kind}, {name} errors",
+                    "threshold": threshold,
+                    "exits %": _percent(len(left) / len(asked)),
+                    "false %": _percent(sum(not question.same for question in left) / len(left)) if left else None,
+                    "saved": f"{len(left) / len(asked):.2f} of {PROPOSERS + 1} calls",
+                    "quality %": _percent(quality),
+                    "regret": round(100 * (always - quality), 3),
+                    "chance": None,
+                }
+
+
+def _outputs(path: Path, field: str = "output") -> dict[str, str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return {row["instruction"]: row[field] for row in json.load(file)}
+
+
+def _judged(data: Path) -> Iterator[dict[str, Any]]:
+    instructions = list(_outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
+    with (data / "selection" / "preference_matrix_dev.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name, panel in PANELS.items():
+        answers = []
+        for model in panel:
+            own = data / "selection" / "outputs" / f"{model}.json.gz"
+            annotated = data / "alpaca_eval" / "annotations" / f"{model}.json.gz"
+            answers.append(_outputs(own) if own.exists() else _outputs(annotated, "output_2"))
+        asked = []
+        for instruction, row in zip(instructions, rows, strict=True):
+            if all(row[model] for model in panel) and all(instruction in answer for answer in answers):
+                proposals = [Response(m, one[instruction]) for m, one in zip(panel, answers, strict=True)]
+                liked = {model: float(row[model]) for model in panel}
+                said = liked[best(proposals).model]
+                asked.append((agreement(proposals), said, max(liked.values()) - said))
+        whole = sum(lost for _, _, lost in asked) / len(asked)
+        for threshold in THRESHOLDS:
+            left = [(said, lost) for found, said, lost in asked if found >= threshold]
+            share = len(left) / len(asked)
+            yield {
+                "data": f"judged: {name}",
+                "threshold": threshold,
+                "exits %": _percent(share),
+                "false %": None,
+                "saved": f"{share:.2f} of {len(panel) + 1} calls",
+                "quality %": _percent(sum(said for said, _ in left) / len(left)) if left else None,
+                "regret": round(100 * sum(lost for _, lost in left) / len(asked), 3),
+                "chance": round(100 * whole * share, 3),
+            }
+
+
+def _mixed(data: Path) -> Iterator[dict[str, Any]]:
+    proposers = [_outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
+    aggregates = _outputs(data / "moa_outputs" / "Together-MoA.json.gz")
+    asked = []
+    for instruction, aggregate in aggregates.items():
+        proposals = [Response(m, one[instruction]) for m, one in zip(MOA, proposers, strict=True)]
+        near = agreement([best(proposals), Response("aggregate", aggregate)])
+        asked.append((agreement(proposals), near))
+    for threshold in THRESHOLDS:
+        left = [near for found, near in asked if found >= threshold]
+        others = [near for found, near in asked if found < threshold]
+        share = len(left) / len(asked)
+        yield {
+            "data": "moa: five proposers, Together's aggregate",
+            "threshold": threshold,
+            "exits %": _percent(share),
+            "saved": f"{share:.2f} of {len(MOA) + 1} calls",
+            "near": round(sum(left) / len(left), 3) if left else None,
+            "others": round(sum(others) / len(others), 3),
+        }
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
+
+
+def main() -> None:
+    options = arguments(__doc__, data="", questions=400)
+    rows: list[dict[str, Any]] = list(_simulation(options.runs, options.questions))
+    mixed: Sequence[dict[str, Any]] = ()
+    if options.data:
+        rows += _judged(Path(options.data))
+        mixed = list(_mixed(Path(options.data)))
+    else:
+        print("skipped: judged and moa, which need --data DIR, a copy of AlpacaEval's outputs", file=sys.stderr)
+    report(f"early exit by agreement, {options.questions} simulated questions a run", rows, options)
+    if mixed:
+        report("the proposal said in place of Together's aggregate", mixed, options)
+
+
+if __name__ == "__main__":
+    main()
