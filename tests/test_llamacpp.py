@@ -11,18 +11,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from moa.aggregators import Synthesize
 from moa.errors import BadReply, ConfigError, ContextOverflow, ModelError
-from moa.events import Delta, Event, Note
-from moa.model import generate, stream, warm
+from moa.events import Delta, Event, Note, Role
+from moa.layer import Layer
+from moa.mixture import Mixture
+from moa.model import Run, Span, Tuned, generate, stream, warm
 from moa.models import engine, weights
 from moa.models.llamacpp import LlamaCpp
 from moa.models.samples import Call, Samples, samples
 from moa.models.weights import SMOLLM2
+from moa.prompts import Place, Prompt
+from moa.trace import Trace
+from moa.turns import PATIENCE
 from moa.types import Message, Request, Response
 
 MODEL = LlamaCpp(SMOLLM2, "local:smollm2")
@@ -140,18 +147,34 @@ async def test_an_answer_without_a_limit_ends_at_its_share_of_the_context(small:
 @pytest.mark.embedded
 async def test_samples_of_one_question_read_it_once() -> None:
     before = tokens_read()
-    answers = await asyncio.gather(*(generate(MODEL, ask(f"Samples. {LONG}", seed=n)) for n in range(4)))
+    answers = await asyncio.gather(*(generate(MODEL, ask(f"Samples. {LONG}", seed=n)) for n in range(6)))
     together = tokens_read() - before
     before = tokens_read()
-    await asyncio.gather(*(generate(MODEL, ask(f"{n} apart. {LONG}", seed=n)) for n in range(4)))
+    await asyncio.gather(*(generate(MODEL, ask(f"{n} apart. {LONG}", seed=n)) for n in range(6)))
     apart = tokens_read() - before
 
     prompt = answers[0].usage.input_tokens
     assert together <= prompt
-    assert apart > 3 * together
-    assert [answer.usage.input_tokens for answer in answers] == [prompt] * 4
-    assert [answer.usage.cached_tokens for answer in answers[1:]] == [prompt] * 3
-    assert [answer.usage.output_tokens for answer in answers] == [8] * 4
+    assert apart > 5 * together
+    assert [answer.usage.input_tokens for answer in answers] == [prompt] * 6
+    assert [answer.usage.cached_tokens for answer in answers[1:]] == [prompt] * 5
+    assert [answer.usage.output_tokens for answer in answers] == [8] * 6
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("place", "read_again"), [("end", False), ("system", True)])
+async def test_earlier_turns_stay_read_where_references_come_after_them(place: Place, read_again: bool) -> None:
+    chat = Mixture(
+        (Layer([Tuned(MODEL, seed=n, max_tokens=8) for n in (1, 2)]),),
+        Synthesize(MODEL, Prompt("Use these notes.", place)),
+    )
+    first, trace = ask(f"In {place}. {LONG}", temperature=0.5), Trace()
+    answer = await generate(chat, first)
+    said = (*first.messages, Message("assistant", answer.text), Message("user", "And then?"))
+    await generate(chat, replace(first, messages=said), trace.add)
+
+    *_, (tokens, cached) = [(u.input_tokens, u.cached_tokens) for call in trace.calls if (u := call.usage)]
+    assert (cached < tokens / 2) == read_again
 
 
 @pytest.mark.embedded
@@ -189,11 +212,11 @@ def test_only_the_same_question_with_the_next_seeds_is_answered_together() -> No
     a, b = {"messages": ["a"]}, {"messages": ["b"]}
     calls = [call(a, 7), call(b, 8), call(a, 9), call(a, 8), call(a, 7), call(a, None)]
 
-    assert seeds(samples(calls, slots=6, context=1000)) == [7, 8, 9]
-    assert seeds(samples(calls, slots=2, context=1000)) == [7, 8]
-    assert seeds(samples(calls, slots=6, context=130)) == [7]
-    assert seeds(samples(calls[1:], slots=6, context=1000)) == [8]
-    assert seeds(samples(calls[5:], slots=6, context=1000)) == [None]
+    assert seeds(samples(calls[0], calls, slots=6, context=1000)) == [7, 8, 9]
+    assert seeds(samples(calls[0], calls, slots=2, context=1000)) == [7, 8]
+    assert seeds(samples(calls[0], calls, slots=6, context=130)) == [7]
+    assert seeds(samples(calls[1], calls, slots=6, context=1000)) == [8]
+    assert seeds(samples(calls[5], calls, slots=6, context=1000)) == [None]
 
 
 def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
@@ -348,6 +371,67 @@ async def test_a_deadline_while_a_long_prompt_is_read_stops_the_reading() -> Non
     await generate(MODEL, ask())
 
     assert tokens_read() - before < 5000
+
+
+async def answered(order: list[str], name: str, model: LlamaCpp, request: Request, role: Role = "root") -> None:
+    await model.generate(request, Span(Run(), None, role, name))
+    order.append(name)
+
+
+@pytest.mark.embedded
+async def test_a_small_call_does_not_wait_behind_one_that_finds_no_room_yet(small: LlamaCpp) -> None:
+    order: list[str] = []
+    async with asyncio.TaskGroup() as calls:
+        for name, tokens in (("first", 120), ("large", 150), ("small", 4)):
+            request = ask(name, max_tokens=tokens, extra={"ignore_eos": True})
+            calls.create_task(answered(order, name, small, request))
+
+    assert order == ["small", "first", "large"]
+
+
+@pytest.mark.embedded
+async def test_small_calls_do_not_pass_a_large_one_for_ever(small: LlamaCpp) -> None:
+    order: list[str] = []
+    few = ask("few", max_tokens=2, extra={"ignore_eos": True})
+
+    async def coming() -> None:
+        for number in range(2 * PATIENCE):
+            await answered(order, f"small {number}", small, few)
+
+    async with asyncio.TaskGroup() as calls:
+        for name, tokens in (("first", 150), ("large", 200)):
+            request = ask(name, max_tokens=tokens, extra={"ignore_eos": True})
+            calls.create_task(answered(order, name, small, request))
+        calls.create_task(coming())
+
+    assert order.index("large") <= order.index(f"small {PATIENCE}")
+
+
+@pytest.mark.embedded
+async def test_an_aggregator_goes_before_proposers_that_came_first(small: LlamaCpp) -> None:
+    order: list[str] = []
+    async with asyncio.TaskGroup() as calls:
+        for name, role in (("first", "root"), ("one", "proposer"), ("two", "proposer"), ("last", "aggregator")):
+            request = ask(name, max_tokens=130, extra={"ignore_eos": True})
+            calls.create_task(answered(order, name, small, request, role))
+
+    assert order == ["first", "last", "one", "two"]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("tokens", "sooner"), [(64, 1), (20, 0)], ids=["short", "long"])
+async def test_samples_wait_for_one_another_unless_their_question_is_short(
+    tokens: int, sooner: int, small: LlamaCpp
+) -> None:
+    order: list[str] = []
+    async with asyncio.TaskGroup() as calls:
+        request = ask("first", max_tokens=80, extra={"ignore_eos": True})
+        calls.create_task(answered(order, "first", small, request))
+        for seed in (1, 2):
+            request = ask("few", max_tokens=tokens, seed=seed, extra={"ignore_eos": True})
+            calls.create_task(answered(order, f"sample {seed}", small, request))
+
+    assert order.index("first") == sooner
 
 
 @pytest.mark.embedded

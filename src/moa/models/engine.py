@@ -1,8 +1,8 @@
 """llama.cpp in this process: one engine for each model file, shared by everything that names the file.
 
 The engine holds one context for all answers being written. When they fill it, llama.cpp fails every one of them, so a
-call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits,
-in order of arrival. A prompt is read ahead of its call only while nobody wants an answer.
+call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits, see
+`turns`. A prompt is read ahead of its call only while nobody wants an answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ContextOverflow, ModelError
+from ..turns import next_of
 from ..types import Warmed
 from ..wire import error_from_json
 from . import threads
@@ -27,7 +28,8 @@ from .samples import Call, Chunk, Samples, samples
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 
 MOMENT = 0.005
-"""How long a call waits for others that ask the same, in seconds: those of one layer all start within it."""
+"""How long a call waits for others that ask the same, in seconds, after those that its event loop asked with it: they
+may have waited for the engine to be loaded, or ask from another loop."""
 
 BATCH = 128
 """Tokens read at once. A call cannot be stopped within a batch; one of 2,048 would read 5 % faster."""
@@ -50,7 +52,7 @@ class Engine:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.settings = settings
-        self._server = _server(path, settings)
+        self._server = server(path, settings)
         # A server dropped before it has answered once hangs the interpreter. This answer also tells what the template
         # of the chat adds to the shortest message.
         short = self._server.handle_chat_completions({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
@@ -70,6 +72,12 @@ class Engine:
             if threads.closing.is_set():
                 raise ModelError("the program is ending")
             self._waiting.append(call)
+            self._changed.notify_all()
+
+    def arrived(self, call: Call) -> None:
+        """Let a submitted call begin: those that it may be answered with are submitted too."""
+        with self._changed:
+            call.arrived = time.monotonic()
             self._changed.notify_all()
 
     def cancel(self, call: Call) -> None:
@@ -140,24 +148,51 @@ class Engine:
                 if not self._waiting or self._reading_ahead:
                     self._changed.wait()
                     continue
-                early = self._waiting[0].arrived + MOMENT - time.monotonic()
-                if early > 0:
-                    self._changed.wait(early)
-                    continue
-                group = Samples(samples(self._waiting, self.settings.slots, self.settings.context))
-                if self._fit({*self._running, group}):
+                now = time.monotonic()
+                left = {call: call.arrived + MOMENT - now for call in self._waiting if call.arrived is not None}
+                ready = [call for call in left if left[call] <= 0]
+                if first := next_of(self._firsts(ready), lambda call: call.begins, self._goes):
+                    group = self._samples(first)
                     self._waiting = [call for call in self._waiting if call not in group.calls]
                     self._running.add(group)
                     return group
-                for call in self._waiting:
+                for call in ready:
                     if not call.waits:
                         call.waits = True
                         call.queued()
-                self._changed.wait()
+                self._changed.wait(min((wait for wait in left.values() if wait > 0), default=None))
             return None
 
-    def _fit(self, groups: Collection[Samples]) -> bool:
-        """Whether they can be answered side by side. One call alone always can: its answer is cut at the context."""
+    def _firsts(self, calls: Sequence[Call]) -> list[Call]:
+        """Of calls in line those that are not answered as samples of an earlier one."""
+        firsts: list[Call] = []
+        taken: set[Call] = set()
+        for call in calls:
+            if call not in taken:
+                firsts.append(call)
+                taken.update(samples(call, calls, self.settings.slots, self.settings.context))
+        return firsts
+
+    def _goes(self, call: Call) -> bool:
+        return self._slots_left > 0 and self._fit(self._samples(call))
+
+    @property
+    def _slots_left(self) -> int:
+        return self.settings.slots - sum(len(group.calls) for group in self._running)
+
+    def _samples(self, first: Call) -> Samples:
+        """The calls that are answered as soon as this one: all samples of its prompt, so that it is read once; but as
+        many as there is room for, where reading it twice takes less than an answer."""
+        whole = Samples(samples(first, self._waiting, self.settings.slots, self.settings.context))
+        if first.prompt_tokens > first.max_tokens or self._fit(whole):
+            return whole
+        context = self.settings.context - sum(group.tokens() for group in self._running)
+        return Samples(samples(first, self._waiting, self._slots_left, context))
+
+    def _fit(self, *more: Samples) -> bool:
+        """Whether what runs, and more, can be answered side by side. One call alone always can: its answer is cut at
+        the context."""
+        groups = {*self._running, *more}
         calls = sum(len(group.calls) for group in groups)
         tokens = sum(group.tokens() for group in groups)
         return calls == 1 or (calls <= self.settings.slots and tokens <= self.settings.context)
@@ -205,7 +240,7 @@ class Engine:
         with self._changed:
             group.count(tokens)
             self._changed.notify_all()
-            return self._fit(self._running)
+            return self._fit()
 
     def _wake(self) -> None:
         with self._changed:
@@ -256,7 +291,8 @@ def load(path: Path, settings: Settings) -> Engine:
         return engine
 
 
-def _server(path: Path, settings: Settings) -> Any:
+def server(path: Path, settings: Settings) -> Any:
+    """llama.cpp's own server, set up as an engine has it."""
     # idle workers of llama.cpp must not spin on the cores that others need; read when the library is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError, ModelError
 from ..model import PrefixCache, Run, Span
+from ..turns import begins
 from ..types import Message, Request, Response, Usage, Warmed, without_images
 from ..wire import Draft, request_to_json
 from . import threads, weights
@@ -187,8 +188,10 @@ class _Answer:
             take=self._take,
             end=lambda error: _post(self._loop, lambda: self._end(error)),
             queued=lambda: _post(self._loop, self._queued),
+            begins=begins(self._span.role),
         )
         engine.submit(call)
+        self._loop.call_soon(engine.arrived, call)
         try:
             return await self._future
         finally:

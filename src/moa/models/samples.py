@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Chunk = Mapping[str, Any]
@@ -16,8 +15,9 @@ class Call:
     """One call waiting for, or getting, its answer. Its functions are called in a thread of the engine.
 
     `body` is the chat-completions call without its seed; `prompt_tokens` what its prompt has at most, `max_tokens`
-    what its answer may have. `take` gets the chunks of this call alone, `end` is called once, after the last of them,
-    with what went wrong in the engine or `None`; `queued` when the call has to wait for others.
+    what its answer may have; `begins` that it can wait for calls that end a run. `take` gets the chunks of this call
+    alone, `end` is called once, after the last of them, with what went wrong in the engine or `None`; `queued` when the
+    call has to wait for others. `arrived` is when its event loop had asked all that it had to ask at once.
     """
 
     body: Mapping[str, Any]
@@ -27,17 +27,18 @@ class Call:
     take: Callable[[Chunk], None]
     end: Callable[[Exception | None], None]
     queued: Callable[[], None]
+    begins: bool = False
     cancelled: bool = False
     waits: bool = False
-    arrived: float = field(default_factory=time.monotonic)
+    passed: int = 0
+    arrived: float | None = None
 
 
-def samples(waiting: Sequence[Call], slots: int, context: int) -> list[Call]:
-    """The first call, and those that can be answered with it: same body, the next seeds, as many as find room.
+def samples(first: Call, waiting: Sequence[Call], slots: int, context: int) -> list[Call]:
+    """A call, and those waiting that can be answered with it: same body, the next seeds, as many as find room.
 
     llama.cpp gives sample i of a call with seed s the seed s + i, so each gets the answer of its own seed.
     """
-    first = waiting[0]
     alike = [call for call in waiting if call.body == first.body]
     if first.seed is None:
         found = [call for call in alike if call.seed is None]

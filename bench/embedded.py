@@ -1,0 +1,131 @@
+"""Does the embedded engine lose time to us, and how much reading does sharing a prompt save?
+
+A mixture of three proposers and an aggregator, then the same calls to llama.cpp's own server with the same settings,
+from threads, turn about: once as three samples of one prompt, which we have read once, once in three roles, whose
+prompts differ from the start. Every answer has the same number of tokens. Then the tokens of prompts that the engine
+reads, by its own count: for six samples of a question and for six questions; and, of the aggregator's prompt, in the
+second turn of a conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import moa
+from common import arguments, median, report, run, span
+from moa.models import engine, threads
+from moa.models.llamacpp import LlamaCpp
+from moa.models.weights import SMOLLM2, fetch
+from moa.types import Message, Request
+from moa.wire import request_to_json
+
+SETTINGS = engine.Settings(context=8192, slots=6, threads=None)
+MODEL = LlamaCpp(SMOLLM2, "local:smollm2", SETTINGS.context, SETTINGS.slots, SETTINGS.threads)
+ROLES = ("You are a careful engineer.", "You teach children and love examples.", "You are brief and sceptical.")
+
+
+def question(run: str, words: int) -> Request:
+    """One that no cache knows from its first word on."""
+    text = f"{run}: how does one keep a garden? " + "It has old trees, a pond, and clay for soil. " * (words // 10)
+    return Request((Message("user", text),), temperature=0.7)
+
+
+def mixture(shape: str, tokens: int, place: Any = "system") -> moa.Mixture:
+    """Three proposers and an aggregator that write exactly so many tokens each."""
+
+    def tuned(**more: Any) -> moa.Model:
+        return moa.Tuned(MODEL, max_tokens=tokens, extra={"ignore_eos": True}, **more)
+
+    proposers = [tuned(seed=n) if shape == "samples" else tuned(seed=n, system=ROLES[n]) for n in range(3)]
+    return moa.Mixture((moa.Layer(proposers),), moa.Synthesize(tuned(seed=9), moa.Prompt(place=place)))
+
+
+async def ours(model: moa.Model, request: Request) -> tuple[float, moa.Trace]:
+    """How long a mixture takes, and its calls."""
+    trace = moa.Trace()
+    begun = time.perf_counter()
+    await moa.generate(model, request, trace.add)
+    return time.perf_counter() - begun, trace
+
+
+def raw(server: Any, trace: moa.Trace) -> float:
+    """How long the same calls take where nothing stands before the engine."""
+    *proposers, last = [
+        {**request_to_json(call.start.request, MODEL.name), "cache_prompt": True}
+        for call in trace.calls
+        if call.start.request
+    ]
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(len(proposers)) as pool:
+        list(pool.map(server.handle_chat_completions, proposers))
+    server.handle_chat_completions(last)
+    return time.perf_counter() - begun
+
+
+async def speed(shape: str, options: Any, server: Any) -> dict[str, Any]:
+    model, own, bare, written = mixture(shape, options.tokens), [], [], 0
+    for number in range(options.runs):
+        took, trace = await ours(model, question(f"{shape} {number}", options.words))
+        own.append(took)
+        bare.append(await asyncio.to_thread(raw, server, trace))
+        written = sum(call.usage.output_tokens for call in trace.calls if call.usage)
+    shares = [100 * theirs / mine for mine, theirs in zip(own, bare, strict=True)]
+    return {
+        "proposers": f"3 {shape}",
+        "tokens": written,
+        "ours tokens/s": written / median(own),
+        "raw tokens/s": written / median(bare),
+        "ours / raw %": median(shares),
+        "of the runs %": span(shares),
+    }
+
+
+async def shared(options: Any, loaded: engine.Engine) -> list[dict[str, Any]]:
+    """What six samples of a question cost to read, and six questions of the same length."""
+
+    async def read(questions: list[Request]) -> int:
+        before = loaded.tokens_read()
+        await asyncio.gather(*(moa.generate(MODEL, replace(one, max_tokens=8)) for one in questions))
+        return loaded.tokens_read() - before
+
+    same, words = question("shared", options.words), options.words
+    apart = await read([replace(question(f"{n} apart", words), seed=n) for n in range(6)])
+    together = await read([replace(same, seed=n) for n in range(6)])
+    return [
+        {"prompts": "6 questions", "tokens read": apart, "of it %": 100.0},
+        {"prompts": "6 samples of one", "tokens read": together, "of it %": 100 * together / apart},
+    ]
+
+
+async def second_turn(options: Any) -> list[dict[str, Any]]:
+    """How much of the aggregator's prompt is read in the second turn of a conversation."""
+    rows = []
+    for place in ("system", "end"):
+        model, first = mixture("samples", 32, place), question(f"turns, {place}", options.words)
+        answer = await moa.generate(model, first)
+        more = (*first.messages, Message("assistant", answer.text), Message("user", "And in winter?"))
+        _, trace = await ours(model, replace(first, messages=more))
+        usage = trace.calls[-1].usage
+        assert usage
+        read = usage.input_tokens - usage.cached_tokens
+        of_it = 100 * read / usage.input_tokens
+        rows.append({"prompts": f"aggregator's, place = {place}", "tokens read": read, "of it %": of_it})
+    return rows
+
+
+async def main() -> None:
+    options = arguments(__doc__, tokens=64, words=300)
+    path = await threads.result_of(lambda: fetch(SMOLLM2), "fetch")
+    loaded, server = engine.load(path, SETTINGS), engine.server(path, SETTINGS)
+    server.handle_chat_completions({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
+    report("embedded", [await speed(shape, options, server) for shape in ("samples", "roles")], options)
+    report("prompts read", [*await shared(options, loaded), *await second_turn(options)], options)
+    del server
+
+
+if __name__ == "__main__":
+    run(main())
