@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moa.config import AggregatorTable, EngineTable, MemberTable, MixtureTable, ProviderTable, Table, load
+from moa.config import AggregatorTable, EngineTable, MemberTable, MixtureTable, ProviderTable, StoreTable, Table, load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,7 +38,7 @@ def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
     load(path)
 
 
-@pytest.mark.parametrize("table", [ProviderTable, EngineTable, MixtureTable, MemberTable, AggregatorTable])
+@pytest.mark.parametrize("table", [ProviderTable, EngineTable, MixtureTable, MemberTable, AggregatorTable, StoreTable])
 def test_every_setting_is_spoken_of(table: type[Table]) -> None:
     told = "".join(page.read_text("utf-8") for page in PAGES)
     spoken = {name for name in table.model_fields if re.search(rf"(`|{{ ?|^|, ){name}(`| = )", told, re.MULTILINE)}

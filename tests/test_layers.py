@@ -35,13 +35,13 @@ FLOORS = (
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement"}
     | {"middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store"},
     # many questions
     {"doctor"},
     # surfaces
-    {"cli", "__main__", "terminal", "server", "integrations"},
+    {"cli", "commands", "__main__", "terminal", "server", "integrations"},
 )
-TERMINAL = {"cli", "__main__", "terminal"}
+TERMINAL = {"cli", "commands", "__main__", "terminal"}
 
 
 def imports() -> dict[str, set[str]]:
@@ -91,9 +91,9 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_surfaces_do_not_import_each_other() -> None:
-    """The command starts every surface, so it alone may import them."""
+    """The commands start every surface, so they alone may import them."""
     for module, imported in IMPORTS.items():
-        if module in ("cli", "__init__"):
+        if module in ("cli", "__init__") or module.split(".")[0] == "commands":
             continue
         surface = module.split(".")[0] in TERMINAL
         for other in imported:

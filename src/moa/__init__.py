@@ -15,6 +15,7 @@ from .errors import (
     MoaError,
     ModelError,
     RequestError,
+    StoreError,
 )
 from .events import Delta, Event, Note, SpanEnd, SpanStart
 from .guard import NeverWorse
@@ -25,6 +26,7 @@ from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
 from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
+from .store.store import Store
 from .trace import Node, Trace
 from .turns import Limited, Limiter
 from .types import Message, Request, Response, Usage
@@ -68,6 +70,8 @@ __all__ = [
     "Span",
     "SpanEnd",
     "SpanStart",
+    "Store",
+    "StoreError",
     "Synthesize",
     "Trace",
     "Tuned",

@@ -8,17 +8,21 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .commands.keys import keys
+from .commands.settings import settings
+from .commands.shared import ConfigFile, help_without_command, table
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
     from .config import Config
-    from .model import Model
+    from .model import Emit, Model
     from .terminal.watching import View
 
 app = typer.Typer(
@@ -28,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(settings, name="config")
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:
@@ -116,9 +122,6 @@ ModelName = Annotated[
         autocompletion=_names,
     ),
 ]
-ConfigFile = Annotated[
-    Path | None, typer.Option("-c", "--config", metavar="FILE", help="A moa.toml to use instead of the one found.")
-]
 System = Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="Instruction to every model.")]
 Temperature = Annotated[float | None, typer.Option(help="Of the aggregator, from 0 to 2.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens the answer may have.")]
@@ -135,12 +138,7 @@ def moa(
 
         typer.echo(f"moa {installed('mixture-of-agents')}")
         raise typer.Exit
-    _help_without_command(context)
-
-
-def _help_without_command(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    help_without_command(context)
 
 
 @app.command()
@@ -171,7 +169,30 @@ def ask(
     messages = [Message("system", system)] if system else []
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
-    asyncio.run(watch(_ready(model, config), request, _view(proposals, as_json, as_events)))
+    ready = _ready(model, config)
+    with _kept(config) as emit:
+        asyncio.run(watch(ready, request, _view(proposals, as_json, as_events), emit))
+
+
+@contextmanager
+def _kept(config: Path | None) -> Iterator[Emit | None]:
+    """Where events go to be kept, or `None`. What cannot be kept is said at the end, and stops nothing."""
+    from .api import get_builder
+    from .store.chosen import keeping
+
+    problems: list[str] = []
+    store = None
+    try:
+        store = keeping(get_builder(config).config.store, problems.append)
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        yield store.emit if store else None
+    finally:
+        if store and not store.close():
+            problems.append(f"{store.path} cannot be written for now: other processes are writing")
+        for problem in problems:
+            _told(f"this run is not stored: {problem}", 0)
 
 
 def _question(prompt: str | None) -> str:
@@ -218,15 +239,17 @@ def chat(
     from .terminal.chat import Chat, piped, typed
 
     person = sys.stdin.isatty() and sys.stdout.isatty()
-    talk = Chat(
-        lambda name: _ready(name, config),
-        _view,
-        typed if person else piped,
-        model=model,
-        system=system,
-        options={"temperature": temperature, "max_tokens": max_tokens, "seed": seed},
-    )
-    code = talk.run()
+    with _kept(config) as emit:
+        talk = Chat(
+            lambda name: _ready(name, config),
+            _view,
+            typed if person else piped,
+            model=model,
+            system=system,
+            options={"temperature": temperature, "max_tokens": max_tokens, "seed": seed},
+            emit=emit,
+        )
+        code = talk.run()
     if not person:
         raise typer.Exit(code)
 
@@ -264,13 +287,13 @@ def mixtures(
         rows = [
             (
                 f"moa:{key}",
-                str(len(table.proposer_layers) + 1),
+                str(len(one.proposer_layers) + 1),
                 str(bound(loaded, f"moa:{key}").calls),
-                table.description,
+                one.description,
             )
-            for key, table in loaded.mixtures.items()
+            for key, one in loaded.mixtures.items()
         ]
-        _table(("mixture", "layers", "calls", "description"), rows)
+        table(("mixture", "layers", "calls", "description"), rows)
         return
     provider, mixture = loaded.resolve(name)
     if provider != "moa":
@@ -299,9 +322,9 @@ def models(
     loaded, _ = load(config)
     if provider is None:
         rows = [("local:smollm2", "in this process", "none needed"), ("gguf:PATH", "in this process", "none needed")]
-        for name, table in loaded.providers.items():
-            rows.append((f"{name}:MODEL", table.base_url, _key(table.api_key_env)))
-        _table(("model", "where", "key"), rows)
+        for name, one in loaded.providers.items():
+            rows.append((f"{name}:MODEL", one.base_url, _key(one.api_key_env)))
+        table(("model", "where", "key"), rows)
         return
     provider = provider.removesuffix(":")
     if provider == "local":
@@ -314,8 +337,8 @@ def models(
     from .models.listing import offered
     from .terminal.controls import printable
 
-    table = loaded.providers[provider]
-    for model in asyncio.run(offered(provider, table.base_url, table.api_key_env, table.headers)):
+    asked = loaded.providers[provider]
+    for model in asyncio.run(offered(provider, asked.base_url, asked.api_key_env, asked.headers)):
         typer.echo(printable(f"{provider}:{model}"))
 
 
@@ -323,24 +346,6 @@ def _key(variable: str | None) -> str:
     if variable is None:
         return "none needed"
     return f"{variable} is {'set' if os.environ.get(variable, '').strip() else 'missing'}"
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on a terminal; elsewhere a line a row, with tabs, for other programs."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            typer.echo("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in header:
-        table.add_column(column, justify="right" if column in ("layers", "calls") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell, "red" if cell.endswith(" is missing") else "") for cell in row))
-    Console().print(table)
 
 
 @app.command()
@@ -377,65 +382,6 @@ def doctor(
     raise typer.Exit(report.exit_code)
 
 
-settings = typer.Typer(help="Check moa.toml, or begin one.", rich_markup_mode=None)
-settings.callback(invoke_without_command=True)(_help_without_command)
-app.add_typer(settings, name="config")
-
-
-@settings.command("check")
-def check_config(config: ConfigFile = None) -> None:
-    """Say what is wrong with moa.toml."""
-    from .api import get_builder
-    from .config import load
-
-    loaded, path = load(config)
-    builder = get_builder(config)
-    for name in loaded.mixtures:
-        builder.model(f"moa:{name}")  # which reads the prompt files too
-    found = f"{path} is valid" if path else "no moa.toml was found, so this is what is shipped"
-    typer.echo(f"{found}: {len(loaded.mixtures)} mixtures, {len(loaded.providers)} providers, default {loaded.default}")
-
-
-@settings.command("schema")
-def print_schema() -> None:
-    """Print the JSON Schema of moa.toml, for editors."""
-    import json
-
-    from .config import schema
-
-    typer.echo(json.dumps(schema(), indent=2))
-
-
-@settings.command("init")
-def init_config(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("moa.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
-) -> None:
-    """Write a moa.toml with comments to begin from."""
-    from importlib.resources import files
-
-    try:
-        with file.open("w" if force else "x", encoding="utf-8") as opened:
-            opened.write(files("moa").joinpath("starter.toml").read_text("utf-8"))
-    except FileExistsError:
-        raise ConfigError(f"{file} is there already; --force writes over it") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror or error}") from error
-    typer.echo(f"wrote {file}; draw its mixture with: moa mixtures panel", err=True)
-
-
-@settings.command("path")
-def print_path() -> None:
-    """Print which moa.toml is in use."""
-    from .config import find
-    from .folders import config_folder
-
-    path = find()
-    if path is None:
-        raise ConfigError(f"no moa.toml in $MOA_CONFIG, ./ or {config_folder()}; write one with: moa config init")
-    typer.echo(path.absolute())
-
-
 @app.command()
 def serve(
     config: ConfigFile = None,
@@ -452,44 +398,3 @@ def serve(
         raise ConfigError(f'moa serve needs {error.name}: pip install "mixture-of-agents[server]"') from None
     if code := run(config, host, port, unlocked=unlocked):
         raise typer.Exit(code)
-
-
-keys = typer.Typer(help="Keys of the clients of moa serve.", rich_markup_mode=None)
-keys.callback(invoke_without_command=True)(_help_without_command)
-app.add_typer(keys, name="keys")
-
-
-@keys.command("add")
-def add_key(
-    name: Annotated[str, typer.Argument(help="Who it is for.", show_default=False)],
-    mixtures: Annotated[str | None, typer.Option(metavar="A,B", help="All that it may use; else everything.")] = None,
-    budget: Annotated[float | None, typer.Option(metavar="DOLLARS", help="All that it may spend a day.")] = None,
-    config: ConfigFile = None,
-) -> None:
-    """Make a key and print it, once; only its hash is kept."""
-    from .server.keys import add
-
-    names = None if mixtures is None else [one.strip() for one in mixtures.split(",") if one.strip()]
-    secret, file = add(config, name, names, budget)
-    typer.echo(secret)
-    typer.echo(f"kept in {file}, as a hash: it cannot be shown again", err=True)
-
-
-@keys.command("list")
-def list_keys(config: ConfigFile = None) -> None:
-    """List the keys."""
-    from .server.keys import listed
-
-    header = ("id", "name", "mixtures", "dollars a day", "spent today", "created")
-    _table(header, listed(config))
-
-
-@keys.command("remove")
-def remove_key(
-    name: Annotated[str, typer.Argument(help="The name or the id of a key.", show_default=False)],
-    config: ConfigFile = None,
-) -> None:
-    """Shut a key out, also of a server that is running."""
-    from .server.keys import remove
-
-    typer.echo(f"removed {remove(config, name)}", err=True)

@@ -370,12 +370,25 @@ class ServerTable(Table):
     origins: tuple[str, ...] = Field((), description="web origins that may call it from a browser")
 
 
+class StoreTable(Table):
+    """The runs that are kept."""
+
+    off: bool = Field(False, description="keep nothing")
+    path: str | None = Field(None, description="the file; default: runs.sqlite in the user's state folder")
+    text: bool = Field(True, description="keep the words; else only how long they were")
+    days: Annotated[float, Field(gt=0)] | None = Field(None, description="older runs are removed")
+    megabytes: Annotated[float, Field(gt=0)] | None = Field(
+        1000, description="the oldest runs are removed when all of them take more"
+    )
+
+
 class Config(Table):
     """All of `moa.toml`."""
 
     default: str = Field("moa:local", description="the mixture or model that answers when none is named")
     engine: EngineTable = EngineTable()
     server: ServerTable = ServerTable()
+    store: StoreTable = StoreTable()
     providers: dict[str, ProviderTable] = {}
     mixtures: dict[str, MixtureTable] = {}
 

@@ -9,6 +9,7 @@ MoaError
 │   ├── BadReply           it replied, but not with an answer (HTML, empty, malformed)
 │   ├── CutStream          its stream ended before the answer did
 │   └── LayerError         too few proposers of a layer answered; carries every cause
+└── StoreError             the store of runs cannot be read or written                exit code 1
 
 An error that a proposer raises loses its proposal, whichever of these it is. Otherwise a `ConfigError` stops the run
 before anything is paid for. Any other exception is a bug and is never mistaken for a lost proposal.
@@ -101,3 +102,7 @@ class LayerError(ModelError):
         super().__init__("\n".join((message, *(f"  {one}" for one in lost))), model=model)
         self.lost = tuple(lost)
         self.exit_code = exit_code
+
+
+class StoreError(MoaError):
+    """The store of runs cannot be read or written. It never stops a question from being answered."""

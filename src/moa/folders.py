@@ -1,4 +1,4 @@
-"""Where things live on this machine: what can be fetched again, and what the user wrote."""
+"""Where things live on this machine: what can be fetched again, what the user wrote, and what happened."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def config_folder() -> Path:
     if sys.platform == "win32":
         return _windows("APPDATA", "Roaming") / "moa"
     return _xdg("XDG_CONFIG_HOME", ".config") / "moa"
+
+
+def state_folder() -> Path:
+    """Where the runs are kept. It need not exist yet."""
+    if sys.platform == "win32":
+        return _windows("LOCALAPPDATA", "Local") / "moa" / "State"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "moa"
+    return _xdg("XDG_STATE_HOME", ".local/state") / "moa"
 
 
 def expanded(path: str) -> Path:

@@ -22,6 +22,7 @@ import uvicorn
 from ..build import Builder
 from ..config import Config, load
 from ..errors import ConfigError, MoaError
+from ..store.chosen import keeping
 from .app import create_app
 from .connection import Connection
 from .service import Service
@@ -40,7 +41,7 @@ def run(
     source = Source(config, host, port, unlocked)
     service = Service(source.builder())
     table = service.table
-    with _listening(table.host, table.port) as listening:
+    with _listening(table.host, table.port) as listening, kept(service):
         settings = uvicorn.Config(
             create_app(service),
             http=Connection,
@@ -143,6 +144,18 @@ def _loop() -> asyncio.AbstractEventLoop:
     except ImportError:  # Windows
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+@contextmanager
+def kept(service: Service) -> Iterator[None]:
+    """Keep every run, in the store of the configuration as it is at the start."""
+    store = keeping(service.builder.config.store, lambda problem: log.warning("runs are not stored: %s", problem))
+    if store is None:
+        yield
+        return
+    service.watchers.append(lambda asked: store.emit)
+    with store:
+        yield
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 from ..config import did_you_mean
 from ..errors import ConfigError, MoaError, RequestError
 from ..folders import expanded
-from ..model import Model
+from ..model import Emit, Model
 from ..types import Message, Request, Response
 from .controls import printable
 from .watching import View, watch
@@ -30,7 +30,8 @@ class Chat:
     """What was said, who answers, and the commands that a line beginning with / gives.
 
     `build` makes a model of a name (`None` is the default), `view` a view for one answer, `read` returns the next line
-    after showing a prompt, or `None` at the end. `options` are the sampling options of every question.
+    after showing a prompt, or `None` at the end. `options` are the sampling options of every question; `emit` is told
+    every event.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Chat:
         model: str | None = None,
         system: str | None = None,
         options: Mapping[str, Any] | None = None,
+        emit: Emit | None = None,
     ) -> None:
         self.exit_code = 0
+        self._emit = emit
         self._build = build
         self._view = view
         self._read = read
@@ -92,7 +95,7 @@ class Chat:
         history = [message for asked, answer in said for message in (asked, Message("assistant", answer.text))]
         asked = Message("user", text)
         request = Request((*self._system, *history, asked), **self._options)
-        self._said = [*said, (asked, runner.run(watch(self._model, request, self._view())))]
+        self._said = [*said, (asked, runner.run(watch(self._model, request, self._view(), self._emit)))]
         self._unanswered = None
 
     def _command(self, name: str, rest: str, runner: asyncio.Runner) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 from ..events import Event
-from ..model import Model, Words, stream
+from ..model import Emit, Model, Words, stream
 from ..types import Request, Response
 
 INTERVAL = 0.08
@@ -33,11 +33,11 @@ class View(Protocol):
         ...
 
 
-async def watch(model: Model, request: Request, view: View) -> Response:
-    """Ask, and show. Raises what the model raises; leaving early stops every call."""
+async def watch(model: Model, request: Request, view: View, emit: Emit | None = None) -> Response:
+    """Ask, and show. `emit` is told every event too. Raises what the model raises; leaving early stops every call."""
     response = None
     try:
-        async with stream(model, request, view.words) as events:
+        async with stream(model, request, view.words, emit=emit) as events:
             drawing = asyncio.create_task(_keep_drawing(view))
             try:
                 async for event in events:

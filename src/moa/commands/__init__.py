@@ -1,0 +1,1 @@
+"""Groups of commands, a file each. Each command imports what it needs when it runs."""

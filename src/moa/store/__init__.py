@@ -1,0 +1,1 @@
+"""Every run kept in one file, to be read again."""

@@ -1,0 +1,106 @@
+"""How long runs are kept: until they are too old, or all together too large; then the oldest go first.
+
+A run that is being written stays.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .alive import lives
+from .schema import transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+
+EVERY = 3600.0
+"""Seconds between two looks for runs to remove."""
+
+PIECE = 200
+"""Runs removed in one transaction, so that others who write need not wait long."""
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`days` is the age of the oldest run that is kept, `megabytes` (10**6 bytes) the size of all of them together;
+    `None` is no limit."""
+
+    days: float | None = None
+    megabytes: float | None = None
+
+
+class Sweeper:
+    """Removes what is beyond the limits, once an hour whichever process does it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._next = 0.0
+
+    def sweep(self, db: sqlite3.Connection, path: Path) -> None:
+        """Do it if it is time."""
+        if self._limits == Limits() or time.time() < self._next:
+            return
+        self._next = time.time() + EVERY
+        last = db.execute("SELECT max(at) FROM swept").fetchone()[0] or 0.0
+        if last + EVERY > time.time():
+            return
+        with transaction(db):
+            db.execute("DELETE FROM swept")
+            db.execute("INSERT INTO swept VALUES (?)", (time.time(),))
+        mark_unfinished(db, path)
+        purge(db, self._limits)
+
+
+def purge(db: sqlite3.Connection, limits: Limits) -> int:
+    """Remove the runs that are beyond the limits, and give their place back; how many they were."""
+    removed = 0
+    if limits.days is not None:
+        since = time.time() - limits.days * DAY
+        while gone := _remove(db, "started < ?", since):
+            removed += gone
+    while limits.megabytes is not None and _megabytes(db) > limits.megabytes:
+        (count,) = db.execute("SELECT count(*) FROM runs").fetchone()
+        if not (gone := _remove(db, "?", True, count // 10 + 1)):
+            break
+        removed += gone
+    if removed:
+        db.executescript("PRAGMA incremental_vacuum")  # which `execute` would do for one page
+    return removed
+
+
+def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
+    """Mark the runs whose process is gone."""
+    writers = [name for (name,) in db.execute("SELECT DISTINCT writer FROM runs WHERE state = 'running'")]
+    for name in writers:
+        if not lives(path, name):
+            db.execute(
+                "UPDATE runs SET state = 'unfinished', writer = NULL WHERE state = 'running' AND writer = ?", (name,)
+            )
+
+
+def _remove(db: sqlite3.Connection, which: str, value: object, most: int = PIECE) -> int:
+    """Remove some of the oldest runs of which something holds, and the texts that no other run uses."""
+    chosen = f"SELECT number FROM runs WHERE state != 'running' AND {which} ORDER BY id LIMIT {min(most, PIECE)}"  # noqa: S608
+    with transaction(db):
+        runs = [number for (number,) in db.execute(chosen, (value,))]
+        for number in runs:
+            texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
+            db.execute("DELETE FROM runs WHERE number = ?", (number,))
+            db.executemany(
+                "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)",
+                texts,
+            )
+    return len(runs)
+
+
+def _megabytes(db: sqlite3.Connection) -> float:
+    """The size of what is kept, without the places that are free again."""
+    count, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return float((count - free) * size) / 1e6

@@ -1,0 +1,147 @@
+"""A store of runs: what is given its `emit` is kept, and can be read again."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ..errors import StoreError
+from ..events import Event, SpanStart
+from ..folders import state_folder
+
+if TYPE_CHECKING:
+    from .reading import StoredRun
+    from .writer import Writer
+
+FILE = "runs.sqlite"
+
+log = logging.getLogger("moa.store")
+
+
+class Store:
+    """Runs in one SQLite file, by default in the user's state folder. Several processes may write to it at once.
+
+    Give `store.emit` to `generate` or `stream`; any number of runs may go on at the same time. It never raises and
+    never waits: a thread writes. What cannot be stored is told to `tell`, in one line, and stands in `problem`. With
+    `text=False` only the shape of a run is kept: who was asked when, tokens, cost, and the length of every text. Runs
+    older than `days` are removed, and the oldest when all of them take more than `megabytes`; `None` is no limit.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        text: bool = True,
+        days: float | None = None,
+        megabytes: float | None = None,
+        tell: Callable[[str], None] = log.warning,
+    ) -> None:
+        chosen = state_folder() / FILE if path is None else Path(path)
+        self.path = chosen / FILE if chosen.is_dir() else chosen
+        self._text = text
+        self._days = days
+        self._megabytes = megabytes
+        self._tell = tell
+        self._writer: Writer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last run was not stored, or `None`."""
+        return self._writer.problem if self._writer else None
+
+    def emit(self, event: Event) -> None:
+        """Keep an event. Its run must be given from its first event on."""
+        writer = self._writer
+        if writer is None or (isinstance(event, SpanStart) and event.parent is None and not writer.running):
+            writer = self._writer = self._opened()
+        writer.put(event)
+
+    def flush(self, seconds: float = 10.0) -> bool:
+        """Wait until all that was emitted is written; whether that came to be in so many seconds."""
+        return self._writer is None or self._writer.flush(seconds)
+
+    def close(self, seconds: float = 10.0) -> bool:
+        """Write what there is and let go of the file; whether that came to be in so many seconds."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return True
+        atexit.unregister(self.close)
+        return writer.close(seconds)
+
+    def runs(
+        self,
+        *,
+        model: str | None = None,
+        since: float | None = None,
+        failed: bool = False,
+        limit: int | None = None,
+    ) -> list[StoredRun]:
+        """The runs, the latest first: of one `model`, `since` a moment (Unix time), only those that `failed`, were
+        stopped or cut off, at most `limit`. Raises `StoreError`."""
+        from .reading import Reader
+
+        self.flush()
+        with closing(Reader(self.path)) as reader:
+            return reader.runs(model, since, failed, limit)
+
+    def find(self, name: str) -> StoredRun:
+        """The run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""
+        from .reading import Reader
+
+        self.flush()
+        with closing(Reader(self.path)) as reader:
+            return reader.find(name)
+
+    def events(self, name: str) -> list[Event]:
+        """The events of a run, as they were emitted; its name as in `find`. Raises `StoreError`."""
+        from .reading import Reader
+
+        self.flush()
+        with closing(Reader(self.path)) as reader:
+            return list(reader.events(reader.find(name)))
+
+    def take(self, lines: Iterable[bytes]) -> tuple[int, int]:
+        """Take in runs as JSON lines (`moa ask --jsonl`, `moa runs export`): how many, and how many were there already.
+
+        Raises `StoreError`.
+        """
+        from .transfer import taken
+
+        known = {run.id for run in self.runs()} if self.path.exists() else set()
+        counts = taken(lines, known.__contains__, self.emit)
+        if not self.flush(600.0) or self.problem:
+            raise StoreError(self.problem or f"{self.path}: not written in time")
+        return counts
+
+    def purge(self, *, days: float | None = None, megabytes: float | None = None) -> int:
+        """Remove the runs that are older or beyond that size, all of them where neither is said; how many they were.
+
+        A run that is going on stays. Raises `StoreError`.
+        """
+        from .reading import Reader
+        from .retention import Limits, mark_unfinished, purge
+        from .schema import reported
+
+        self.flush()
+        limits = Limits(days, megabytes) if days is not None or megabytes is not None else Limits(days=0.0)
+        with closing(Reader(self.path)) as reader, reported(self.path):
+            mark_unfinished(reader.db, self.path)
+            return purge(reader.db, limits)
+
+    def _opened(self) -> Writer:
+        from .retention import Limits
+        from .writer import Writer
+
+        atexit.unregister(self.close)
+        atexit.register(self.close)
+        return Writer(self.path, self._text, Limits(self._days, self._megabytes), self._tell)

@@ -1,0 +1,274 @@
+"""The one thread that writes: it takes the events that have come, some at a time, and puts them into the store.
+
+Whoever emits an event only puts it into a queue. What cannot be written is told, and the runs it belongs to are given
+up; the next run tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StoreError
+from ..events import Event, SpanEnd, SpanStart
+from .alive import Alive
+from .content import pieces, whole
+from .record import Recorded, shortened
+from .retention import Limits, Sweeper
+from .schema import connected, reported, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+
+LINGER = 0.1
+"""Seconds between two writes, unless a run has ended."""
+
+BACKLOG = 500_000
+"""Events that may wait for a slow disk; beyond that, no further run is taken."""
+
+WORDS = 200
+"""Characters of a question that are shown in a list."""
+
+
+class Writer:
+    """Writes the runs whose events it is given. `tell` is told what cannot be stored, and why."""
+
+    def __init__(self, path: Path, text: bool, limits: Limits, tell: Callable[[str], None]) -> None:
+        self.problem: str | None = None
+        self._path = path
+        self._text = text
+        self._sweeper = Sweeper(limits)
+        self._tell = tell
+        self._waiting: deque[Event | threading.Event | None] = deque()
+        self._begun = threading.Event()  # there is something to do
+        self._hurry = threading.Event()  # and it is not to wait for more
+        self._roots: set[str] = set()
+        self._runs: dict[str, Recorded] = {}  # by the ids of their spans
+        self._numbers: dict[str, int] = {}  # of the runs that are in the store and not over, by id
+        self._db: sqlite3.Connection | None = None
+        self._alive: Alive | None = None
+        self._thread = threading.Thread(target=self._write_all, name="moa-store", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread is there: it is not in a forked child."""
+        return self._thread.is_alive()
+
+    def put(self, event: Event) -> None:
+        """Have an event written. It is quick, and raises nothing."""
+        self._waiting.append(event)
+        if type(event) is SpanEnd:
+            if event.span in self._roots:
+                self._roots.discard(event.span)
+                self._hurry.set()
+        elif type(event) is SpanStart and event.parent is None:
+            if len(self._waiting) > BACKLOG:
+                self._waiting.pop()  # and what follows of this run is dropped where it is taken
+            else:
+                self._roots.add(event.span)
+                self._begun.set()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was put so far is written, or given up; whether that came to be in time."""
+        done = threading.Event()
+        self._urge(done)
+        return done.wait(seconds)
+
+    def close(self, seconds: float) -> bool:
+        """Write what there is and end; whether that came to be in time."""
+        self._urge(None)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _urge(self, marker: threading.Event | None) -> None:
+        self._waiting.append(marker)
+        self._begun.set()
+        self._hurry.set()
+
+    def _write_all(self) -> None:
+        going = True
+        while going:
+            if not self._runs:
+                self._begun.wait()
+            self._begun.clear()
+            self._hurry.wait(LINGER)
+            self._hurry.clear()
+            events: list[Event] = []
+            flushed: list[threading.Event] = []
+            while self._waiting:
+                one = self._waiting.popleft()
+                if isinstance(one, threading.Event):
+                    flushed.append(one)
+                elif one is None:
+                    going = False
+                else:
+                    events.append(one)
+            self._take(events)
+            for done in flushed:
+                done.set()
+        self._close()
+
+    def _take(self, events: Sequence[Event]) -> None:
+        touched: dict[str, Recorded] = {}
+        for event in events:
+            if type(event) is SpanStart:
+                if event.parent is None:
+                    self._runs[event.span] = Recorded(event, self._text)
+                elif event.parent in self._runs:
+                    self._runs[event.span] = self._runs[event.parent]
+            run = self._runs.get(event.span)
+            if run is None:
+                continue  # it was given up, or not taken
+            try:
+                run.add(event)
+            except (ValueError, KeyError, TypeError) as error:  # such as text that is not Unicode
+                self._give_up([run], f"an event of run {run.start.run} cannot be stored: {error}")
+                touched.pop(run.start.run, None)
+                continue
+            touched[run.start.run] = run
+            if type(event) is SpanEnd and event.span != run.start.span:
+                del self._runs[event.span]
+        if not touched:
+            return
+        try:
+            with reported(self._path):
+                self._write(list(touched.values()))
+        except StoreError as error:
+            self._give_up(touched.values(), str(error))
+            self._disconnect()
+        else:
+            self.problem = None
+
+    def _write(self, runs: Sequence[Recorded]) -> None:
+        if self._db is None:
+            self._db = connected(self._path)
+            self._alive = Alive(self._path)
+        with transaction(self._db):
+            for run in runs:
+                self._write_run(self._db, run)
+        for run in runs:
+            run.written()
+            if run.over:
+                self._forget(run)
+        self._sweeper.sweep(self._db, self._path)
+
+    def _write_run(self, db: sqlite3.Connection, run: Recorded) -> None:
+        import orjson
+
+        number = self._numbers.get(run.start.run) or self._begin(db, run)
+        if number is None:
+            return  # it is there already
+        for name, (body, joined) in run.texts.new.items():
+            row = bytes.fromhex(name), body, joined
+            made = db.execute("INSERT INTO texts (hash, body, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+            _use(db, number, name, made.rowcount == 0)
+        records = run.pieces()
+        if run.over:
+            before = [orjson.loads(body) for (body,) in db.execute("SELECT body FROM chunks WHERE run = ?", (number,))]
+            records = [record for chunk in before for record in chunk] + records
+            if run.kept:
+                records = shortened(records, whole(stored_texts(db, number)))
+            db.execute("DELETE FROM chunks WHERE run = ?", (number,))
+            self._end(db, run, number)
+        db.execute("INSERT INTO chunks (run, body) VALUES (?, ?)", (number, orjson.dumps(records).decode()))
+
+    def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
+        start = run.start
+        assert self._alive
+        question = " ".join(start.request.question.split())[:WORDS] if start.request and run.kept else None
+        row = (
+            start.run,
+            start.started_at or time.time(),
+            start.model,
+            question,
+            run.parent,
+            "running",
+            self._alive.name,
+        )
+        marks = "id, started, model, question, parent, state, writer"
+        made = db.execute(f"INSERT OR IGNORE INTO runs ({marks}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        if not made.rowcount:
+            return None
+        assert made.lastrowid is not None
+        self._numbers[start.run] = made.lastrowid
+        return made.lastrowid
+
+    def _end(self, db: sqlite3.Connection, run: Recorded, number: int) -> None:
+        trace = run.trace
+        assert trace.root
+        error, usage = trace.root.error, trace.root.usage
+        told: dict[str, Any] = {
+            "state": "answered" if error is None else "stopped" if error == "cancelled" else "failed",
+            "writer": None,
+            "parent": run.parent,
+            "error": error if run.kept else None,
+            "seconds": trace.time,
+            "first_word": trace.first_word,
+            "calls": len(trace.calls),
+            "lost": len(trace.lost),
+            "input_tokens": usage.input_tokens if usage else None,
+            "output_tokens": usage.output_tokens if usage else None,
+            "estimated": usage.estimated if usage else None,
+            "cost": usage.cost if usage else None,
+        }
+        columns = ", ".join(f"{name} = :{name}" for name in told)
+        db.execute(f"UPDATE runs SET {columns} WHERE number = :number", {**told, "number": number})  # noqa: S608
+
+    def _give_up(self, runs: Any, problem: str) -> None:
+        for run in list(runs):
+            self._forget(run)
+        if problem != self.problem:
+            self._tell(problem)
+        self.problem = problem
+
+    def _forget(self, run: Recorded) -> None:
+        self._numbers.pop(run.start.run, None)
+        for node in run.trace.root.walk() if run.trace.root else ():
+            self._runs.pop(node.start.span, None)
+
+    def _close(self) -> None:
+        """Leave the store in order: what has not ended will not."""
+        if self._db and self._numbers:
+            try:
+                with reported(self._path), transaction(self._db):
+                    for number in self._numbers.values():
+                        self._db.execute(
+                            "UPDATE runs SET state = 'unfinished', writer = NULL WHERE number = ?", (number,)
+                        )
+            except StoreError as error:
+                self._give_up([], str(error))
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Let go of the store. What was being written to it is over, as nobody is there to write on."""
+        if self._db:
+            self._db.close()
+        if self._alive:
+            self._alive.close()
+        self._db = self._alive = None
+        self._runs.clear()
+        self._numbers.clear()
+
+
+def _use(db: sqlite3.Connection, run: int, name: str, old: bool) -> None:
+    """Say that a run uses a text. One that was there before may be joined of others than the run itself would have
+    named, so these are used too."""
+    key = bytes.fromhex(name)
+    db.execute("INSERT OR IGNORE INTO uses SELECT ?, number FROM texts WHERE hash = ?", (run, key))
+    if old:
+        body, joined = db.execute("SELECT body, joined FROM texts WHERE hash = ?", (key,)).fetchone()
+        for inner in pieces(body) if joined else ():
+            _use(db, run, inner, old)
+
+
+def stored_texts(db: sqlite3.Connection, number: int) -> dict[str, tuple[str, bool]]:
+    """All texts of a run as they are stored."""
+    found = db.execute(
+        "SELECT hex(hash), body, joined FROM uses JOIN texts ON texts.number = uses.text WHERE run = ?", (number,)
+    )
+    return {name.lower(): (body, bool(joined)) for name, body, joined in found}
