@@ -298,7 +298,7 @@ def _asked(service: Service, body: MessagesBody) -> Asked:
 
 async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
     async with service.answering(asked) as answering:
-        pieces = [piece async for batch in answering.batches() for piece in batch if piece.kind == "proposal"]
+        pieces = await answering.proposals()
         response = answering.response
         content = thoughts(pieces)
         if response.reasoning and asked.show != "off":

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
@@ -16,12 +15,13 @@ from ..mixture import Mixture
 from ..types import Response
 from .account import extension as extension
 from .account import finish_reason, new_id, tool_calls, usage
+from .answers import answer
 from .chat_body import ChatBody
 from .effort import sized
 from .operations import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
 from .overrides import overridden
-from .refusals import blank, failed, late, sse
-from .replies import Streamed, json, parsed, unless_gone
+from .refusals import blank, late, sse
+from .replies import json
 from .service import Answering, Asked, Service
 from .shown import Shown
 
@@ -62,18 +62,7 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/chat/completions."""
-
-    async def chat(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, ChatBody)
-            reply = _Reply.of(service, body)
-            if reply.asked.stream:
-                return Streamed(reply.chunks(service), failed, every=service.table.keep_alive, late=late)
-            return await unless_gone(http, reply.whole(service))
-        except Exception as error:
-            return failed(error)
-
-    return [Route("/v1/chat/completions", chat, methods=["POST"])]
+    return [answer("/v1/chat/completions", service, ChatBody, _Reply.of)]
 
 
 @dataclass(frozen=True)
@@ -84,6 +73,7 @@ class _Reply:
     asked: Asked
     unused: list[str]
     shown: Shown
+    late = staticmethod(late)
 
     @staticmethod
     def of(service: Service, body: ChatBody) -> _Reply:
@@ -101,9 +91,8 @@ class _Reply:
     async def whole(self, service: Service) -> HTTPResponse:
         before, thought = "", ""
         async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                for content, more in self.shown.merged(one for one in pieces if one.kind == "proposal"):
-                    before, thought = before + content, thought + more
+            for content, more in self.shown.merged(await answering.proposals()):
+                before, thought = before + content, thought + more
             response = answering.response
             before, thought = before + self.shown.close(), thought + response.reasoning
             message: dict[str, Any] = {

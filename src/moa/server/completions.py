@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
-from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from ..errors import RequestError
 from ..types import Message, Request
 from .account import extension, finish_reason, new_id, usage
+from .answers import answer
 from .chat_body import PASSED_ON, MaxTokens, Open, Seed, StreamOptions, Temperature, TopP, stops
 from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import Overrides, overridden
-from .refusals import failed, late, sse
-from .replies import Streamed, json, parsed, unless_gone
+from .refusals import late, sse
+from .replies import json
 from .service import Answering, Asked, Service
 from .shown import Shown
 
@@ -95,18 +95,7 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/completions."""
-
-    async def completions(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, CompletionBody)
-            reply = _Reply.of(service, body)
-            if reply.asked.stream:
-                return Streamed(reply.chunks(service), failed, every=service.table.keep_alive, late=late)
-            return await unless_gone(http, reply.whole(service))
-        except Exception as error:
-            return failed(error)
-
-    return [Route("/v1/completions", completions, methods=["POST"])]
+    return [answer("/v1/completions", service, CompletionBody, _Reply.of)]
 
 
 @dataclass(frozen=True)
@@ -116,6 +105,7 @@ class _Reply:
     body: CompletionBody
     asked: Asked
     shown: Shown
+    late = staticmethod(late)
 
     @staticmethod
     def of(service: Service, body: CompletionBody) -> _Reply:
@@ -130,9 +120,7 @@ class _Reply:
     async def whole(self, service: Service) -> HTTPResponse:
         text = self.body.text if self.body.echo else ""
         async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                told = self.shown.merged(one for one in pieces if one.kind == "proposal")
-                text += "".join(content for content, _ in told)
+            text += "".join(content for content, _ in self.shown.merged(await answering.proposals()))
             text += self.shown.close() + answering.response.text
             reason = finish_reason(answering.response)
             return json({**self._head(), "choices": [_choice(text, reason)], **self._account(answering)})

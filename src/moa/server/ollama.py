@@ -217,7 +217,7 @@ def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) ->
 
 async def _whole(service: Service, asked: Asked, told: Told) -> HTTPResponse:
     async with service.answering(asked) as answering:
-        pieces = [piece async for batch in answering.batches() for piece in batch if piece.kind == "proposal"]
+        pieces = await answering.proposals()
         response = answering.response
         thinking = "".join(piece.text for piece in pieces) + response.reasoning
         thinking = thinking if asked.show != "off" else ""

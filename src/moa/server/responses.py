@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
@@ -15,11 +14,11 @@ from ..errors import RequestError
 from ..mixture import Mixture
 from ..narration import Piece, PieceKind
 from .account import extension, new_id, tokens, tool_calls
+from .answers import answer
 from .effort import sized
 from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import overridden
-from .refusals import failed
-from .replies import Streamed, json, parsed, problem, unless_gone
+from .replies import json, problem
 from .responses_body import ResponsesBody
 from .responses_events import Growing
 from .service import Answering, Asked, Service
@@ -50,19 +49,7 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/responses."""
-
-    async def responses(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, ResponsesBody)
-            reply = _Reply.of(service, body)
-            if reply.asked.stream:
-                every = service.table.keep_alive
-                return Streamed(reply.events(service), failed, every=every, late=reply.late)
-            return await unless_gone(http, reply.whole(service))
-        except Exception as error:
-            return failed(error)
-
-    return [Route("/v1/responses", responses, methods=["POST"])]
+    return [answer("/v1/responses", service, ResponsesBody, _Reply.of)]
 
 
 @dataclass(frozen=True)
@@ -96,7 +83,7 @@ class _Reply:
             self._end(answering)
             return json(self.growing.whole(**self._close(answering)))
 
-    async def events(self, service: Service) -> AsyncIterator[bytes]:
+    async def chunks(self, service: Service) -> AsyncIterator[bytes]:
         async with service.answering(self.asked) as answering:
             async for pieces in answering.batches():
                 yield self.growing.begin() + self.growing.add(pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -65,6 +65,10 @@ class Answering:
                 pieces += self._narration.add(event)
             if pieces:
                 yield pieces
+
+    async def proposals(self) -> list[Piece]:
+        """What the proposers said, once the run is over. Raises what the run raises."""
+        return [piece async for pieces in self.batches() for piece in pieces if piece.kind == "proposal"]
 
     @property
     def response(self) -> Response:
@@ -156,14 +160,17 @@ class Service:
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
         emits = [spending.add, *(watch(asked) for watch in self.watchers), *([emit] if emit else [])]
+
+        def told(event: Event) -> None:
+            for one in emits:
+                one(event)
+
         self.running += 1
         self._idle.clear()
         try:
             async with (
                 self.admission.admitted(),
-                stream(
-                    asked.model, asked.request, words, budget=budget, emit=lambda event: _all(emits, event)
-                ) as events,
+                stream(asked.model, asked.request, words, budget=budget, emit=told) as events,
             ):
                 visit = current()
                 visit.run, visit.model = events.run.id, asked.model.name
@@ -204,8 +211,3 @@ class Spending:
                     self._above.add(event.span)
             case SpanEnd() if event.usage and event.span not in self._above:
                 self.dollars += event.usage.cost or 0.0
-
-
-def _all(emits: Sequence[Emit], event: Event) -> None:
-    for emit in emits:
-        emit(event)
