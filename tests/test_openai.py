@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -621,3 +622,40 @@ async def test_the_public_price_of_the_provider_gives_the_cost() -> None:
 async def test_a_cost_that_nobody_knows_is_unknown() -> None:
     with Upstream({"m": "deep red"}) as upstream:
         assert (await ask(at(upstream, priced_as="openai"))).usage == Usage(2, 2, None)
+
+
+# --- the way there is open before the call ----------------------------------------------------------------------------
+
+
+async def test_a_mixture_opens_the_way_to_its_aggregator_while_the_proposers_think() -> None:
+    reached, met = [], threading.Event()
+
+    async def aggregator(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(writer)
+        met.set()
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))  # type: ignore[index]
+        body = json.dumps({"choices": [{"message": {"content": "violet"}, "finish_reason": "stop"}]})
+        writer.write(
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        writer.close()
+        await writer.wait_closed()
+
+    async def red(body: Any) -> str:
+        assert await asyncio.to_thread(met.wait, 10)  # a proposal is not made before somebody stands at the other door
+        return "red"
+
+    server = await asyncio.start_server(aggregator, "127.0.0.1", 0)
+    other = OpenAI("z", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "far:z")
+    async with server:
+        with Upstream({"a": red}) as upstream:
+            mixture = moa.Mixture([moa.Layer([at(upstream, "a")])], moa.Synthesize(other))
+            assert (await ask(mixture)).text == "violet"
+    assert len(reached) == 1  # the call went out over the connection that was there
+
+
+async def test_nothing_is_opened_where_the_key_is_missing() -> None:
+    before = asyncio.all_tasks()
+    OpenAI("z", "http://127.0.0.1:9/v1", "far:z", "A_KEY_THAT_IS_NOT_SET").reach()
+    assert asyncio.all_tasks() == before

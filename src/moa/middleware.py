@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .errors import ConfigError, ModelError, RequestError
-from .model import Around, Model, PrefixCache, Span, check, context_window, machine, prefix_cache, warm
+from .model import Around, Model, PrefixCache, Span, check, context_window, machine, prefix_cache, reach, warm
 from .reckoning import expected
 from .types import Request, Response, Usage, Warmed
 
@@ -80,6 +80,10 @@ class Fallback:
     def machine(self) -> str | None:
         """Where the first model runs."""
         return machine(self.models[0])
+
+    def reach(self) -> None:
+        """Have the first model open the way to where it runs."""
+        reach(self.models[0])
 
     async def warm(self, request: Request) -> Warmed | None:
         """Have the first model read the beginning of a prompt ahead of its call."""

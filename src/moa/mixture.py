@@ -15,7 +15,7 @@ from .ahead import reading_ahead
 from .budget import Budget
 from .errors import ConfigError, LayerError
 from .layer import Layer
-from .model import Span, check
+from .model import Span, check, machine, reach
 from .plan import Plan, likely
 from .reader import Habits, Reader
 from .types import Request, Response, Usage
@@ -51,6 +51,7 @@ class Mixture:
 
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
+        self._reach_ahead()
         question = Request(request.messages, seed=request.seed)
         plan = self._plan(request, span)
         references: tuple[Response, ...] = ()
@@ -88,6 +89,15 @@ class Mixture:
     def expected(self, request: Request, read: int) -> Usage:
         """What one question is likely to use, see `budget.expected`."""
         return likely(self.layers, self.aggregator, request, read)
+
+    def _reach_ahead(self) -> None:
+        """Open the way to the machines of later calls while the first layer thinks."""
+        known = {machine(model) for model in self.layers[0].proposers}
+        later = [model for layer in self.layers[1:] for model in layer.proposers]
+        for model in (*later, *self.aggregator.models[:1]):
+            if machine(model) not in known:
+                known.add(machine(model))
+                reach(model)
 
     def _readers(self, number: int, question: Request, request: Request) -> list[Reader]:
         """Who will read the proposals of a layer."""

@@ -31,7 +31,8 @@ Words = Literal["all", "answer", "none"]
 class Model(Protocol):
     """Anything that answers: one language model, a model around a model, or a whole mixture.
 
-    A few optional attributes say more of it, see `context_window`, `check`, `prefix_cache`, `machine` and `warm`.
+    A few optional attributes say more of it, see `context_window`, `check`, `prefix_cache`, `machine`, `warm` and
+    `reach`.
     """
 
     @property
@@ -85,6 +86,16 @@ def check(model: Model) -> None:
         ready()
 
 
+def reach(model: Model) -> None:
+    """Have the model open the way to where it runs, in the background, for a call that is to come (its method `reach`).
+
+    Nothing is asked of it; what goes wrong is for the call to find out.
+    """
+    opened = getattr(model, "reach", None)
+    if opened is not None:
+        opened()
+
+
 @dataclass(frozen=True)
 class Around:
     """A model around a model: what every such model passes on."""
@@ -109,6 +120,10 @@ class Around:
 
     def check(self) -> None:
         check(self.model)
+
+    def reach(self) -> None:
+        """Have the model open the way to where it runs."""
+        reach(self.model)
 
     async def warm(self, request: Request) -> Warmed | None:
         """Have the model read the beginning of a prompt ahead of its call."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, SimpleNamespace
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
 _pools: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[aiohttp.ClientSession, None]]] = {}
 
@@ -52,6 +54,28 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
 async def _reused(session: aiohttp.ClientSession, call: SimpleNamespace, params: object) -> None:
     if isinstance(call.trace_request_ctx, Way):
         call.trace_request_ctx.reused = True
+
+
+def reach(address: str) -> None:
+    """Open a connection to an address in the background and leave it in the pool, where there is no idle one: its name
+    is looked up and its encryption agreed on before a call has to wait for that. Not through a proxy."""
+    if not proxy_of(address).url:
+        opening = asyncio.create_task(_reached(address))
+        _opening.add(opening)
+        opening.add_done_callback(_opening.discard)
+
+
+_opening: set[asyncio.Task[None]] = set()
+"""Held here, since the loop itself forgets a task that nobody holds."""
+
+
+async def _reached(address: str) -> None:
+    session = await connections()
+    assert session.connector
+    request = aiohttp.ClientRequest("POST", URL(address), session=session, loop=asyncio.get_running_loop())
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):  # the call will say what is wrong
+        connection = await session.connector.connect(request, [], aiohttp.ClientTimeout(connect=10))
+        connection.release()
 
 
 class Proxy(NamedTuple):

@@ -19,7 +19,7 @@ from ..model import PrefixCache, Span
 from ..sse import Decoder
 from ..types import Request, Response, Usage, Warmed, without_images
 from ..wire import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
-from .connections import Way, connections, proxy_of
+from .connections import Way, connections, proxy_of, reach
 from .failures import failure, page, refusal
 
 
@@ -61,6 +61,11 @@ class OpenAI:
         """Raise `MissingKey` if the provider's key is not in the environment."""
         if self.api_key_env and not self._key:
             raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
+
+    def reach(self) -> None:
+        """Open a connection, where there is no idle one."""
+        if self._key or not self.api_key_env:
+            reach(self.base_url)
 
     def cost(self, usage: Usage) -> float | None:
         """What tokens cost here, in US dollars, or `None` when that is unknown."""
