@@ -121,14 +121,18 @@ class Served:
 
 
 @contextmanager
-def served(config: Path, core: int | None = None, profile: str = "") -> Iterator[Served]:
-    """Start `moa serve` with a configuration, and stop it again. `profile` is a file for what cProfile finds."""
+def served(config: Path, core: int | None = None, profile: str = "", store: bool = True) -> Iterator[Served]:
+    """Start `moa serve` with a configuration, and stop it again. `profile` is a file for what cProfile finds.
+
+    It keeps its runs, as it does for everybody who has not switched that off, but beside its configuration.
+    """
     profiler = ["-m", "cProfile", "-o", profile] if profile else []
     command = [sys.executable, *profiler, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         path = Path(log.name)
         begun = time.perf_counter()
-        process = subprocess.Popen(command, stderr=log, preexec_fn=lambda: bind(core))
+        kept = {**os.environ, "MOA_STORE": str(config.with_name("runs.sqlite")) if store else "off"}
+        process = subprocess.Popen(command, stderr=log, env=kept, preexec_fn=lambda: bind(core))
         try:
             while not (found := re.search(r"ready on (\S+)", path.read_text())):
                 assert process.poll() is None, path.read_text()

@@ -7,7 +7,8 @@ is over the ideal critical path, to the first word of the answer or to its end, 
 
 `moa serve` has a core of its own. The clients (raw protocols, in this process) share the other with the mock. A
 measurement is void and repeated, three times at most, if the mock was later than 5 ms for one piece in a hundred, or if
-others had the server's core for more than a fiftieth of the time.
+others had the server's core for more than a fiftieth of the time. The server keeps its runs, as it does unless told not
+to; `--store off` shows what that costs.
 
 Where the time goes: `--clients 240 --show off --seconds 20 --profile FILE` holds one load and has cProfile watch the
 server, which is then slower (`python -m pstats FILE`). Without `--profile`, `perf record -g -p PID` or another sampling
@@ -118,7 +119,7 @@ async def most(server: Served, upstream: Mock, least: int, seconds: float) -> Lo
 
 
 async def main() -> None:
-    options = arguments(__doc__, least=16, clients=0, seconds=6.0, show="", profile="")
+    options = arguments(__doc__, least=16, clients=0, seconds=6.0, show="", profile="", store="on")
     place = cores()
     bind(place.helpers)
     rows: list[dict[str, Any]] = []
@@ -129,7 +130,7 @@ async def main() -> None:
             loads: list[Load] = []
             for _ in range(options.runs):
                 config = upstream.config(Path(folder), CONFIG % shown)
-                with served(config, place.measured, options.profile) as server:
+                with served(config, place.measured, options.profile, options.store == "on") as server:
                     print(f"the server's process is {server.process.pid}", file=sys.stderr)
                     if options.clients:
                         loads.append(await loaded(server, upstream, options.clients, options.seconds))

@@ -1,6 +1,7 @@
 """Asks our server, `moa serve` in a process of its own, streamed."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from served import ask_server
 task = Task.given()
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "moa", "serve", "--config", str(config(Path(folder), task)), "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    kept = {**os.environ, "MOA_STORE": str(Path(folder, "runs.sqlite"))}
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=kept)
     assert server.stderr
     try:
         found = re.search(r"ready on (\S+)", server.stderr.readline())
