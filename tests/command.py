@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +24,30 @@ def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess
         [*MOA, *words], input=data, capture_output=True, env={**os.environ, **environment}, timeout=60
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def on_a_terminal(*words: str, interrupt: bool = False) -> tuple[int, str]:
+    """Run it on a terminal of 80 columns; the exit code and all that was written."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
+    with subprocess.Popen([*MOA, *words], stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        written = b""
+        while True:
+            ready, _, _ = select.select([master], [], [], 30)
+            assert ready, "nothing was written for long"
+            try:
+                packet = os.read(master, 65536)
+            except OSError:  # what Linux says when the other side is closed
+                break
+            if not packet:
+                break
+            written += packet
+            if interrupt and b"thinking" in written:
+                interrupt = False
+                process.send_signal(signal.SIGINT)
+    os.close(master)
+    return process.returncode, written.decode().replace("\r\n", "\n")
 
 
 def configured(upstream: Upstream, text: str = "") -> None:

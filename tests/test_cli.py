@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -16,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from command import MOA, configured, moa, until
+from command import MOA, configured, moa, on_a_terminal, until
 from moa import Delta, SpanEnd, SpanStart, Trace
 from moa.events import from_json
 from terminal import Terminal
@@ -341,30 +338,6 @@ def test_ctrl_c_ends_with_130_and_drops_every_call() -> None:
 
 
 # --- a terminal ------------------------------------------------------------------------------------------------------
-
-
-def on_a_terminal(*words: str, interrupt: bool = False) -> tuple[int, str]:
-    """Run it on a terminal of 80 columns; the exit code and all that was written."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
-    with subprocess.Popen([*MOA, *words], stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
-        os.close(slave)
-        written = b""
-        while True:
-            ready, _, _ = select.select([master], [], [], 30)
-            assert ready, "nothing was written for long"
-            try:
-                packet = os.read(master, 65536)
-            except OSError:  # what Linux says when the other side is closed
-                break
-            if not packet:
-                break
-            written += packet
-            if interrupt and b"thinking" in written:
-                interrupt = False
-                process.send_signal(signal.SIGINT)
-    os.close(master)
-    return process.returncode, written.decode().replace("\r\n", "\n")
 
 
 def test_a_terminal_shows_the_calls_and_the_answer_as_markdown(upstream: Upstream) -> None:

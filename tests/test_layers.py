@@ -28,6 +28,7 @@ FLOORS = (
         "schema",
         "patience",
         "narration",
+        "recall",
         "reckoning",
         "similarity",
     },

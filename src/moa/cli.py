@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .commands.keys import keys
+from .commands.runs import runs
 from .commands.settings import settings
-from .commands.shared import ConfigFile, help_without_command, table
+from .commands.shared import ConfigFile, help_without_command, table, view
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
     from .config import Config
     from .model import Emit, Model
-    from .terminal.watching import View
 
 app = typer.Typer(
     name="moa",
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(settings, name="config")
 app.add_typer(keys, name="keys")
+app.add_typer(runs, name="runs")
 
 
 def main() -> None:
@@ -171,7 +172,7 @@ def ask(
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
     ready = _ready(model, config)
     with _kept(config) as emit:
-        asyncio.run(watch(ready, request, _view(proposals, as_json, as_events), emit))
+        asyncio.run(watch(ready, request, view(proposals, as_json, as_events), emit))
 
 
 @contextmanager
@@ -207,22 +208,6 @@ def _question(prompt: str | None) -> str:
         raise RequestError(f"standard input is not UTF-8: byte {data[error.start]:#04x} at {error.start}") from None
 
 
-def _view(proposals: bool = False, as_json: bool = False, as_events: bool = False) -> View:
-    from .terminal import plain
-
-    if as_events:
-        return plain.Lines()
-    if as_json:
-        return plain.Whole()
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from rich.console import Console
-
-        from .terminal.live import Screen
-
-        return Screen(Console(), proposals)
-    return plain.Plain(proposals)
-
-
 @app.command()
 def chat(
     model: ModelName = None,
@@ -242,7 +227,7 @@ def chat(
     with _kept(config) as emit:
         talk = Chat(
             lambda name: _ready(name, config),
-            _view,
+            view,
             typed if person else piped,
             model=model,
             system=system,

@@ -137,7 +137,7 @@ class Trace:
             "answer": response.text,
             "finish_reason": response.finish_reason,
             **({"fallback": response.fallback} if response.fallback else {}),
-            "usage": _usage(response.usage),
+            "usage": used(response.usage),
             "references": [_reference(reference) for reference in response.references],
             "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
             **({"agreed": self.agreed} if self.agreed else {}),
@@ -145,7 +145,8 @@ class Trace:
         }
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def used(usage: Usage) -> dict[str, Any]:
+    """Tokens and cost as JSON."""
     told: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -160,6 +161,6 @@ def _reference(response: Response) -> dict[str, Any]:
     return {
         "model": response.model,
         "text": response.text,
-        "usage": _usage(response.usage),
+        "usage": used(response.usage),
         "references": [_reference(reference) for reference in response.references],
     }

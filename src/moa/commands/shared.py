@@ -1,13 +1,18 @@
-"""What several commands have in common: an option, a table."""
+"""What several commands have in common: an option, a table, a view."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..terminal.watching import View
 
 ConfigFile = Annotated[
     Path | None, typer.Option("-c", "--config", metavar="FILE", help="A moa.toml to use instead of the one found.")
@@ -32,7 +37,33 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in header:
-        shown.add_column(column, justify="right" if column in ("layers", "calls") else "left", overflow="fold")
+        shown.add_column(
+            column,
+            justify="right" if column in ("layers", "calls", "tokens", "cost", "time") else "left",
+            overflow="fold",
+        )
     for row in rows:
         shown.add_row(*(Text(cell, "red" if cell.endswith(" is missing") else "") for cell in row))
     Console().print(shown)
+
+
+def view(
+    proposals: bool = False,
+    as_json: bool = False,
+    as_events: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> View:
+    """What shows a run on standard output: the live screen on a terminal, else the answer alone, or JSON."""
+    from ..terminal import plain
+
+    if as_events:
+        return plain.Lines()
+    if as_json:
+        return plain.Whole()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console
+
+        from ..terminal.live import Screen
+
+        return Screen(Console(), proposals, clock)
+    return plain.Plain(proposals)

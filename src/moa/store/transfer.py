@@ -17,7 +17,9 @@ def runs_of(lines: Iterable[bytes]) -> Iterator[list[Event]]:
         try:
             event = from_json(line)
         except ValueError:
-            raise StoreError(f"line {number} is no event of a run; export gives them, or moa ask --jsonl") from None
+            raise StoreError(
+                f"line {number} is no event of a run; moa runs export and moa ask --jsonl print such"
+            ) from None
         if isinstance(event, SpanStart) and event.parent is None:
             if (event.version or 1) > VERSION:
                 raise StoreError(

@@ -27,7 +27,7 @@ from .markdown import Answer, settled
 from .region import Region
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_STYLES = {
+STYLES = {
     "queued": "dim",
     "retrying": "yellow",
     "thinking": "cyan",
@@ -36,7 +36,7 @@ _STYLES = {
     "done": "green",
     "lost": "red",
 }
-_MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "lost": "✗", "stopped": "■"}
+MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "lost": "✗", "stopped": "■"}
 _READABLE = 100
 """Columns of an answer at most: longer lines are hard to read."""
 
@@ -177,8 +177,8 @@ class Screen:
         doing = state(node)
         if over and not node.end:
             doing = "stopped"
-        mark = _MARKS.get(doing) or _SPINNER[int(now / 0.08) % len(_SPINNER)]
-        style = _STYLES.get(doing, "yellow")
+        mark = MARKS.get(doing) or _SPINNER[int(now / 0.08) % len(_SPINNER)]
+        style = STYLES.get(doing, "yellow")
         seconds = (node.end.time if node.end else now) - node.start.time
         return (
             Tail(node.start.model),

@@ -1,9 +1,10 @@
-"""A question asked while somebody looks on: a view is fed every event, and drawn some times a second."""
+"""A question asked, or asked once, while somebody looks on: a view is fed every event and drawn again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from ..events import Event
@@ -50,6 +51,23 @@ async def watch(model: Model, request: Request, view: View, emit: Emit | None = 
     finally:
         view.close(response)
     return response
+
+
+async def watch_again(events: Iterable[Event], view: View, response: Response | None, pace: float | None) -> None:
+    """Show a run that was, at `pace` times its speed, or at once. `response` is what it answered, if it did."""
+    began = time.perf_counter()
+    drawing = asyncio.create_task(_keep_drawing(view)) if pace else None
+    try:
+        for event in events:
+            if pace and (wait := event.time / pace - (time.perf_counter() - began)) > 0:
+                await asyncio.sleep(wait)
+            view.add(event)
+            if drawing and drawing.done():
+                await drawing
+    finally:
+        if drawing:
+            drawing.cancel()
+        view.close(response)
 
 
 async def _keep_drawing(view: View) -> None:

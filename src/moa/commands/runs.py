@@ -1,0 +1,188 @@
+"""`moa runs`: what was asked, read again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError
+from .shared import ConfigFile, table, view
+
+if TYPE_CHECKING:
+    from ..store.reading import StoredRun
+    from ..store.store import Store
+
+runs = typer.Typer(help="Runs that are kept: list, show, replay, compare them.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="RUN", help="The beginning of its id, or last.", show_default=False)]
+
+SHORT = 14
+"""Characters of an id that are shown: its time in milliseconds and two more."""
+
+
+def _store(config: Path | None) -> Store:
+    from ..config import load
+    from ..store.chosen import chosen
+
+    return chosen(load(config)[0].store)
+
+
+@runs.callback(invoke_without_command=True)
+def list_runs(
+    context: typer.Context,
+    mixture: Annotated[str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only of this one.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only since: 2h, 7d, or a date such as 2026-11-20.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, were stopped or cut off.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from ..store.listing import listed, moment
+    from ..terminal.listing import row
+
+    name = f"moa:{mixture}" if mixture and ":" not in mixture else mixture
+    after = moment(since) if since else None
+    found = _store(config).runs(model=name, since=after, failed=failed, limit=limit)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([listed(run) for run in found], ensure_ascii=False, indent=2))
+        return
+    header = ("run", "when", "mixture", "state", "calls", "tokens", "cost", "time", "question")
+    table(header, [(run.id[:SHORT], *row(run, sys.stdout.isatty())) for run in found])
+
+
+@runs.command("show")
+def show_run(
+    run: Name = "last",
+    messages: Annotated[bool, typer.Option("--messages", help="Show what each model was sent.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show a run: its calls as a tree, with times, tokens, cost, retries and losses, and the answer."""
+    from ..recall import folded
+
+    store = _store(config)
+    found = store.find(run)
+    trace = folded(store.events(found.id))
+    if as_json:
+        import json
+
+        from ..store.listing import whole
+
+        typer.echo(json.dumps(whole(found, trace), ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    from ..terminal.showing import shown
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    for part in shown(found, trace, messages, console.width):
+        console.print(part, soft_wrap=not console.is_terminal)
+
+
+@runs.command("replay")
+def replay_run(
+    run: Name = "last",
+    pace: Annotated[
+        float | None, typer.Option(metavar="TIMES", min=0.01, help="1 as it was, 10 ten times as quick; else at once.")
+    ] = None,
+    proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show a run again as it was seen when it was asked."""
+    import asyncio
+    import time
+
+    from ..recall import folded, recalled
+    from ..terminal.watching import watch_again
+
+    store = _store(config)
+    found = store.find(run)
+    events = store.events(found.id)
+    trace = folded(events)
+    answer = recalled(trace.root) if trace.root and found.state == "answered" else None
+    shown = view(proposals, clock=lambda: time.perf_counter() * (pace or 1.0))
+    asyncio.run(watch_again(events, shown, answer, pace))
+    if answer is None:
+        typer.echo(f"{found.state}{f': {found.error}' if found.error else ''}", err=True)
+
+
+@runs.command("diff")
+def compare_runs(
+    one: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of its id, or last.", show_default=False)],
+    other: Annotated[str, typer.Argument(metavar="RUN", help="The one to compare it with.", show_default=False)],
+    config: ConfigFile = None,
+) -> None:
+    """Compare two runs: answers word by word, calls, cost and time.
+
+    [-Words-] are only in the first answer, {+words+} only in the second.
+    """
+    from rich.console import Console
+
+    from ..recall import folded
+    from ..terminal.difference import figures, shown, words
+
+    store = _store(config)
+    found = [store.find(name) for name in (one, other)]
+    traces = [folded(store.events(run.id)) for run in found]
+    first, second = (trace.root.text if trace.root else "" for trace in traces)
+    Console(highlight=False).print(shown(words(first, second)), soft_wrap=not sys.stdout.isatty())
+    typer.echo()
+    header = ("", *(run.id[:SHORT] for run in found))
+    table(header, figures(list(zip(found, traces, strict=True))))
+
+
+@runs.command("export")
+def export_runs(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="These; else all.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print the events of runs, one JSON a line; moa runs import takes them in again."""
+    from ..events import to_json
+
+    store = _store(config)
+    chosen: list[StoredRun] = [store.find(name) for name in names] if names else store.runs()[::-1]
+    for run in chosen:
+        for event in store.events(run.id):
+            sys.stdout.buffer.write(to_json(event) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@runs.command("import")
+def import_runs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines; - reads standard input.")],
+    config: ConfigFile = None,
+) -> None:
+    """Take in the runs that were exported, here or elsewhere, or printed by moa ask --jsonl."""
+    with _store(config) as store:
+        try:
+            if str(file) == "-":
+                new, known = store.take(sys.stdin.buffer)
+            else:
+                with file.open("rb") as lines:
+                    new, known = store.take(lines)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
+    typer.echo(f"took in {new} run{'s' * (new != 1)}; {known} were there already", err=True)
+
+
+@runs.command("purge")
+def purge_runs(
+    days: Annotated[float | None, typer.Option(min=0, help="Remove runs older than this.")] = None,
+    megabytes: Annotated[float | None, typer.Option(min=0, help="Remove the oldest beyond this size.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove every run.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Remove runs for good. One that is going on stays."""
+    if everything == (days is not None or megabytes is not None):
+        raise ConfigError("say which runs to remove: --days, --megabytes, or --all")
+    gone = _store(config).purge(days=days, megabytes=megabytes)
+    typer.echo(f"removed {gone} run{'s' * (gone != 1)}", err=True)
