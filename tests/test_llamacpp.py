@@ -326,8 +326,15 @@ async def test_nothing_is_read_ahead_while_an_answer_is_written() -> None:
         assert await warm(MODEL, ask(LONG)) is None
 
 
-async def test_nothing_is_loaded_to_read_ahead(tmp_path: Path) -> None:
-    assert await warm(LlamaCpp(tmp_path / "gone.gguf", "m"), ask()) is None
+async def test_nothing_is_fetched_to_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOA_CACHE", str(tmp_path))
+    assert await warm(LlamaCpp(SMOLLM2, "m"), ask()) is None
+    assert list(tmp_path.glob("*.gguf")) == []
+
+
+async def test_a_file_that_is_not_there_is_not_read_ahead_with(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone\.gguf"):
+        await warm(LlamaCpp(tmp_path / "gone.gguf", "m"), ask())
 
 
 @pytest.mark.embedded
@@ -561,6 +568,7 @@ async def watch(until=None):
 """
 
 ENDINGS = {
+    "after loading the file to read ahead": 'asyncio.run(warm(model, short)).read and print("end")',
     "right after loading": 'engine.load(weights.fetch(weights.SMOLLM2), engine.Settings(256, 2, None))\nprint("end")',
     "after an answer": 'asyncio.run(generate(model, short))\nprint("end")',
     "while another thread is answered": """

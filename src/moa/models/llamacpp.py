@@ -75,13 +75,18 @@ class LlamaCpp:
         return replace(response, usage=replace(response.usage, cost=0.0))
 
     async def warm(self, request: Request) -> Warmed | None:
-        """Read a prompt ahead of its call, while the engine has nothing else to do. It loads nothing for that."""
-        engine = self._loaded()
-        if engine is None:
+        """Read a prompt ahead of its call, while the engine has nothing else to do. It loads a file that is there, but
+        fetches none: the call itself does, and tells how far that has come."""
+        path = self._there()
+        if path is None:
             return None
         body = self._body(without_images(request))
         wanted = True
         try:
+            engine = self._loaded()
+            if engine is None:
+                _check_file(path)
+                engine = await threads.result_of(lambda: load(path, self._settings), "moa-load")
             return await threads.result_of(lambda: engine.read_ahead(body, self.name, lambda: wanted), "moa-ahead")
         except ModelError as error:
             error.model = error.model or self.name
@@ -110,8 +115,12 @@ class LlamaCpp:
             notes.over = True
 
     def _loaded(self) -> Engine | None:
-        path = weights.found(self.file) if isinstance(self.file, Weights) else self.file
+        path = self._there()
         return loaded(path, self._settings) if path else None
+
+    def _there(self) -> Path | None:
+        """Where the file is, unless it has to be fetched first."""
+        return weights.found(self.file) if isinstance(self.file, Weights) else self.file
 
     @property
     def _settings(self) -> Settings:
