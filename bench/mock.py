@@ -22,7 +22,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from names import FAULTS, MARK, told
 
@@ -42,8 +42,9 @@ class Plan(NamedTuple):
 
 
 @cache
-def plan(name: str, streamed: bool, fault: str, kind: int = 0) -> Plan:
-    """How a call is answered; `kind` chooses among the kinds of garbage."""
+def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, most: int | None = None) -> Plan:
+    """How a call is answered; `kind` chooses among the kinds of garbage. So many words have been `said` before, and at
+    `most` so many more may be."""
     model = told(name)
     start = model.first * (SLOW if fault == "slow" else 1)
     match fault:
@@ -53,16 +54,18 @@ def plan(name: str, streamed: bool, fault: str, kind: int = 0) -> Plan:
             return Plan(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
         case "garbage":
             return Plan(start, 0, (_reply(GARBAGE[kind]),))
-    words = [f"word{place} " for place in range(model.words - 1)] + [MARK]
-    usage = {"prompt_tokens": 10, "completion_tokens": model.words, "total_tokens": 10 + model.words}
+    words = [*(f"word{place} " for place in range(model.words - 1)), MARK][said:] or [MARK]
+    finish = "stop" if most is None or len(words) <= most else "length"
+    words = words[:most]
+    usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
     if streamed:
         pieces = [_event({"content": word}) for word in words]
         pieces[0] = _HEAD + pieces[0]
-        last = _event({}, "stop") + _chunk(b'{"choices": [], "usage": %b}' % json.dumps(usage).encode())
+        last = _event({}, finish) + _chunk(b'{"choices": [], "usage": %b}' % json.dumps(usage).encode())
         pieces.append(last + _chunk(b"[DONE]") + b"0\r\n\r\n")
     else:
-        start += model.words * model.pace
-        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(words)}, "finish_reason": "stop"}
+        start += len(words) * model.pace
+        choice = {"index": 0, "message": {"role": "assistant", "content": "".join(words)}, "finish_reason": finish}
         body = {"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
         pieces = [_reply(json.dumps(body).encode())]
         if fault in ("cut", "stall"):
@@ -139,7 +142,7 @@ class Account:
         self.left_at = 0.0
         self._calls: Counter[str] = Counter()
 
-    def plan(self, name: str, streamed: bool) -> Plan:
+    def plan(self, name: str, asked: dict[str, Any]) -> Plan:
         """How the next call of a name is answered."""
         model = told(name)
         number = self._calls[name] = self._calls[name] + 1
@@ -147,7 +150,12 @@ class Account:
         wrong = number % model.every == 0 if model.fails is None else dice.random() < model.fails
         fault = (model.fault if model.fault or model.fails is None else dice.choice(FAULTS)) if wrong else ""
         self.faults[fault or "none"] += 1
-        return plan(name, streamed, fault, number % len(GARBAGE) if fault == "garbage" else 0)
+        kind = number % len(GARBAGE) if fault == "garbage" else 0
+        said = sum(
+            len(one["content"].split()) for one in asked["messages"] if one["role"] == "assistant" and model.steps
+        )
+        most = asked.get("max_tokens") if model.steps else None
+        return plan(name, bool(asked.get("stream")), fault, kind, said, most)
 
     def get(self, path: bytes) -> bytes:
         if path == b"/late":
@@ -188,7 +196,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(_reply(b"{}", "404"))
             return
         asked = json.loads(data[body:end])
-        self._plan, self._place = self._account.plan(asked["model"], bool(asked.get("stream"))), 0
+        self._plan, self._place = self._account.plan(asked["model"], asked), 0
         self._account.open += 1
         self._account.clock.at(arrived + self._plan.start, self._write)
 

@@ -5,6 +5,7 @@ A name's parts, in any order; what is none of them (`-a`) tells one model from a
     d0.2  seconds until the first word
     w64   how many words
     p0.01 seconds for each word; all is said at d + w * p
+    steps it heeds max_tokens, a word being a token, and goes on from the words it has said in the conversation
     429, 500, cut or stall (in the middle), garbage, slow (ten times as late): how calls go wrong
     f0.2  how likely a call goes wrong, in that way, or else in any
     e5    that it is every fifth call; without f and e it is every call
@@ -30,6 +31,7 @@ class Told(NamedTuple):
     fails: float | None = None
     every: int = 1
     fault: str = ""
+    steps: bool = False
 
     @property
     def end(self) -> float:
@@ -43,6 +45,8 @@ def told(name: str) -> Told:
     for part in name.split("-"):
         if part in FAULTS:
             values["fault"] = part
+        elif part == "steps":
+            values["steps"] = True
         elif re.fullmatch(r"[dwpfe][\d.]+", part):
             key = {"d": "first", "w": "words", "p": "pace", "f": "fails", "e": "every"}[part[0]]
             values[key] = float(part[1:]) if part[0] in "dpf" else int(part[1:])

@@ -30,10 +30,12 @@ FLOORS = (
         "narration",
         "recall",
         "reckoning",
+        "joints",
+        "parts",
         "similarity",
     },
     # things that answer
-    {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement"}
+    {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
     | {"middleware", "turns", "breaker", "hedge", "models"},
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store"},

@@ -26,6 +26,7 @@ from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
 from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
+from .staircase import Staircase
 from .store.store import Store
 from .trace import Node, Trace
 from .turns import Limited, Limiter
@@ -70,6 +71,7 @@ __all__ = [
     "Span",
     "SpanEnd",
     "SpanStart",
+    "Staircase",
     "Store",
     "StoreError",
     "Synthesize",

@@ -30,6 +30,7 @@ from .model import Model, Tuned
 from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
+from .staircase import Staircase
 from .turns import Limited, Limiter
 
 
@@ -113,7 +114,11 @@ class Builder:
         ]
         aggregator = self._aggregator(table.aggregator, table, prompt)
         return Mixture(
-            layers, NeverWorse(aggregator) if table.guard else aggregator, name, agree=self._agreement(table)
+            layers,
+            NeverWorse(aggregator) if table.guard else aggregator,
+            name,
+            agree=self._agreement(table),
+            staircase=None if table.staircase is None else Staircase(table.staircase),
         )
 
     def _agreement(self, table: MixtureTable) -> Agreement | None:

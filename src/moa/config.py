@@ -290,6 +290,9 @@ class MixtureTable(Sampling):
     agree: Agree | None = Field(
         None, description="similarity of proposals, up to 1, from which later layers are skipped; or a table"
     )
+    staircase: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="tokens of a step; the aggregator begins on the first parts of the proposals"
+    )
     order: Literal["declared", "arrival", "shuffled"] | None = Field(
         None, description="of the references; default: declared, or arrival where they are read ahead"
     )
@@ -317,6 +320,8 @@ class MixtureTable(Sampling):
             raise ValueError("give prompt or prompt_file, not both")
         if self.agree:
             self._may_leave_early(self.agree.skip)
+        if self.staircase is not None:
+            self._may_begin_early()
         return self
 
     def _may_leave_early(self, skip: str) -> None:
@@ -327,6 +332,14 @@ class MixtureTable(Sampling):
             raise ValueError('agree: there is one layer of proposers, so none to skip; say skip = "aggregator"')
         if all(sum(member.samples for member in layer) < 2 for layer in asked):
             raise ValueError("agree: takes two proposals, and no layer that it is asked of has two proposers")
+
+    def _may_begin_early(self) -> None:
+        if self.aggregator.kind != "synthesize":
+            raise ValueError(f"staircase: a {self.aggregator.kind} needs whole proposals; leave out one of the two")
+        if self.agree and self.agree.skip == "aggregator":
+            raise ValueError('staircase: the aggregator has begun before agree could skip it; say skip = "layers"')
+        if self.order not in (None, "declared"):
+            raise ValueError(f"staircase: parts are shown as declared, so order cannot be {self.order}")
 
     @property
     def proposer_layers(self) -> tuple[tuple[MemberTable, ...], ...]:

@@ -7,6 +7,7 @@ MoaError
 │   ├── MissingKey         its API key is not set (also a ConfigError)                exit code 2
 │   ├── ContextOverflow    the prompt is longer than its context window
 │   ├── BadReply           it replied, but not with an answer (HTML, empty, malformed)
+│   │   └── EmptyReply     it replied with nothing at all
 │   ├── CutStream          its stream ended before the answer did
 │   └── LayerError         too few proposers of a layer answered; carries every cause
 └── StoreError             the store of runs cannot be read or written                exit code 1
@@ -76,6 +77,10 @@ class ContextOverflow(ModelError):
 
 class BadReply(ModelError):
     """The upstream replied with something that is not an answer."""
+
+
+class EmptyReply(BadReply):
+    """The reply has no words and calls no tool, and its model came to that end by itself."""
 
 
 class CutStream(ModelError):

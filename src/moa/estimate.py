@@ -72,7 +72,23 @@ def _mixture(config: Config, table: MixtureTable, asked: int | None, write: int 
     if table.aggregator.model is None:
         return total  # a vote asks nobody; its answer is a proposal
     answer = _aggregator(config, table.aggregator.model, table, read, write)
+    if table.staircase:
+        total += _steps(config, table.aggregator.model, table, table.staircase, _sum(read, answer.output))
     return replace(total + answer, output=answer.output)
+
+
+def _steps(config: Config, model: str, table: MixtureTable, step: int, read: int | None) -> Bound:
+    """The calls before the last one, of an aggregator that begins early: each may read all there is, its own words too.
+
+    Where nobody knows how long proposals may become, neither does anybody know how many steps they are.
+    """
+    once = bound(config, model, read, step)
+    longest = [_max_tokens(member, table) for member in table.proposer_layers[-1]]
+    if None in longest:
+        free = once.cost == 0
+        return replace(once, calls=0, cost=0.0 if free else None, unknown=() if free else ("the number of steps",))
+    steps = -(-max(filter(None, longest), default=0) // step)
+    return replace(once, calls=steps * once.calls, cost=None if once.cost is None else steps * once.cost)
 
 
 def _member(config: Config, member: MemberTable, table: MixtureTable, read: int | None) -> Bound:

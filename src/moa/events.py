@@ -73,7 +73,10 @@ class Note:
     pieces and `seconds`, of which about `saved` were not waited for), "unread" (reading ahead failed);
     "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed), "agreed"
     (the proposals of a layer are alike, so what stands in `skipped` was not asked: so many `calls` of this mixture, and
-    about `cost` US dollars), "differed" (they are not alike enough for that).
+    about `cost` US dollars), "differed" (they are not alike enough for that); "step" (the aggregator is asked in steps:
+    so many proposals are `shown` to it, so many of them `complete`), "withdrawn" (it was told that a proposal it had
+    been shown is not to be relied on), "step_failed" (so it waits for the complete proposals), "no_staircase" (why this
+    request is not answered in steps).
     """
 
     span: str

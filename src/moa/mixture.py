@@ -7,6 +7,7 @@ wherever layers are counted: "3 layers" is two layers of proposers and one aggre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from .aggregators import Aggregator, reader, said
@@ -14,10 +15,11 @@ from .agreement import Agreement, Exit, early_exit
 from .ahead import reading_ahead
 from .budget import Budget
 from .errors import ConfigError, LayerError
-from .layer import Layer
+from .layer import Following, Layer
 from .model import Span, check, machine, reach
 from .plan import Plan, likely
 from .reader import Habits, Reader
+from .staircase import Climb, Staircase, climbing
 from .types import Request, Response, Usage
 
 
@@ -29,7 +31,8 @@ class Mixture:
     the aggregator, whose words are the answer; proposers have options of their own (see `Tuned`) and share the seed.
     A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
     skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use; `agree`
-    says when proposals agree so that the rest is skipped, `None` that they are never asked whether they do.
+    says when proposals agree so that the rest is skipped, `None` that they are never asked whether they do; `staircase`
+    that the aggregator begins while the last proposals are being written, `None` that it waits for them.
     """
 
     layers: Sequence[Layer]
@@ -37,12 +40,15 @@ class Mixture:
     name: str = "mixture"
     budget: Budget | None = None
     agree: Agreement | None = None
+    staircase: Staircase | None = None
     _habits: Habits = field(default_factory=Habits, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise ConfigError("a mixture needs at least one layer of proposers")
+        if self.staircase:
+            self.staircase.check(self.layers, self.aggregator, self.agree)
 
     def check(self) -> None:
         """Raise what would stop the aggregator, before anything is paid for proposals it could not read."""
@@ -52,8 +58,12 @@ class Mixture:
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
         self._reach_ahead()
-        question = Request(request.messages, seed=request.seed)
         plan = self._plan(request, span)
+        async with climbing(self.staircase, self.aggregator, request, span, plan) as climb:
+            return await self._answer(request, span, plan, climb)
+
+    async def _answer(self, request: Request, span: Span, plan: Plan | None, climb: Climb | None) -> Response:
+        question = Request(request.messages, seed=request.seed)
         references: tuple[Response, ...] = ()
         leaving: Exit | None = None
         # What a tool gave back is for the model that called it.
@@ -67,8 +77,13 @@ class Mixture:
             until = plan.until(number) if plan else None
             try:
                 readers = self._readers(number, question, request)
-                async with reading_ahead(readers, fitting, span, number + 1, self._habits, paid=plan is None) as ahead:
-                    references = await fitting.propose(question, references, span, number, until, ahead)
+                follower: AbstractAsyncContextManager[Following | None]
+                if climb and number == len(self.layers):
+                    follower = nullcontext(climb.follow(fitting))
+                else:
+                    follower = reading_ahead(readers, fitting, span, number + 1, self._habits, paid=plan is None)
+                async with follower as following:
+                    references = await fitting.propose(question, references, span, number, until, following)
             except LayerError as error:
                 if not references:
                     raise
@@ -83,6 +98,8 @@ class Mixture:
             said(leaving.answer, span)
             return replace(leaving.answer, model=self.name, references=references)
         aggregator = plan.aggregator() if plan else self.aggregator
+        if climb:
+            aggregator = climb.within(aggregator)
         answer = await aggregator.aggregate(request, references, span)
         return replace(answer, model=self.name, references=references)
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .errors import BadReply
+from .errors import EmptyReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
 from .types import Message, Request, Response, Usage, Warmed
 
@@ -51,6 +51,10 @@ def context_window(model: Model) -> int | None:
 
 Hear = Callable[[str | None], None]
 """Takes the words of one call as they are written; `None` says that all so far are void."""
+
+Edit = Callable[[str | None], str]
+"""Takes the words of an answer as they are written, and gives those to be said now; `None` says that all so far are
+void."""
 
 PrefixCache = Literal["warm", "paid", "none"]
 """Whether a model keeps what it has read for the next prompt that begins alike, and may be asked to read ahead: "warm"
@@ -212,6 +216,7 @@ class Span:
         deadline: float | None = None,
         request: Request | None = None,
         hear: Hear | None = None,
+        edit: Edit | None = None,
     ) -> None:
         self.run = run
         self.id = secrets.token_hex(8)
@@ -222,6 +227,7 @@ class Span:
         self.spoke = False
         self._parent = parent
         self._hear = hear
+        self._edit: Edit | None = edit or (parent._edit if parent and answers else None)
         self._told = run.words == "all" or (run.words == "answer" and answers)  # whether listeners want the words
         inherited = parent.deadline if parent else None
         self.deadline: float | None = min((d for d in (deadline, inherited) if d is not None), default=None)
@@ -256,6 +262,8 @@ class Span:
 
     def text(self, text: str, kind: TextKind = "text") -> None:
         """Say some words."""
+        if self._edit and kind == "text":
+            text = self._edit(text)
         if text and self._hear and kind == "text":
             self._hear(text)
         if text and (self._told or not self._hear):
@@ -268,6 +276,8 @@ class Span:
         """Say something about the call. See `Note` for the kinds."""
         if kind == "retry" and self._hear:
             self._hear(None)
+        if kind == "retry" and self._edit:
+            self._edit(None)
         self.run.emit(Note(self.id, self.run.now(), kind, data))
 
     def sends(self, request: Request) -> None:
@@ -289,13 +299,17 @@ class Span:
         index: int | None = None,
         answers: bool = False,
         hear: Hear | None = None,
+        edit: Edit | None = None,
     ) -> Response:
         """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up.
 
-        `hear` is told the words as they are written, whoever else listens to the run.
+        `hear` is told the words as they are written, whoever else listens to the run; `edit` decides which words of an
+        answer are said, and when.
         """
         model, request = as_asked(model, request)
-        child = self._child(role, model.name, layer, index, answers and self.answers, request, hear=hear)
+        child = self._child(role, model.name, layer, index, answers and self.answers, request, hear=hear, edit=edit)
+        if child._edit:
+            child._edit(None)  # what another model said in its place is void
         return await _spoken(model, request, child, self)
 
     @contextmanager
@@ -333,6 +347,7 @@ class Span:
         request: Request | None = None,
         deadline: float | None = None,
         hear: Hear | None = None,
+        edit: Edit | None = None,
     ) -> Span:
         return Span(
             self.run,
@@ -345,6 +360,7 @@ class Span:
             deadline=deadline,
             request=request,
             hear=hear,
+            edit=edit,
         )
 
     def _end(
@@ -363,7 +379,7 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
         response = await model.generate(request, span)
         if not response.text.strip() and not response.tool_calls:
             words = f"{model.name}: the reply is empty; ask again, or name another model"
-            raise BadReply(words, model=model.name)  # nothing is not an answer
+            raise EmptyReply(words, model=model.name)  # nothing is not an answer
     except BaseException as error:
         if parent:
             parent._spent.extend(span._spent)

@@ -1,7 +1,8 @@
 """What a client reads while it waits: the proposals one after another, then the answer.
 
 Proposers speak at the same time, but a reader follows one voice. The first to speak is live; the others are kept and
-told when it ends: those that are complete as a whole, then the one that has said most, live from there.
+told when it ends: those that are complete as a whole, then the one that has said most, live from there. When the answer
+begins, nobody waits any more, and what proposals still say is not told.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Narration:
         """What there is to say now."""
         match event:
             case Delta(answer=True, kind="text"):
+                self._proposals = False
                 return [Piece("text", event.text)]
             case Delta(answer=True, kind="reasoning"):
                 return [Piece("reasoning", event.text)]

@@ -90,6 +90,11 @@ class Plan:
             return replace(self._aggregator, aggregator=Timed(self._aggregator.aggregator, self._until))
         return Timed(self._aggregator, self._until)
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is a limit to tokens or dollars, not to time alone."""
+        return self._budget.tokens is not None or self._budget.dollars is not None
+
     def affords(self, model: Model, request: Request, references: Sequence[Response]) -> bool:
         """Whether one more call and the answer from these references fit into what is left."""
         read = _written(reference.usage for reference in references)

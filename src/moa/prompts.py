@@ -90,11 +90,20 @@ class Prompt:
             raise RequestError("references must be a sequence of Response, not text")
         if not references:
             return request
-        parts = {"{references}": self._block(request, references), "{question}": request.question}
+        return self.around(request, self._block(request, references))
+
+    def around(self, request: Request, block: str) -> Request:
+        """The request with this text where the references belong."""
+        parts = {"{references}": block, "{question}": request.question}
         told = re.sub(r"\{(?:references|question)\}", lambda match: parts[match[0]], self.instruction)
         if "{references}" not in self.instruction:
-            told = f"{told}\n\n{parts['{references}']}"
+            told = f"{told}\n\n{block}"
         return request.instructed(told) if self.place == "system" else _appended(request, told)
+
+    def delimited(self, key: str, number: int, reference: Response, more: str = "") -> str:
+        """One reference between delimiters that carry the key; `more` are further attributes."""
+        text = _broken_up(reference.text)
+        return f'<answer-{key} number="{number}"{more}{self._name(reference)}>\n{text}\n</answer-{key}>'
 
     def beginning(self, request: Request, references: Sequence[Response], opened: Response | None = None) -> Request:
         """The beginning of what `__call__` will give, as far as it is known while references are still being written.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from .errors import BadReply, ContextOverflow, CutStream, ModelError
+from .errors import BadReply, ContextOverflow, CutStream, EmptyReply, ModelError
 from .model import Span
 from .types import Message, Request, Response, Usage, Warmed, estimate_tokens
 
@@ -147,7 +147,8 @@ class Draft:
         if not self.text.strip() and not self.tool_calls:
             why = f" (finish_reason {self.finish_reason!r})" if self.finish_reason not in (None, "stop") else ""
             advice = "; it only thought, so max_tokens may be too small" if self.reasoning else AGAIN
-            raise BadReply(f"{self.name}: the reply is empty{why}{advice}", model=self.name)
+            kind = BadReply if why else EmptyReply
+            raise kind(f"{self.name}: the reply is empty{why}{advice}", model=self.name)
         return Response(
             self.name,
             self.text,

@@ -102,13 +102,13 @@ async def _sent(model: Model, patience: float, emit: Emit | None) -> Case:
 
 
 def _unhurried(model: Model) -> Model:
-    """The model with every stage asked, also where the proposals agree: what is skipped cannot be examined."""
+    """The model with every stage asked, one after another: what is skipped, or read in parts, cannot be examined."""
     match model:
         case Tuned():
             return replace(model, model=_unhurried(model.model))
         case Mixture():
             layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
-            return replace(model, layers=layers, agree=None)
+            return replace(model, layers=layers, agree=None, staircase=None)
     return model
 
 

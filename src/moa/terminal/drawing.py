@@ -105,6 +105,8 @@ def _figures(config: Config, name: str) -> Iterator[RenderableType]:
     if table.agree:
         rest = "the layers after it" if table.agree.skip == "layers" else "the layers after it and the aggregator"
         yield Text(f"where the proposals of a layer agree ({table.agree.threshold:g}), {rest} are skipped")
+    if table.staircase:
+        yield Text(f"the aggregator begins with the first {table.staircase} tokens of the proposals, step by step")
     most = bound(config, name)
     layers = len(table.proposer_layers) + 1
     yield Text(f"{layers} layers, {most.calls} call{'s' * (most.calls != 1)} per question")
