@@ -106,6 +106,8 @@ class Reading:
 
     async def on(self, beginning: Request) -> bool:
         """Read on; False if the machine had something better to do. Raises `ModelError`."""
+        if self._span is None:
+            self._span = self._stack.enter_context(self._above.section("reading", self._name, layer=self._layer))
         try:
             warmed = await warm(self._model, beginning)
         except ModelError as error:
@@ -116,8 +118,6 @@ class Reading:
             return False
         known = self._last.tokens if self._last and self._asked and _goes_on(self._asked, beginning) else 0
         self._asked = beginning
-        if self._span is None:
-            self._span = self._stack.enter_context(self._above.section("reading", self._name, layer=self._layer))
         self._count(warmed, known, self._span)
         return True
 

@@ -236,7 +236,7 @@ def _ahead(node: Node) -> str:
     """What a reading has done so far."""
     note = next((note.data for note in node.notes if note.kind == "read_ahead"), None)
     if note is None:
-        return "the proposals, while they are written"
+        return "nothing ahead: there was better to do" if node.end else "the proposals, while they are written"
     return f"{note['tokens']} tokens ahead, {note['saved']:.1f} s saved"
 
 
