@@ -26,12 +26,13 @@ def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def on_a_terminal(*words: str, interrupt: bool = False) -> tuple[int, str]:
-    """Run it on a terminal of 80 columns; the exit code and all that was written."""
+def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tuple[int, str]:
+    """Run it on a terminal of 80 columns; the exit code and all that was written. `answer` is typed at its start."""
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
     with subprocess.Popen([*MOA, *words], stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
         os.close(slave)
+        os.write(master, answer.encode())
         written = b""
         while True:
             ready, _, _ = select.select([master], [], [], 30)

@@ -38,7 +38,7 @@ FLOORS = (
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
     | {"middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"},
     # many questions
     {"doctor"},
     # surfaces

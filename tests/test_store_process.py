@@ -112,6 +112,17 @@ def test_a_run_whose_process_was_killed_is_there_up_to_its_last_event() -> None:
     assert "word20" in said and words.startswith(said)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+def test_a_run_that_was_interrupted_is_kept_as_stopped() -> None:
+    with Upstream({**SAYS, "a": Reply("never", delay=1000)}) as upstream:
+        configured(upstream)
+        asked = subprocess.Popen([*MOA, "ask", "Which colour?"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: upstream.to("a"))
+        asked.send_signal(signal.SIGINT)
+        assert asked.wait() == 130
+    assert [run.state for run in Store(STATE.absolute()).runs()] == ["stopped"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_had_ended_is_there_after_a_server_was_killed() -> None:
     store = Store(STATE.absolute())

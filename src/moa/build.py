@@ -55,7 +55,7 @@ class Builder:
         full = f"{provider}:{model}"
         if full not in self._built:
             if provider == "moa":
-                self._built[full] = self._mixture(full, self.config.mixtures[model])
+                self._built[full] = self.mixture(full, self.config.mixtures[model])
             elif provider in ("local", "gguf"):
                 self._built[full] = self._embedded(full, provider, model)
             else:
@@ -99,7 +99,8 @@ class Builder:
         source = SMOLLM2 if provider == "local" else expanded(model)
         return LlamaCpp(source, name, context=engine.context, slots=engine.slots, threads=engine.threads)
 
-    def _mixture(self, name: str, table: MixtureTable) -> Mixture:
+    def mixture(self, name: str, table: MixtureTable) -> Mixture:
+        """The mixture of a table, whether or not it is in the configuration."""
         prompt = Prompt(self._instruction(table, SYNTHESIZE), table.place, table.names)
         layers = [
             Layer(

@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +16,12 @@ import typer
 from .commands.keys import keys
 from .commands.runs import runs
 from .commands.settings import settings
-from .commands.shared import ConfigFile, help_without_command, table, view
+from .commands.shared import ConfigFile, help_without_command, kept, table, told, view
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
     from .config import Config
-    from .model import Emit, Model
+    from .model import Model
 
 app = typer.Typer(
     name="moa",
@@ -48,21 +46,21 @@ def main() -> None:
         code = app(prog_name="moa", standalone_mode=False)
         sys.stdout.flush()
     except MoaError as error:
-        code = _told(str(error), error.exit_code)
+        code = told(str(error), error.exit_code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "moa"
-        code = _told(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
+        code = told(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
     except OSError as error:
         if error.errno not in UNWRITTEN:
             raise
-        code, full = _told(f"standard output cannot be written ({error.strerror}); make room where it goes", 1), True
+        code, full = told(f"standard output cannot be written ({error.strerror}); make room where it goes", 1), True
     except SystemExit as leaving:  # which is what typer makes of the same
         code = 141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
     if code == 130:
-        _told("interrupted", 130)
+        told("interrupted", 130)
     if code == 141 or full:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
     sys.exit(code)
@@ -77,13 +75,6 @@ def _open_closed() -> None:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         nowhere = open(os.devnull, "r+")  # noqa: PTH123, SIM115
         sys.stdin, sys.stdout, sys.stderr = (one or nowhere for one in (sys.stdin, sys.stdout, sys.stderr))
-
-
-def _told(message: str, code: int) -> int:
-    from .terminal.controls import printable
-
-    print(f"moa: {printable(message)}", file=sys.stderr)  # noqa: T201
-    return code
 
 
 def _names(incomplete: str) -> list[str]:
@@ -171,29 +162,8 @@ def ask(
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
     ready = _ready(model, config)
-    with _kept(config) as emit:
+    with kept(config) as emit:
         asyncio.run(watch(ready, request, view(proposals, as_json, as_events), emit))
-
-
-@contextmanager
-def _kept(config: Path | None) -> Iterator[Emit | None]:
-    """Where events go to be kept, or `None`. What cannot be kept is said at the end, and stops nothing."""
-    from .api import get_builder
-    from .store.chosen import keeping
-
-    problems: list[str] = []
-    store = None
-    try:
-        store = keeping(get_builder(config).config.store, problems.append)
-    except ConfigError as error:
-        problems.append(str(error))
-    try:
-        yield store.emit if store else None
-    finally:
-        if store and not store.close():
-            problems.append(f"{store.path} cannot be written for now: other processes are writing")
-        for problem in problems:
-            _told(f"this run is not stored: {problem}", 0)
 
 
 def _question(prompt: str | None) -> str:
@@ -224,7 +194,7 @@ def chat(
     from .terminal.chat import Chat, piped, typed
 
     person = sys.stdin.isatty() and sys.stdout.isatty()
-    with _kept(config) as emit:
+    with kept(config) as emit:
         talk = Chat(
             lambda name: _ready(name, config),
             view,

@@ -113,7 +113,7 @@ class Cached(Around):
     _kept: OrderedDict[str, Response] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
 
     async def generate(self, request: Request, span: Span) -> Response:
-        key = _fingerprint(request)
+        key = fingerprint(request)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             span.note("cached", input_tokens=kept.usage.input_tokens, output_tokens=kept.usage.output_tokens)
@@ -128,7 +128,7 @@ class Cached(Around):
         return response
 
 
-def _fingerprint(request: Request) -> str:
+def fingerprint(request: Request) -> str:
     """What decides the answer of one model, as a hash."""
     import orjson
 

@@ -134,6 +134,11 @@ class Prompt:
         return f' model="{re.sub(r"[^A-Za-z0-9 ._:/@+-]", "_", reference.model)}"' if self.names else ""
 
 
+def place(prompt: str, reference: Response) -> int:
+    """Where a reference stands in a prompt that it was laid into, or -1."""
+    return prompt.find(f">\n{_broken_up(reference.text)}\n</answer-")
+
+
 AGGREGATE = Prompt()
 """Aggregate-and-synthesize, as the paper asks (arXiv 2406.04692, section 2), in our words."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .events import Event
+from .prompts import place
 from .trace import Node, Trace, used
 from .types import Response, Usage
 
@@ -32,11 +33,17 @@ def recalled(node: Node, read: Sequence[Response] = ()) -> Response:
     )
 
 
-def proposals(layer: Node, read: Sequence[Response] = ()) -> list[tuple[Node, Response]]:
-    """The calls of a layer whose answers its readers were shown, in the order they were shown."""
-    last = {call.start.index: call for call in layer.children if call.end and not call.error}
-    ordered = [last[index] for index in sorted(last, key=lambda index: index or 0)]
-    return [(call, recalled(call, read)) for call in ordered]
+def layers(mixture: Node) -> list[list[tuple[Node, Response]]]:
+    """The proposals of each layer of a mixture that were not lost, in the order in which they were handed on."""
+    made: list[list[tuple[Node, Response]]] = []
+    read: tuple[Response, ...] = ()
+    for number, layer in enumerate(mixture.children):
+        if layer.start.role == "layer":
+            last = {call.start.index: call for call in layer.children if call.end and not call.error}
+            calls = [(last[index], recalled(last[index], read)) for index in sorted(last, key=lambda index: index or 0)]
+            made.append(_as_read(calls, mixture.children[number + 1 :]))
+            read = tuple(response for _, response in made[-1]) or read
+    return made
 
 
 def told(node: Node) -> dict[str, Any]:
@@ -69,24 +76,19 @@ def told(node: Node) -> dict[str, Any]:
 
 def _proposals(mixture: Node) -> tuple[Response, ...]:
     """The proposals that the answer of a mixture was made of."""
-    references: tuple[Response, ...] = ()
-    for place, layer in enumerate(mixture.children):
-        if layer.start.role == "layer":
-            made = tuple(response for _, response in proposals(layer, references))
-            references = _as_read(made, mixture.children[place + 1 :]) or references
-    return references
+    return next((tuple(response for _, response in made) for made in reversed(layers(mixture)) if made), ())
 
 
-def _as_read(made: tuple[Response, ...], later: Sequence[Node]) -> tuple[Response, ...]:
+def _as_read(made: list[tuple[Node, Response]], later: Sequence[Node]) -> list[tuple[Node, Response]]:
     """The proposals in the order in which they stand in the prompt of whoever read them first."""
     readers = [node.start.request for stage in later for node in stage.walk() if node.start.request]
     if not readers:
         return made
     prompt = "\n".join(message.text for message in readers[0].messages)
-    places = [prompt.find(response.text) for response in made]
+    places = [place(prompt, response) for _, response in made]
     if -1 in places or len(set(places)) < len(places):
         return made
-    return tuple(response for _, response in sorted(zip(places, made, strict=True), key=lambda pair: pair[0]))
+    return [one for _, one in sorted(zip(places, made, strict=True), key=lambda pair: pair[0])]
 
 
 def _fallback(node: Node) -> str | None:

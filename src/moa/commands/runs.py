@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from .shared import ConfigFile, table, view
+from .shared import ConfigFile, kept, table, view
 
 if TYPE_CHECKING:
     from ..store.reading import StoredRun
@@ -113,6 +113,57 @@ def replay_run(
     asyncio.run(watch_again(events, shown, answer, pace))
     if answer is None:
         typer.echo(f"{found.state}{f': {found.error}' if found.error else ''}", err=True)
+
+
+@runs.command("rerun")
+def rerun_run(
+    run: Name = "last",
+    aggregator: Annotated[str | None, typer.Option(metavar="MODEL", help="Let this model write the answer.")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instruction to the aggregator, as prompt_file in moa.toml.")
+    ] = None,
+    without: Annotated[str | None, typer.Option(metavar="MODEL", help="Leave out this proposer.")] = None,
+    layer: Annotated[int | None, typer.Option(min=1, help="Ask the proposers of this layer anew.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to go on.")] = False,
+    proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer is there.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Make a run again with something changed, and pay only for that.
+
+    Proposals of the stored run are used as they were; it is said which calls are made, and about what they cost.
+    Without an option, the aggregator alone is asked anew.
+    """
+    import asyncio
+
+    from ..api import get_builder
+    from ..fetching import ensure
+    from ..recall import folded
+    from ..rerun import Changes, Rerun
+    from ..terminal.planning import planned
+    from ..terminal.watching import watch
+
+    store = _store(config)
+    found = store.find(run)
+    if found.question is None:
+        raise ConfigError(f"the words of run {found.id} were not kept, so it cannot be made again")
+    trace = folded(store.events(found.id))
+    builder = get_builder(config)
+    again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer))
+    for line in planned(found, again.plan()):
+        typer.echo(line, err=True)
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Go on?", default=True, err=True):
+        raise typer.Exit(1)
+    ensure(builder.config, aggregator or found.model)
+    with kept(config) as emit:
+        asyncio.run(watch(again.model(), again.request, view(proposals, as_json), emit))
+
+
+def _read(prompt: Path) -> str:
+    try:
+        return prompt.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{prompt}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 @runs.command("diff")

@@ -1,17 +1,21 @@
-"""What several commands have in common: an option, a table, a view."""
+"""What several commands have in common: an option, a table, a view, how runs are kept, how errors are told."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
+    from ..model import Emit
     from ..terminal.watching import View
 
 ConfigFile = Annotated[
@@ -67,3 +71,32 @@ def view(
 
         return Screen(Console(), proposals, clock)
     return plain.Plain(proposals)
+
+
+def told(message: str, code: int) -> int:
+    """Say it on standard error; the code."""
+    from ..terminal.controls import printable
+
+    print(f"moa: {printable(message)}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+@contextmanager
+def kept(config: Path | None) -> Iterator[Emit | None]:
+    """Where events go to be kept, or `None`. What cannot be kept is said at the end, and stops nothing."""
+    from ..api import get_builder
+    from ..store.chosen import keeping
+
+    problems: list[str] = []
+    store = None
+    try:
+        store = keeping(get_builder(config).config.store, problems.append)
+    except ConfigError as error:
+        problems.append(str(error))
+    try:
+        yield store.emit if store else None
+    finally:
+        if store and not store.close():
+            problems.append(f"{store.path} cannot be written for now: other processes are writing")
+        for problem in problems:
+            told(f"this run is not stored: {problem}", 0)

@@ -1,0 +1,30 @@
+"""What making a run again will do: which calls it makes, and about what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..store.reading import StoredRun
+from ..trace import Node, Trace
+from ..types import Usage
+from .closing import cost, tokens
+from .controls import printable
+
+
+def planned(run: StoredRun, plan: Trace) -> Iterator[str]:
+    """A line for the whole, and one for each call that is really made."""
+    kept = [call for call in plan.calls if _recalled(call)]
+    made = [call for call in plan.calls if not _recalled(call)]
+    again = (
+        f"{len(kept)} proposal{'s' * (len(kept) != 1)} as they were, {len(made)} call{'s' * (len(made) != 1)} to make"
+    )
+    total = Usage.total(call.usage or Usage() for call in made)
+    yield printable(f"{run.model} again, from run {run.id}: {again}, about {cost(total.cost)}")
+    for call in made:
+        start, usage = call.start, call.usage or Usage()
+        place = f"layer {start.layer}" if start.layer else start.role
+        yield printable(f"  {place}: {start.model}, about {tokens(usage)}, {cost(usage.cost)}")
+
+
+def _recalled(call: Node) -> bool:
+    return any(note.kind == "recalled" for note in call.notes)
