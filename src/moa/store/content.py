@@ -34,6 +34,11 @@ class Texts:
     new: dict[str, tuple[str, bool]] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The texts by their hashes."""
+        return {name: text for text, name in self._known.items()}
+
     def folded(self, value: Any) -> Any:
         """The JSON value with each long text in it named by its hash."""
         if isinstance(value, str):

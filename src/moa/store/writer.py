@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
 from .alive import Alive
-from .content import pieces, whole
+from .content import pieces
 from .record import Recorded, shortened
 from .retention import Limits, Sweeper
 from .schema import connected, reported, transaction
@@ -24,7 +24,7 @@ from .schema import connected, reported, transaction
 if TYPE_CHECKING:
     import sqlite3
 
-LINGER = 0.1
+LINGER = 0.25
 """Seconds between two writes, unless a run has ended."""
 
 BACKLOG = 500_000
@@ -48,6 +48,8 @@ class Writer:
         self._hurry = threading.Event()  # and it is not to wait for more
         self._roots: set[str] = set()
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
+        self._touched: dict[str, Recorded] = {}  # with something to write, by id
+        self._next = 0.0  # when all of them are written
         self._numbers: dict[str, int] = {}  # of the runs that are in the store and not over, by id
         self._db: sqlite3.Connection | None = None
         self._alive: Alive | None = None
@@ -109,12 +111,12 @@ class Writer:
                 else:
                     events.append(one)
             self._take(events)
+            self._write_due(bool(flushed) or not going)
             for done in flushed:
                 done.set()
         self._close()
 
     def _take(self, events: Sequence[Event]) -> None:
-        touched: dict[str, Recorded] = {}
         for event in events:
             if type(event) is SpanStart:
                 if event.parent is None:
@@ -128,18 +130,25 @@ class Writer:
                 run.add(event)
             except (ValueError, KeyError, TypeError) as error:  # such as text that is not Unicode
                 self._give_up([run], f"an event of run {run.start.run} cannot be stored: {error}")
-                touched.pop(run.start.run, None)
                 continue
-            touched[run.start.run] = run
+            self._touched[run.start.run] = run
             if type(event) is SpanEnd and event.span != run.start.span:
                 del self._runs[event.span]
-        if not touched:
+
+    def _write_due(self, everything: bool) -> None:
+        """Write the runs that are over, and the others if it is long enough since they were written."""
+        now = time.monotonic()
+        everything = everything or now >= self._next
+        if everything:
+            self._next = now + LINGER
+        due = [run for run in self._touched.values() if everything or run.over]
+        if not due:
             return
         try:
             with reported(self._path):
-                self._write(list(touched.values()))
+                self._write(due)
         except StoreError as error:
-            self._give_up(touched.values(), str(error))
+            self._give_up(due, str(error))
             self._disconnect()
         else:
             self.problem = None
@@ -153,6 +162,7 @@ class Writer:
                 self._write_run(self._db, run)
         for run in runs:
             run.written()
+            del self._touched[run.start.run]
             if run.over:
                 self._forget(run)
         self._sweeper.sweep(self._db, self._path)
@@ -160,7 +170,8 @@ class Writer:
     def _write_run(self, db: sqlite3.Connection, run: Recorded) -> None:
         import orjson
 
-        number = self._numbers.get(run.start.run) or self._begin(db, run)
+        begun = self._numbers.get(run.start.run)
+        number = begun or self._begin(db, run)
         if number is None:
             return  # it is there already
         for name, (body, joined) in run.texts.new.items():
@@ -169,11 +180,11 @@ class Writer:
             _use(db, number, name, made.rowcount == 0)
         records = run.pieces()
         if run.over:
-            before = [orjson.loads(body) for (body,) in db.execute("SELECT body FROM chunks WHERE run = ?", (number,))]
-            records = [record for chunk in before for record in chunk] + records
-            if run.kept:
-                records = shortened(records, whole(stored_texts(db, number)))
-            db.execute("DELETE FROM chunks WHERE run = ?", (number,))
+            if begun:
+                chunks = db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
+                records = [record for (body,) in chunks for record in orjson.loads(body)] + records
+                db.execute("DELETE FROM chunks WHERE run = ?", (number,))
+            records = shortened(records, run.texts.named)
             self._end(db, run, number)
         db.execute("INSERT INTO chunks (run, body) VALUES (?, ?)", (number, orjson.dumps(records).decode()))
 
@@ -228,6 +239,7 @@ class Writer:
 
     def _forget(self, run: Recorded) -> None:
         self._numbers.pop(run.start.run, None)
+        self._touched.pop(run.start.run, None)
         for node in run.trace.root.walk() if run.trace.root else ():
             self._runs.pop(node.start.span, None)
 
@@ -252,6 +264,7 @@ class Writer:
             self._alive.close()
         self._db = self._alive = None
         self._runs.clear()
+        self._touched.clear()
         self._numbers.clear()
 
 
