@@ -33,6 +33,8 @@ FLOORS = (
         "joints",
         "parts",
         "similarity",
+        "sentences",
+        "provenance",
     },
     # things that answer
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}

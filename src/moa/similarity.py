@@ -74,7 +74,7 @@ def similarities(texts: Sequence[str]) -> list[list[float]]:
 
 def cosines(texts: Sequence[str]) -> list[list[float]]:
     """The same without the facts: how much each text speaks of what each other one speaks of."""
-    return _table([Counter(_terms(words(text))) for text in texts])
+    return _table([Counter(terms(words(text))) for text in texts])
 
 
 def unit_vectors(bags: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
@@ -115,7 +115,7 @@ class _Read:
         plain = _normal(text)
         counted = list(_words(plain))
         self.words = [word for word, _, _ in counted]
-        self.terms = Counter(_terms(self.words))
+        self.terms = Counter(terms(self.words))
         last = plain.rstrip().rfind("\n") + 1
         numbers = [(word, start) for word, start, _ in counted if word[-1].isdecimal()]
         self.kinds = {
@@ -124,7 +124,7 @@ class _Read:
             "verdict": {word for word in (*self.words[:1], *self.words[-1:]) if word in _VERDICTS},
             "conclusion": {word for word, start in numbers if start >= last},
         }
-        self.said, self.denied = _statements(self.words)
+        self.said, self.denied = statements(self.words)
         end = ["", "", *self.words[-SHORT:], ""]
         self.slots = {(end[at - 2], end[at - 1], end[at + 1]): end[at] for at in range(2, len(end) - 1)}
 
@@ -185,7 +185,7 @@ def _words(plain: str) -> Iterator[tuple[str, int, bool]]:
         end = match.end()
 
 
-def _terms(found: Sequence[str]) -> Iterator[str]:
+def terms(found: Sequence[str]) -> Iterator[str]:
     """The words, and pairs of neighbours in a script without spaces."""
     before = ""
     for word in found:
@@ -196,8 +196,11 @@ def _terms(found: Sequence[str]) -> Iterator[str]:
         before = word if unspaced else ""
 
 
-def _statements(found: Sequence[str]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-    """Neighbouring words that are said, and those with a negation between them, where both are not."""
+def statements(found: Sequence[str], least: int = 4) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """Neighbouring words that are said, and those with a negation between them, where both are not.
+
+    The second of them has at least so many letters: shorter words stand beside anything.
+    """
     kept: list[tuple[str, bool]] = []
     negated = False
     for word in found:
@@ -213,7 +216,7 @@ def _statements(found: Sequence[str]) -> tuple[set[tuple[str, ...]], set[tuple[s
         word, denied = kept[place]
         if _unspaced(word):
             sides[denied].add((kept[place - 1][0], word, *(after for after, _ in kept[place + 1 : place + 2])))
-        elif len(word) > 3:  # shorter ones stand beside anything
+        elif len(word) >= least:
             sides[denied].add((kept[place - 1][0], word))
     return sides[0] - sides[1], sides[1] - sides[0]
 

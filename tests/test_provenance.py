@@ -1,0 +1,85 @@
+"""Provenance: each sentence of an answer is traced to the proposals that say it, and told from what they do not say."""
+
+from __future__ import annotations
+
+import pytest
+
+import moa
+from moa.provenance import Proposal, Provenance, of_run, provenance
+from moa.recall import folded
+
+BRIDGE = Proposal(
+    "lab:a",
+    "The bridge opened in 1932. It carries eight lanes of traffic and was designed by Ralph Freeman. "
+    "Cyclists have a path of their own on the western side.",
+)
+FERRY = Proposal(
+    "lab:b", "The ferry leaves every hour. The bridge was opened to the public in 1934. Trains do not use it."
+)
+
+
+ANSWER = "Copper turns green. Iron rusts in the rain."
+
+
+def relations(found: Provenance) -> list[dict[int, str]]:
+    return [{source.proposal: source.relation for source in one.sources} for one in found.sentences]
+
+
+def test_a_sentence_is_traced_to_the_passage_that_says_it() -> None:
+    found = provenance("In short: yes. The ferry leaves every hour.", [BRIDGE, FERRY])
+    source = found.sentences[1].sources[0]
+    assert (source.proposal, source.relation, source.strength) == (1, "supports", 1.0)
+    assert FERRY.text[source.start : source.end] == "The ferry leaves every hour."
+
+
+def test_other_order_and_inflection_still_trace_it() -> None:
+    found = provenance("Ralph Freeman designed it, and eight lanes carry traffic.", [BRIDGE, FERRY])
+    assert relations(found) == [{0: "supports"}]
+
+
+def test_what_no_proposal_says_is_the_aggregators_own() -> None:
+    found = provenance("Bring an umbrella in autumn, for showers are frequent there.", [BRIDGE, FERRY])
+    assert [one.own for one in found.sentences] == [True]
+    assert found.shares == [0.0, 0.0]
+
+
+def test_another_number_in_the_same_words_contradicts() -> None:
+    found = provenance("The bridge opened in 1932.", [BRIDGE, FERRY])
+    assert relations(found) == [{0: "supports", 1: "contradicts"}]
+    assert found.sentences[0].sources[1].why == "1934 where the answer says 1932"
+
+
+def test_a_denial_contradicts() -> None:
+    assert relations(provenance("Trains use it.", [FERRY])) == [{0: "contradicts"}]
+
+
+def test_shares_and_what_is_the_aggregators_own_make_the_whole_answer() -> None:
+    answer = "The bridge opened in 1932. The ferry leaves every hour. Bring an umbrella, for it showers."
+    found = provenance(answer, [BRIDGE, FERRY]).as_json()
+    assert sum(one["share"] for one in found["proposals"]) + found["own"] == pytest.approx(1, abs=0.001)
+    assert [one["lacks"] for one in found["sentences"]] == [[], [0], [0, 1]]
+
+
+async def test_a_run_is_traced_to_the_proposals_of_its_last_layer() -> None:
+    first = moa.Layer((moa.Scripted("early", "Tin melts at low heat."),))
+    last = moa.Layer((moa.Scripted("red", "Iron rusts in the rain."), moa.Scripted("blue", "Copper turns green.")))
+    panel = moa.Mixture(
+        (first, last), moa.Synthesize(moa.Scripted("judge", "Copper turns green. Iron rusts in the rain."))
+    )
+    events: list[moa.Event] = []
+    await moa.generate(panel, moa.Request((moa.Message("user", "Metals?"),)), events.append)
+    trace = folded(events)
+    found = of_run(trace)
+    assert [one.model for one in found.proposals] == ["red", "blue"]
+    assert relations(found) == [{1: "supports"}, {0: "supports"}]
+    assert [trace.node(one.span or "").text for one in found.proposals] == [one.text for one in found.proposals]
+
+
+async def test_an_answer_of_one_model_has_no_sources() -> None:
+    events: list[moa.Event] = []
+    await moa.generate(moa.Scripted("a", "Red. Blue."), moa.Request((moa.Message("user", "?"),)), events.append)
+    assert relations(of_run(folded(events))) == [{}, {}]
+
+
+def test_a_run_that_has_not_begun_has_no_sentences() -> None:
+    assert of_run(folded([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
