@@ -302,6 +302,29 @@ async def test_the_oldest_go_when_all_take_too_much(tmp_path: Path) -> None:
         assert min(run.started for run in left) > before
 
 
+async def test_one_run_is_removed_with_what_only_it_used_and_not_while_it_goes_on(tmp_path: Path) -> None:
+    with Store(tmp_path / "runs.sqlite") as store:
+        first = await asked(store)
+        second = await asked(store, panel(Scripted("a", RED)))
+        store.remove(run_id(first))
+        assert [run.id for run in store.runs()] == [run_id(second)] and store.events(run_id(second)) == second
+        assert BLUE not in [body for (body,) in rows(store.path, "SELECT body FROM texts")]
+        with pytest.raises(StoreError, match="no run"):
+            store.remove(run_id(first))
+        store.emit(SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
+        with pytest.raises(StoreError, match="going on; stop it first"):
+            store.remove("r1")
+
+
+async def test_the_runs_of_one_owner_are_listed_without_those_of_others(tmp_path: Path) -> None:
+    with Store(tmp_path / "runs.sqlite") as store:
+        for run, owner in (("r1", "ann"), ("r2", "bob"), ("r3", None)):
+            store.emit(SpanStart(run, run, 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION), owner)
+            store.emit(SpanEnd(run, 1.0, text="blue"), owner)
+        assert [(run.id, run.owner) for run in store.runs()] == [("r3", None), ("r2", "bob"), ("r1", "ann")]
+        assert [run.id for run in store.runs(owner="ann")] == ["r1"]
+
+
 async def test_a_run_that_is_being_written_is_not_purged(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
         store.emit(SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))

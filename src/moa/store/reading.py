@@ -29,6 +29,7 @@ class StoredRun:
     `started` is Unix time in seconds, `parent` the run that it was made from, `question` the beginning of what was
     asked and `error` why it failed, both `None` where words are not kept. What follows is `None` until it is over: the
     `seconds` it took, those to the `first_word` of the answer, how many `calls` it made and lost, and the `usage`.
+    `owner` is the id of the client that asked, `None` where it was whoever the store belongs to.
     """
 
     id: str
@@ -43,11 +44,12 @@ class StoredRun:
     calls: int | None = None
     lost: int | None = None
     usage: Usage | None = None
+    owner: str | None = None
 
 
 _COLUMNS = (
     "id, started, model, state, question, parent, error, seconds, first_word, calls, lost, "
-    "input_tokens, output_tokens, cost, estimated, writer"
+    "input_tokens, output_tokens, cost, estimated, writer, owner"
 )
 
 
@@ -64,13 +66,17 @@ class Reader:
         """Let go of it."""
         self.db.close()
 
-    def runs(self, model: str | None, since: float | None, failed: bool, limit: int | None) -> list[StoredRun]:
+    def runs(
+        self, model: str | None, since: float | None, failed: bool, limit: int | None, owner: str | None = None
+    ) -> list[StoredRun]:
         """The latest runs, the last one first, of which all that is asked for holds."""
         conditions: dict[str, Any] = {}
         if model is not None:
             conditions["model = ?"] = model
         if since is not None:
             conditions["started >= ?"] = since
+        if owner is not None:
+            conditions["owner = ?"] = owner
         where = " AND ".join((*conditions, *["state != 'answered'"] * failed)) or "1"
         found: list[StoredRun] = []
         asked = f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC"  # noqa: S608
@@ -109,8 +115,8 @@ class Reader:
             raise StoreError(f"{self._path}: run {run.id} cannot be read: {error}") from error
 
     def _run(self, row: Any) -> StoredRun:
-        read, written, cost, estimated, writer = row[-5:]
+        read, written, cost, estimated, writer, owner = row[-6:]
         usage = None if read is None else Usage(read, written, cost, estimated=bool(estimated))
-        run = replace(StoredRun(*row[:-5]), usage=usage)
+        run = replace(StoredRun(*row[:-6]), usage=usage, owner=owner)
         cut_off = run.state == "running" and not lives(self._path, writer)
         return replace(run, state="unfinished") if cut_off else run

@@ -18,11 +18,12 @@ Record = dict[str, Any]
 
 
 class Recorded:
-    """A run on its way into the store. `kept` says whether its words are kept."""
+    """A run on its way into the store. `kept` says whether its words are kept, `owner` whose it is."""
 
-    def __init__(self, start: SpanStart, kept: bool) -> None:
+    def __init__(self, start: SpanStart, kept: bool, owner: str | None = None) -> None:
         self.start = start
         self.kept = kept
+        self.owner = owner
         self.trace = Trace()
         self.texts = Texts()
         self._records: list[Record] = []

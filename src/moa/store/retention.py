@@ -73,6 +73,13 @@ def purge(db: sqlite3.Connection, limits: Limits) -> int:
     return removed
 
 
+def remove(db: sqlite3.Connection, run: str) -> None:
+    """Remove the run of this id, also one that was cut off."""
+    with transaction(db):
+        for (number,) in db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchall():
+            _drop(db, number)
+
+
 def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
     """Mark the runs whose process is gone."""
     writers = [name for (name,) in db.execute("SELECT DISTINCT writer FROM runs WHERE state = 'running'")]
@@ -89,13 +96,16 @@ def _remove(db: sqlite3.Connection, which: str, value: object, most: int = PIECE
     with transaction(db):
         runs = [number for (number,) in db.execute(chosen, (value,))]
         for number in runs:
-            texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
-            db.execute("DELETE FROM runs WHERE number = ?", (number,))
-            db.executemany(
-                "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)",
-                texts,
-            )
+            _drop(db, number)
     return len(runs)
+
+
+def _drop(db: sqlite3.Connection, number: int) -> None:
+    texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
+    db.execute("DELETE FROM runs WHERE number = ?", (number,))
+    db.executemany(
+        "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)", texts
+    )
 
 
 def _megabytes(db: sqlite3.Connection) -> float:

@@ -56,6 +56,10 @@ MIGRATIONS = (
     CREATE INDEX uses_by_text ON uses (text);
     CREATE TABLE swept (at REAL NOT NULL)
     """,
+    """
+    ALTER TABLE runs ADD COLUMN owner TEXT;
+    CREATE INDEX runs_by_owner ON runs (owner, id)
+    """,
 )
 """What makes each version out of the one before. A store's version is how many of these it has been through."""
 

@@ -59,12 +59,13 @@ class Store:
         """Why the last run was not stored, or `None`."""
         return self._writer.problem if self._writer else None
 
-    def emit(self, event: Event) -> None:
-        """Keep an event. Its run must be given from its first event on."""
+    def emit(self, event: Event, owner: str | None = None) -> None:
+        """Keep an event. Its run must be given from its first event on, which says whose it is: `owner` is the id of a
+        client, `None` whoever this store belongs to."""
         writer = self._writer
         if writer is None or (isinstance(event, SpanStart) and event.parent is None and not writer.running):
             writer = self._writer = self._opened()
-        writer.put(event)
+        writer.put(event, owner)
 
     def flush(self, seconds: float = 10.0) -> bool:
         """Wait until all that was emitted is written; whether that came to be in so many seconds."""
@@ -85,14 +86,15 @@ class Store:
         since: float | None = None,
         failed: bool = False,
         limit: int | None = None,
+        owner: str | None = None,
     ) -> list[StoredRun]:
         """The runs, the latest first: of one `model`, `since` a moment (Unix time), only those that `failed`, were
-        stopped or cut off, at most `limit`. Raises `StoreError`."""
+        stopped or cut off, at most `limit`; of one `owner`, else of all. Raises `StoreError`."""
         from .reading import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader:
-            return reader.runs(model, since, failed, limit)
+            return reader.runs(model, since, failed, limit, owner)
 
     def find(self, name: str) -> StoredRun:
         """The run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""
@@ -122,6 +124,19 @@ class Store:
         if not self.flush(600.0) or self.problem:
             raise StoreError(self.problem or f"{self.path}: not written in time")
         return counts
+
+    def remove(self, name: str) -> None:
+        """Remove a run for good; its name as in `find`. Raises `StoreError`, also for one that is going on."""
+        from .reading import Reader
+        from .retention import remove
+        from .schema import reported
+
+        self.flush()
+        with closing(Reader(self.path)) as reader, reported(self.path):
+            found = reader.find(name)
+            if found.state == "running":
+                raise StoreError(f"run {found.id} is going on; stop it first")
+            remove(reader.db, found.id)
 
     def purge(self, *, days: float | None = None, megabytes: float | None = None) -> int:
         """Remove the runs that are older or beyond that size, all of them where neither is said; how many they were.

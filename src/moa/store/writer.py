@@ -47,6 +47,7 @@ class Writer:
         self._begun = threading.Event()  # there is something to do
         self._hurry = threading.Event()  # and it is not to wait for more
         self._roots: set[str] = set()
+        self._owners: dict[str, str] = {}  # by the id of a run's first span, until that is taken
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
         self._touched: dict[str, Recorded] = {}  # with something to write, by id
         self._next = 0.0  # when all of them are written
@@ -61,8 +62,10 @@ class Writer:
         """Whether its thread is there: it is not in a forked child."""
         return self._thread.is_alive()
 
-    def put(self, event: Event) -> None:
-        """Have an event written. It is quick, and raises nothing."""
+    def put(self, event: Event, owner: str | None = None) -> None:
+        """Have an event written; its run is the `owner`'s. It is quick, and raises nothing."""
+        if owner is not None and type(event) is SpanStart and event.parent is None:
+            self._owners[event.span] = owner
         self._waiting.append(event)
         if type(event) is SpanEnd:
             if event.span in self._roots:
@@ -71,6 +74,7 @@ class Writer:
         elif type(event) is SpanStart and event.parent is None:
             if len(self._waiting) > BACKLOG:
                 self._waiting.pop()  # and what follows of this run is dropped where it is taken
+                self._owners.pop(event.span, None)
             else:
                 self._roots.add(event.span)
                 self._begun.set()
@@ -120,7 +124,8 @@ class Writer:
         for event in events:
             if type(event) is SpanStart:
                 if event.parent is None:
-                    self._runs[event.span] = Recorded(event, self._text)
+                    owner = self._owners.pop(event.span, None)
+                    self._runs[event.span] = Recorded(event, self._text, owner)
                 elif event.parent in self._runs:
                     self._runs[event.span] = self._runs[event.parent]
             run = self._runs.get(event.span)
@@ -200,9 +205,10 @@ class Writer:
             run.parent,
             "running",
             self._alive.name,
+            run.owner,
         )
-        marks = "id, started, model, question, parent, state, writer"
-        made = db.execute(f"INSERT OR IGNORE INTO runs ({marks}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        marks = "id, started, model, question, parent, state, writer, owner"
+        made = db.execute(f"INSERT OR IGNORE INTO runs ({marks}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
         if not made.rowcount:
             return None
         assert made.lastrowid is not None
