@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, completions, health, metrics, models, ollama, openapi, responses, runs
+from . import anthropic, chat, completions, health, metrics, models, ollama, openapi, page, responses, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -35,5 +35,5 @@ def create_app(service: Service) -> ASGIApp:
     behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
     keyed = Mount("", Keyed(behind, lambda: service.keys))
     refusals = {404: no_such_path, 405: no_such_method}
-    app = Starlette(routes=[*alive, keyed], exception_handlers=refusals)
+    app = Starlette(routes=[*alive, *page.routes(), keyed], exception_handlers=refusals)
     return RequestIds(Visits(Gate(app, lambda: service.table), (logged, counted.visited)))

@@ -1,0 +1,13 @@
+// The views of the page. Each is loaded when it is first looked at; README.md says how one is added.
+import type { Component } from "svelte";
+
+export interface View {
+  // The first part of the address: "" is the start.
+  place: string;
+  title: string;
+  load: () => Promise<{ default: Component }>;
+}
+
+export const views: readonly View[] = [
+  { place: "", title: "Ask", load: () => import("./views/Ask.svelte") },
+];
