@@ -83,3 +83,8 @@ async def test_an_answer_of_one_model_has_no_sources() -> None:
 
 def test_a_run_that_has_not_begun_has_no_sentences() -> None:
     assert of_run(folded([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
+
+
+def test_signs_alone_are_no_numbers() -> None:
+    text = "Then x - 1 is y + 2 - z."
+    assert relations(provenance(text, [Proposal("a", text)])) == [{0: "supports"}]

@@ -174,7 +174,7 @@ class _Read:
 
     def __init__(self, found: Sequence[str], start: int, end: int, kind: Kind) -> None:
         self.words, self.start, self.end, self.kind = found, start, end, kind
-        self.numbers = {word for word in found if word.lstrip("-")[0].isdecimal()}
+        self.numbers = {word for word in found if re.match(r"-?\d", word)}
         self.bag = Counter("#" if word in self.numbers else _root(word) for word in terms(found))
 
     @cached_property
