@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from moa import Store
 from moa.build import Builder
 from moa.config import Config
 from moa.server.app import create_app
@@ -61,11 +62,13 @@ class Answer:
 
 
 class Served:
-    """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address."""
+    """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address; runs are kept in the `store`."""
 
-    def __init__(self, toml: str = TOML, upstream: Upstream | None = None) -> None:
+    def __init__(self, toml: str = TOML, upstream: Upstream | None = None, store: Store | None = None) -> None:
         config = Config.model_validate(tomllib.loads(toml.replace("{url}", upstream.url if upstream else "")))
         self.service = Service(Builder(config, Path.cwd()))
+        if store:
+            self.service.keep(store)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -87,6 +90,8 @@ class Served:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+        if self.service.store:
+            self.service.store.close()
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """Send a request, `body` as JSON unless it is bytes, and read the whole response."""
@@ -108,7 +113,7 @@ class Served:
 
 
 @contextmanager
-def serving(says: Any = SAYS, toml: str = TOML) -> Iterator[tuple[Served, Upstream]]:
+def serving(says: Any = SAYS, toml: str = TOML, store: Store | None = None) -> Iterator[tuple[Served, Upstream]]:
     """A server and the upstream behind it, which answers as it is told."""
-    with Upstream(says) as upstream, Served(toml, upstream) as served:
+    with Upstream(says) as upstream, Served(toml, upstream, store) as served:
         yield served, upstream

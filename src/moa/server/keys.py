@@ -170,7 +170,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         self._own = [
-            Key(f"env{place}", f"{self.environment}[{place}]", hashed(one.strip().encode()))
+            Key(_stable(one.strip()), f"{self.environment}[{place}]", hashed(one.strip().encode()))
             for place, one in enumerate(os.environ.get(self.environment or "", "").split(","), 1)
             if one.strip()
         ]
@@ -253,6 +253,11 @@ class Keys:
                 self._spent = {str(key): float(dollars) for key, dollars in told["spent"].items()}
         except (OSError, ValueError, AttributeError, KeyError):
             pass  # there is none, or it is of no use
+
+
+def _stable(secret: str) -> str:
+    """An id for a key of the environment, which stays the same wherever in the list it stands."""
+    return hashed(f"id of {secret}".encode()).removeprefix("sha256:")[:16]
 
 
 def midnight() -> int:

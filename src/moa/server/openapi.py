@@ -46,6 +46,10 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         paths.setdefault(one.path, {})[one.method] = _operation(one, bodies)
+    named: dict[str, Schema] = {}
+    for methods in paths.values():
+        for operation in methods.values():
+            operation["responses"] = _hoisted(operation["responses"], named)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,9 +58,22 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             "description": "Mixtures of language models behind the protocols of OpenAI, Anthropic and Ollama.",
         },
         "paths": paths,
-        "components": {"schemas": defined.get("$defs", {}), "securitySchemes": _SCHEMES},
+        "components": {"schemas": {**defined.get("$defs", {}), **named}, "securitySchemes": _SCHEMES},
         "security": _KEYS,
     }
+
+
+def _hoisted(schema: Any, named: dict[str, Schema]) -> Any:
+    """The description with each schema that has a title replaced by its name; it is put among the `named`."""
+    if isinstance(schema, list):
+        return [_hoisted(one, named) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = {key: _hoisted(value, named) for key, value in schema.items()}
+    if not isinstance(title := schema.get("title"), str):
+        return inner
+    named[title] = inner
+    return {"$ref": f"#/components/schemas/{title}"}
 
 
 def _operation(one: Operation, bodies: Mapping[Any, Any]) -> dict[str, Any]:

@@ -24,6 +24,11 @@ def table(fields: Mapping[str, Schema], optional: Sequence[str] = ()) -> Schema:
     return {"type": "object", "properties": dict(fields), "required": required}
 
 
+def titled(name: str, schema: Schema) -> Schema:
+    """A schema that stands in the description once, under this name."""
+    return {**schema, "title": name}
+
+
 def rows(of: Schema) -> Schema:
     return {"type": "array", "items": dict(of)}
 

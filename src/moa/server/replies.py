@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
 from .admission import Busy
 from .keys import Denied
-from .service import Draining, NotFound
+from .service import Draining, NotFound, Unreadable
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
@@ -60,6 +60,8 @@ def problem(error: Exception) -> Problem:
             return Problem(error.status, kind, words, code, headers=headers)
         case Draining():
             return Problem(503, "server_error", words, "shutting_down", headers={"Retry-After": "5"})
+        case Unreadable():
+            return Problem(500, "server_error", words)
         case ContextOverflow():
             return Problem(400, "invalid_request_error", words, "context_length_exceeded", "messages")
         case MissingKey():

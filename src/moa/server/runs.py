@@ -1,37 +1,34 @@
-"""Runs that go on by themselves: started by one request, watched by any number, finished early or stopped by others.
-
-The events of a run are kept while it goes on and for a while after it, so a reader that was away misses nothing.
-"""
+"""/api/runs: a run is started, watched by any number, finished early or stopped by others, and looked at afterwards."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field, ValidationError
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..config import Table
+from ..config import Table, did_you_mean
 from ..errors import RequestError
-from ..events import Event, to_json
-from ..model import Events
-from ..trace import Trace
-from ..types import Response
+from ..events import to_json
+from ..store.listing import listed, moment
+from ..store.reading import State, StoredRun
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
-from .keys import caller
-from .operations import TEXT, Operation, one_of, table
+from .operations import TEXT, Operation, one_of, or_null, rows, table
 from .overrides import Overrides, overridden
+from .past import Recounted
 from .refusals import failed
-from .replies import Streamed, json, parsed, problem
-from .service import Asked, NotFound, Service
+from .replies import Streamed, json, parsed
+from .running import Record
+from .seen import LISTED, RUN, Seen, Sight
+from .service import Asked, Service
 
-State = Literal["running", "answered", "failed", "stopped"]
+MOST = 500
+"""Runs in one answer at most."""
 
 
 class RunBody(Table):
@@ -61,151 +58,33 @@ class RunBody(Table):
         return replace(asked, model=overridden(asked.model, self.moa))
 
 
-class Record:
-    """One run: its events so far, and how it stands. `owner` is the id of the key that started it."""
-
-    def __init__(self, model: str, owner: str | None) -> None:
-        self.id = ""
-        self.model = model
-        self.owner = owner
-        self.state: State = "running"
-        self.events: list[Event] = []
-        self.trace = Trace()
-        self.response: Response | None = None
-        self.error: Exception | None = None
-        self.ended = 0.0
-        self._changed = asyncio.Event()
-
-    def add(self, event: Event) -> None:
-        self.events.append(event)
-        self.trace.add(event)
-        self._wake()
-
-    def end(self, state: State) -> None:
-        self.state, self.ended = state, time.monotonic()
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    async def read(self, after: int) -> AsyncIterator[list[tuple[int, Event]]]:
-        """The events after a number, with their numbers from 1, as they come, until the run is over."""
-        while True:
-            changed = self._changed
-            if fresh := self.events[after:]:
-                yield list(enumerate(fresh, after + 1))
-                after += len(fresh)
-            elif self.state != "running":
-                return
-            else:
-                await changed.wait()
-
-    def told(self) -> dict[str, Any]:
-        """How it stands, as JSON."""
-        told: dict[str, Any] = {
-            "run_id": self.id,
-            "model": self.model,
-            "state": self.state,
-            "events": len(self.events),
-        }
-        if self.response:
-            told["summary"] = self.trace.summary(self.response)
-        if self.error:
-            error = problem(self.error)
-            told["error"] = {"message": error.message, "type": error.kind, "code": error.code}
-        return told
-
-
-class Runs:
-    """The runs of one server: all that go on, and the last `kept` that are over, for `seconds`."""
-
-    def __init__(self, service: Service, kept: int = 100, seconds: float = 900.0) -> None:
-        self._service = service
-        self._kept = kept
-        self._seconds = seconds
-        self._records: dict[str, Record] = {}
-        self._doing: dict[str, tuple[asyncio.Task[None], Events]] = {}
-
-    async def start(self, asked: Asked) -> Record:
-        """Begin a run, once there is a place for it. Raises what stands in the way of that, such as `Busy`."""
-        key = caller.get()
-        record = Record(asked.model.name, key.id if key else None)
-        started: asyncio.Future[Events] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._run(asked, record, started))
-        try:
-            waiting: set[asyncio.Future[Any]] = {task, started}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            task.cancel()  # who began it went away before it had begun
-            raise
-        if not started.done():
-            await task  # which has failed
-        self._records[record.id] = record
-        self._doing[record.id] = task, started.result()
-        task.add_done_callback(lambda _: self._doing.pop(record.id))
-        self._forget()
-        return record
-
-    async def _run(self, asked: Asked, record: Record, started: asyncio.Future[Events]) -> None:
-        try:
-            async with self._service.answering(asked, record.add) as answering:
-                record.id = answering.events.run.id
-                started.set_result(answering.events)
-                async for _ in answering.events:
-                    pass
-                record.response = answering.response
-        except asyncio.CancelledError:
-            record.end("stopped")
-            raise
-        except Exception as error:
-            if not started.done():
-                raise
-            record.error = error
-            record.end("failed")
-        else:
-            record.end("answered")
-
-    def find(self, run: str) -> Record:
-        """The run of an id, where it is the caller's own. Raises `NotFound`."""
-        self._forget()
-        record, key = self._records.get(run), caller.get()
-        if record is None or record.owner != (key.id if key else None):
-            raise NotFound("there is no such run, or it is over since long")
-        return record
-
-    def finish(self, record: Record) -> None:
-        """Let it answer with what it has."""
-        if record.id in self._doing:
-            self._doing[record.id][1].finish()
-
-    async def stop(self, record: Record) -> None:
-        """End it now, and every call it has made."""
-        if record.id in self._doing:
-            task, _ = self._doing[record.id]
-            task.cancel()
-            await asyncio.wait({task})
-
-    def _forget(self) -> None:
-        over = [run for run, record in self._records.items() if record.state != "running"]
-        late = time.monotonic() - self._seconds
-        for place, run in enumerate(over):
-            if place < len(over) - self._kept or self._records[run].ended < late:
-                del self._records[run]
-
-
-async def _finished(asked: asyncio.Event, finish: Any) -> None:
-    await asked.wait()
-    finish()
-
-
-RECORD = table({"state": one_of("running", "answered", "failed", "stopped"), "model": TEXT})
+LIST = table({"runs": rows(LISTED), "before": or_null(TEXT)})
 
 OPERATIONS = (
     Operation("post", "/api/runs", "Start a run", table({"run_id": TEXT}), RunBody, status=201),
-    Operation("get", "/api/runs/{id}", "Say how a run stands", RECORD),
-    Operation("delete", "/api/runs/{id}", "Stop a run", RECORD),
-    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RECORD, status=202),
+    Operation(
+        "get",
+        "/api/runs",
+        "List runs, the latest first; before is what to ask for further ones, null where there are none",
+        LIST,
+        query={
+            "model": TEXT,
+            "state": one_of(*get_args(State)),
+            "since": TEXT,
+            "search": TEXT,
+            "before": TEXT,
+            "limit": {"type": "integer", "minimum": 1, "maximum": MOST},
+        },
+    ),
+    Operation("get", "/api/runs/{id}", "Say how a run stands, and what came of it", RUN),
+    Operation(
+        "delete",
+        "/api/runs/{id}",
+        "Stop a run, and remove it for good where forget is true",
+        RUN,
+        query={"forget": {"type": "boolean"}},
+    ),
+    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RUN, status=202),
     Operation(
         "get",
         "/api/runs/{id}/events",
@@ -217,47 +96,131 @@ OPERATIONS = (
 
 
 def routes(service: Service) -> list[Route]:
-    """POST /api/runs, GET and DELETE /api/runs/{id}, GET /api/runs/{id}/events, POST /api/runs/{id}/finish."""
-    runs = Runs(service)
+    """POST and GET /api/runs, GET and DELETE /api/runs/{id}, GET /api/runs/{id}/events, POST /api/runs/{id}/finish."""
+    sight = Sight(service)
+    running, past = sight.running, sight.past
 
     async def start(http: HTTPRequest) -> HTTPResponse:
         try:
-            record = await runs.start((await parsed(http, RunBody)).asked(service))
+            record = await running.start((await parsed(http, RunBody)).asked(service))
         except Exception as error:
             return failed(error)
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
 
-    async def one(http: HTTPRequest) -> HTTPResponse:
+    async def listing(http: HTTPRequest) -> HTTPResponse:
         try:
-            record = runs.find(http.path_params["id"])
-            if http.method == "DELETE":
-                await runs.stop(record)
+            asked = Listing.of(http.query_params)
+            found = await past.runs(**asked.conditions) if past.kept else asked.among(running.all())
         except Exception as error:
             return failed(error)
-        return json(record.told())
+        more = len(found) > asked.limit
+        told = [listed(run) for run in found[: asked.limit]]
+        return json({"runs": told, "before": told[-1]["id"] if more else None})
+
+    async def one(http: HTTPRequest) -> HTTPResponse:
+        try:
+            told = await sight.work(http.path_params["id"], Seen.as_json)
+        except Exception as error:
+            return failed(error)
+        return json(told)
+
+    async def stop(http: HTTPRequest) -> HTTPResponse:
+        try:
+            run, forget = http.path_params["id"], _truth(http.query_params.get("forget", "false"))
+            if record := running.find(run):
+                await running.stop(record)
+            seen = await sight.seen(run)
+            if forget:
+                await sight.forget(seen)
+        except Exception as error:
+            return failed(error)
+        return json(seen.as_json())
 
     async def finish(http: HTTPRequest) -> HTTPResponse:
         try:
-            record = runs.find(http.path_params["id"])
-            runs.finish(record)
+            run = http.path_params["id"]
+            if record := running.find(run):
+                running.finish(record)
+            told = (await sight.seen(run)).as_json()
         except Exception as error:
             return failed(error)
-        return json(record.told(), 202)
+        return json(told, 202)
 
     async def events(http: HTTPRequest) -> HTTPResponse:
         try:
-            record = runs.find(http.path_params["id"])
             after = _after(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
+            found = await sight.find(http.path_params["id"])
         except Exception as error:
             return failed(error)
-        return Streamed(_sse(record, after), failed, every=service.table.keep_alive)
+        return Streamed(_sse(found, after), failed, every=service.table.keep_alive)
 
     return [
         Route("/api/runs", start, methods=["POST"]),
-        Route("/api/runs/{id}", one, methods=["GET", "DELETE"]),
+        Route("/api/runs", listing, methods=["GET"]),
+        Route("/api/runs/{id}", one, methods=["GET"]),
+        Route("/api/runs/{id}", stop, methods=["DELETE"]),
         Route("/api/runs/{id}/finish", finish, methods=["POST"]),
         Route("/api/runs/{id}/events", events, methods=["GET"]),
     ]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which runs are to be listed; `limit` of them, and one more is looked for."""
+
+    model: str | None
+    state: State | None
+    since: float | None
+    search: str | None
+    before: str | None
+    limit: int
+
+    @staticmethod
+    def of(query: Mapping[str, str]) -> Listing:
+        """Raises `RequestError`."""
+        asked = {name: query.get(name) or None for name in ("model", "state", "since", "search", "before", "limit")}
+        for name in query:
+            if name not in asked:
+                raise RequestError(f"unknown parameter {name!r}{did_you_mean(name, asked)}")
+        state, limit = asked["state"], asked["limit"] or "50"
+        if state is not None and state not in get_args(State):
+            raise RequestError(f"state is one of {', '.join(get_args(State))}, not {state!r}")
+        if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST):
+            raise RequestError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
+        model, since = asked["model"], asked["since"]
+        return Listing(
+            f"moa:{model}" if model and ":" not in model else model,
+            cast("State | None", state),
+            moment(since) if since else None,
+            asked["search"],
+            asked["before"],
+            int(limit),
+        )
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """As `Store.runs` takes them."""
+        return {**asdict(self), "limit": self.limit + 1}
+
+    def among(self, records: Sequence[Record]) -> list[StoredRun]:
+        """Those of the runs that are known here."""
+        words = (self.search or "").lower().split()
+        found = [
+            run
+            for run in (record.row() for record in records)
+            if self.model in (None, run.model)
+            and self.state in (None, run.state)
+            and (self.since is None or run.started >= self.since)
+            and (self.before is None or run.id < self.before)
+            and all(word in (run.question or "").lower() for word in words)
+        ]
+        return found[: self.limit + 1]
+
+
+def _truth(told: str) -> bool:
+    if told not in ("true", "false"):
+        raise RequestError(f"forget is true or false, not {told!r}")
+    return told == "true"
 
 
 def _after(told: str) -> int:
@@ -266,7 +229,7 @@ def _after(told: str) -> int:
     return int(told)
 
 
-async def _sse(record: Record, after: int) -> AsyncIterator[bytes]:
-    async for batch in record.read(after):
+async def _sse(run: Record | Recounted, after: int) -> AsyncIterator[bytes]:
+    async for batch in run.read(after):
         yield b"".join(b"id: %d\nevent: %b\ndata: %b\n\n" % (n, e.type.encode(), to_json(e)) for n, e in batch)
-    yield b'event: end\ndata: {"state":"%b"}\n\n' % record.state.encode()
+    yield b'event: end\ndata: {"state":"%b"}\n\n' % run.state.encode()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import takewhile
 from typing import Literal
 
@@ -20,6 +21,7 @@ from ..hosts import is_loopback
 from ..mixture import Mixture
 from ..model import Emit, Events, Model, Words, stream
 from ..narration import Narration, Piece
+from ..store.store import Store
 from ..trace import Trace
 from ..types import Request, Response
 from .admission import Admission
@@ -30,8 +32,16 @@ Show = Literal["fields", "think", "details", "off"]
 """How proposals are shown while the client waits: as reasoning fields, in think tags, in a details element, or not."""
 
 
+ANYONE = "anyone"
+"""Who asked, where others than the user of this machine ask without a key."""
+
+
 class NotFound(ConfigError):
     """There is no such model here."""
+
+
+class Unreadable(MoaError):
+    """The store cannot be read. Why stands in the log, as it names files of the server."""
 
 
 class Draining(MoaError):
@@ -83,6 +93,7 @@ class Service:
         self.known = frozenset(self._all())
         self.admission = Admission(self.table.at_once, self.table.queue)
         self.watchers: list[Callable[[Asked], Emit]] = []
+        self.store: Store | None = None
         self.started_at = int(time.time())
         self.draining = False
         self.running = 0  # requests taken, those that wait their turn too
@@ -107,6 +118,28 @@ class Service:
                 "or say open = true in [server]"
             )
         return builder, table, keys
+
+    def keep(self, store: Store) -> None:
+        """Keep every run in this store, as its caller's."""
+        self.store = store
+        self.watchers.append(lambda asked: partial(store.emit, owner=self.client))
+
+    @property
+    def client(self) -> str | None:
+        """Whose runs are begun now: the id of the caller's key, or `None` for whoever this server belongs to.
+
+        Without keys that is whoever asks from this machine. Where others may reach it too (another address, a proxy
+        with a name of its own, web pages), all who ask without a key are one client, who sees none of what the owner
+        asked elsewhere.
+        """
+        if key := caller.get():
+            return key.id
+        table = self.table
+        return None if is_loopback(table.host) and not table.hosts and not table.origins else ANYONE
+
+    def shows(self, owner: str | None) -> bool:
+        """Whether the caller may see the runs of this client; who the server belongs to may see all."""
+        return self.client in (None, owner)
 
     def names(self) -> list[str]:
         """Every model that the client may choose: the mixtures, and the models that they name."""

@@ -153,7 +153,7 @@ def kept(service: Service) -> Iterator[None]:
     if store is None:
         yield
         return
-    service.watchers.append(lambda asked: store.emit)
+    service.keep(store)
     with store:
         yield
 

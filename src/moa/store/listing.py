@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from ..errors import RequestError
 from ..recall import recalled, told
 from ..trace import Trace
-from .reading import StoredRun
+from .reading import State, StoredRun
+from .writer import question
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -25,13 +26,35 @@ def moment(since: str) -> float:
         return time.time() - float(ago[1]) * _UNITS[ago[2]]
     try:
         return datetime.fromisoformat(since).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RequestError(f"{since!r} is no time: say 30m, 2h, 7d, or a date such as 2026-11-20") from None
 
 
 def when(started: float) -> str:
     """A moment in local time, to the second."""
     return datetime.fromtimestamp(started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def row(trace: Trace, state: State, error: str | None, owner: str | None) -> StoredRun:
+    """A run that is not read from a store, as a list has it."""
+    assert trace.root
+    start = trace.root.start
+    made = next((note for note in trace.root.notes if note.kind == "rerun"), None)
+    run = StoredRun(
+        start.run,
+        start.started_at or 0.0,
+        start.model,
+        state,
+        question(start.request) if start.request else None,
+        str(made.data["of"]) if made else None,
+        error,
+        first_word=trace.first_word,
+        owner=owner,
+    )
+    if state == "running":
+        return run
+    calls, lost = len(trace.calls), len(trace.lost)
+    return replace(run, seconds=trace.time, calls=calls, lost=lost, usage=trace.root.usage)
 
 
 def listed(run: StoredRun) -> dict[str, Any]:

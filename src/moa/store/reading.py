@@ -47,6 +47,10 @@ class StoredRun:
     owner: str | None = None
 
 
+class NoSuchRun(StoreError):
+    """No run of this name is in the store."""
+
+
 _COLUMNS = (
     "id, started, model, state, question, parent, error, seconds, first_word, calls, lost, "
     "input_tokens, output_tokens, cost, estimated, writer, owner"
@@ -67,7 +71,15 @@ class Reader:
         self.db.close()
 
     def runs(
-        self, model: str | None, since: float | None, failed: bool, limit: int | None, owner: str | None = None
+        self,
+        model: str | None,
+        since: float | None,
+        failed: bool,
+        limit: int | None,
+        owner: str | None = None,
+        state: State | None = None,
+        before: str | None = None,
+        search: str | None = None,
     ) -> list[StoredRun]:
         """The latest runs, the last one first, of which all that is asked for holds."""
         conditions: dict[str, Any] = {}
@@ -77,15 +89,23 @@ class Reader:
             conditions["started >= ?"] = since
         if owner is not None:
             conditions["owner = ?"] = owner
-        where = " AND ".join((*conditions, *["state != 'answered'"] * failed)) or "1"
+        if state is not None:  # one that is said to be running may have been cut off
+            conditions["state = ?" if state not in ("running", "unfinished") else "state IN ('running', ?)"] = state
+        if before is not None:
+            conditions["id < ?"] = before
+        values = list(conditions.values())
+        words = (search or "").split()
+        values += words
+        where = " AND ".join((*conditions, *["instr(lower(question), lower(?))"] * len(words)))
+        where = " AND ".join((where, *["state != 'answered'"] * failed)).removeprefix(" AND ") or "1"
         found: list[StoredRun] = []
         asked = f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC"  # noqa: S608
         with reported(self._path):
-            for row in self.db.execute(asked, tuple(conditions.values())):
+            for row in self.db.execute(asked, values):
                 if limit is not None and len(found) >= limit:
                     break
                 run = self._run(row)
-                if not (failed and run.state == "running"):
+                if not (failed and run.state == "running") and state in (None, run.state):
                     found.append(run)
         return found
 
@@ -98,7 +118,7 @@ class Reader:
                 asked = f"SELECT {_COLUMNS} FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"  # noqa: S608
                 rows = self.db.execute(asked, (name, name + "\U0010ffff")).fetchall()
             if not rows or not name:
-                raise StoreError(f"no run {name!r}; list them with: moa runs")
+                raise NoSuchRun(f"no run {name!r}; list them with: moa runs")
             if len(rows) > 1:
                 raise StoreError(f"several runs begin with {name!r}; say more of the id: {rows[0][0]} or {rows[1][0]}")
             return self._run(rows[0])

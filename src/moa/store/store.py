@@ -14,7 +14,7 @@ from ..events import Event, SpanStart
 from ..folders import state_folder
 
 if TYPE_CHECKING:
-    from .reading import StoredRun
+    from .reading import State, StoredRun
     from .writer import Writer
 
 FILE = "runs.sqlite"
@@ -87,14 +87,18 @@ class Store:
         failed: bool = False,
         limit: int | None = None,
         owner: str | None = None,
+        state: State | None = None,
+        before: str | None = None,
+        search: str | None = None,
     ) -> list[StoredRun]:
         """The runs, the latest first: of one `model`, `since` a moment (Unix time), only those that `failed`, were
-        stopped or cut off, at most `limit`; of one `owner`, else of all. Raises `StoreError`."""
+        stopped or cut off, at most `limit`; of one `owner`, else of all; of one `state`; those `before` the run of this
+        id; those whose question holds the words of `search`. Raises `StoreError`."""
         from .reading import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader:
-            return reader.runs(model, since, failed, limit, owner)
+            return reader.runs(model, since, failed, limit, owner, state, before, search)
 
     def find(self, name: str) -> StoredRun:
         """The run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""

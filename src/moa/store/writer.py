@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
+from ..types import Request
 from .alive import Alive
 from .content import pieces
 from .record import Recorded, shortened
@@ -196,12 +197,11 @@ class Writer:
     def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
         start = run.start
         assert self._alive
-        question = " ".join(start.request.question.split())[:WORDS] if start.request and run.kept else None
         row = (
             start.run,
             start.started_at or time.time(),
             start.model,
-            question,
+            question(start.request) if start.request and run.kept else None,
             run.parent,
             "running",
             self._alive.name,
@@ -272,6 +272,11 @@ class Writer:
         self._runs.clear()
         self._touched.clear()
         self._numbers.clear()
+
+
+def question(request: Request) -> str:
+    """What was asked, as a list shows it."""
+    return " ".join(request.question.split())[:WORDS]
 
 
 def _use(db: sqlite3.Connection, run: int, name: str, old: bool) -> None:

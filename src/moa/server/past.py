@@ -1,0 +1,102 @@
+"""The stored runs as a caller may see them, read in threads of their own, so that no stream waits for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ..errors import StoreError
+from ..events import Event
+from ..store.reading import NoSuchRun, State, StoredRun
+from ..store.store import Store
+from .service import NotFound, Service, Unreadable
+
+log = logging.getLogger("moa.server")
+
+Result = TypeVar("Result")
+
+READERS = 2
+"""Threads that read the store, and work on what they have read."""
+
+AGAIN = 0.5
+"""Seconds between two looks at a run that another process is making."""
+
+
+class Past:
+    """The store of one server. Whatever is asked of it raises `NotFound` or `Unreadable`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._pool = ThreadPoolExecutor(READERS, "moa-past")
+
+    @property
+    def kept(self) -> bool:
+        """Whether runs are stored at all."""
+        return self._service.store is not None
+
+    async def aside(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Have work done beside the event loop, after other work of this kind."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+
+    async def runs(self, **conditions: Any) -> list[StoredRun]:
+        """The caller's runs, as `Store.runs` gives them."""
+        owner = self._service.client
+
+        def found(store: Store) -> list[StoredRun]:
+            return store.runs(**conditions, owner=owner) if store.path.exists() else []
+
+        return await self._read(found) if self.kept else []
+
+    async def find(self, run: str) -> StoredRun:
+        """The caller's run of exactly this id."""
+        found = await self._read(lambda store: store.find(run) if store.path.exists() else None) if self.kept else None
+        if found is None or found.id != run or not self._service.shows(found.owner):
+            raise NotFound("there is no such run, or it is over since long")
+        return found
+
+    async def events(self, run: StoredRun) -> list[Event]:
+        """All events of a run, or all that there are so far."""
+        return await self._read(lambda store: store.events(run.id))
+
+    async def remove(self, run: StoredRun) -> None:
+        """Remove a run for good."""
+        await self._read(lambda store: store.remove(run.id))
+
+    async def _read(self, work: Callable[[Store], Result]) -> Result:
+        store = self._service.store
+        assert store is not None
+        try:
+            return await self.aside(work, store)
+        except NoSuchRun:
+            raise NotFound("there is no such run, or it is over since long") from None
+        except StoreError as error:
+            log.error("the stored runs cannot be read: %s", error)
+            raise Unreadable("the stored runs cannot be read; the log of moa serve says why") from error
+
+
+class Recounted:
+    """A stored run, read again as a live one is. One that another process is making is followed to its end."""
+
+    def __init__(self, past: Past, run: StoredRun) -> None:
+        self._past = past
+        self._run = run
+
+    @property
+    def state(self) -> State:
+        return self._run.state
+
+    async def read(self, after: int) -> AsyncIterator[list[tuple[int, Event]]]:
+        """The events after a number, with their numbers from 1, until there are no more."""
+        while True:
+            over = self._run.state != "running"
+            events = await self._past.events(self._run)
+            for begin in range(after, len(events), 500):
+                yield list(enumerate(events[begin : begin + 500], begin + 1))
+            after = max(after, len(events))
+            if over:
+                return
+            await asyncio.sleep(AGAIN)
+            self._run = await self._past.find(self._run.id)

@@ -1,0 +1,156 @@
+"""One run as its caller may see it, whether it goes on here, has just ended, or is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import RequestError
+from ..events import Event
+from ..recall import folded, recalled, told
+from ..store.listing import when_exactly
+from ..store.reading import StoredRun
+from ..trace import Trace
+from ..types import Response
+from .operations import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
+from .past import Past, Recounted
+from .replies import problem
+from .running import Record, Runs
+from .service import NotFound, Service
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run with all its events so far."""
+
+    run: StoredRun
+    events: list[Event]
+    trace: Trace
+    response: Response | None = None
+    failure: Exception | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """How it stands, what came of it, and the tree of its calls."""
+        run, root = self.run, self.trace.root
+        assert root
+        known: dict[str, Any] = {
+            "run_id": run.id,
+            "model": run.model,
+            "state": run.state,
+            "events": len(self.events),
+            "started": when_exactly(run.started),
+            "question": root.start.request.question if root.start.request else None,
+            "parent": run.parent,
+            "tree": told(root),
+        }
+        if run.state == "answered":
+            known["summary"] = self.trace.summary(self.response or recalled(root))
+        if self.failure:
+            error = problem(self.failure)
+            known["error"] = {"message": error.message, "type": error.kind, "code": error.code}
+        elif run.state == "failed":
+            known["error"] = {"message": run.error or root.error, "type": None, "code": None}
+        return known
+
+
+class Sight:
+    """Finds runs for their callers. Raises `NotFound` for the runs of others, as for those that never were."""
+
+    def __init__(self, service: Service) -> None:
+        self.running = Runs(service)
+        self.past = Past(service)
+
+    async def find(self, run: str) -> Record | Recounted:
+        """A run whose events can be read."""
+        return self.running.find(run) or Recounted(self.past, await self.past.find(run))
+
+    async def seen(self, run: str) -> Seen:
+        """A run with all its events."""
+        record = self.running.find(run)
+        if record:
+            return Seen(record.row(), list(record.events), record.trace, record.response, record.error)
+        stored = await self.past.find(run)
+        events = await self.past.events(stored)
+        return Seen(stored, events, await self.past.aside(folded, events))
+
+    async def forget(self, seen: Seen) -> None:
+        """Remove a run for good. Raises `RequestError` for one that another process is making."""
+        if seen.run.state == "running":
+            raise RequestError("another process is making this run; stop it there before it is removed")
+        if record := self.running.find(seen.run.id):
+            self.running.forget(record)
+        if self.past.kept:
+            with suppress(NotFound):  # it began before runs were stored
+                await self.past.remove(seen.run)
+
+    async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:
+        """What comes of some work on a run, which is done beside the event loop unless the run changes meanwhile."""
+        seen = await self.seen(run)
+        return work(seen) if seen.run.state == "running" else await self.past.aside(work, seen)
+
+
+USAGE = titled(
+    "Used",
+    table(
+        {"input_tokens": WHOLE, "output_tokens": WHOLE, "cost": or_null(NUMBER), "estimated": {"type": "boolean"}},
+        ("estimated",),
+    ),
+)
+CALL = titled(
+    "Call",
+    table(
+        {
+            "span": TEXT,
+            "role": TEXT,
+            "model": TEXT,
+            "layer": WHOLE,
+            "index": WHOLE,
+            "started": NUMBER,
+            "first_word": NUMBER,
+            "ended": NUMBER,
+            "error": TEXT,
+            "finish_reason": TEXT,
+            "usage": USAGE,
+            "text": TEXT,
+            "notes": rows(table({"time": NUMBER, "kind": TEXT})),
+            "calls": rows(TABLE),
+        },
+        (["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"]),
+    ),
+)
+RUN = titled(
+    "Run",
+    table(
+        {
+            "run_id": TEXT,
+            "model": TEXT,
+            "state": one_of("running", "answered", "failed", "stopped", "unfinished"),
+            "events": WHOLE,
+            "started": TEXT,
+            "question": or_null(TEXT),
+            "parent": or_null(TEXT),
+            "tree": CALL,
+            "summary": TABLE,
+            "error": table({"message": or_null(TEXT), "type": or_null(TEXT), "code": or_null(TEXT)}),
+        },
+        ("summary", "error"),
+    ),
+)
+LISTED = titled(
+    "ListedRun",
+    table(
+        {
+            "id": TEXT,
+            "started": TEXT,
+            "model": TEXT,
+            "state": one_of("running", "answered", "failed", "stopped", "unfinished"),
+            **{name: or_null(TEXT) for name in ("question", "parent", "error", "owner")},
+            **{name: or_null(NUMBER) for name in ("seconds", "first_word", "cost")},
+            **{name: or_null(WHOLE) for name in ("calls", "lost", "input_tokens", "output_tokens")},
+        }
+    ),
+)
