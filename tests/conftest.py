@@ -10,12 +10,12 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder to work in, an empty configuration, no runs, and no API keys."""
+    """An empty folder to work in, an empty configuration, no runs, no API keys and no telemetry."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("MOA_CONFIG", raising=False)
     monkeypatch.delenv("MOA_STORE", raising=False)
     for name in os.environ:
-        if name.endswith(("_API_KEY", "_API_TOKEN")) or name == "HF_TOKEN":
+        if name.startswith("OTEL_") or name.endswith(("_API_KEY", "_API_TOKEN")) or name == "HF_TOKEN":
             monkeypatch.delenv(name)

@@ -19,6 +19,7 @@ import uvicorn
 from moa import Store
 from moa.build import Builder
 from moa.config import Config
+from moa.otel import Telemetry
 from moa.server.app import create_app
 from moa.server.service import Service
 from upstream import Upstream
@@ -64,7 +65,13 @@ class Answer:
 class Served:
     """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address; runs are kept in the `store`."""
 
-    def __init__(self, toml: str = TOML, upstream: Upstream | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        toml: str = TOML,
+        upstream: Upstream | None = None,
+        store: Store | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         config = Config.model_validate(tomllib.loads(toml.replace("{url}", upstream.url if upstream else "")))
         self.service = Service(Builder(config, Path.cwd()))
         if store:
@@ -74,7 +81,11 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(self.service), log_config=None, ws="none", timeout_graceful_shutdown=1, access_log=False
+                create_app(self.service, telemetry),
+                log_config=None,
+                ws="none",
+                timeout_graceful_shutdown=1,
+                access_log=False,
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)

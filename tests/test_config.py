@@ -399,7 +399,7 @@ MISTAKES: dict[str, str] = {
         "providers.lab.base_url: must begin with http:// or https:// and a host, such as http://127.0.0.1:9000/v1"
     ),
     '[providers.lab]\nbase_url = "http://lab/v1?version=1"': (
-        "providers.lab.base_url: must end with its path, usually /v1; a ? or # has no place in it"
+        "providers.lab.base_url: must end with its path, as http://127.0.0.1:9000/v1 does; a ? or # has no place in it"
     ),
     # names
     PANEL.replace("lab:a", "lob:a"): "mixtures.panel: no provider 'lob' (in 'lob:a'); did you mean 'lab'?",

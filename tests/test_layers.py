@@ -20,6 +20,7 @@ FLOORS = (
     # the contract, and what is known of words, wires and prices
     {
         "model",
+        "listeners",
         "trace",
         "prompts",
         "wire",
@@ -40,7 +41,7 @@ FLOORS = (
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
     | {"middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"} | {"otel", "observing"},
     # many questions
     {"doctor"},
     # surfaces
@@ -107,7 +108,7 @@ def test_surfaces_do_not_import_each_other() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    heavy = ("aiohttp", "pydantic", "typer", "rich", "orjson", "genai_prices", "xllamacpp")
+    heavy = ("aiohttp", "pydantic", "typer", "rich", "orjson", "genai_prices", "xllamacpp", "opentelemetry")
     program = f"import sys, moa; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

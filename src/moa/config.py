@@ -133,14 +133,7 @@ class ProviderTable(Table):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and a host, such as http://127.0.0.1:9000/v1")
-        if parts.username is not None:
-            raise ValueError(f"{_NO_KEYS} (nothing before an @)")
-        if parts.query or parts.fragment:
-            raise ValueError("must end with its path, usually /v1; a ? or # has no place in it")
-        return url
+        return _address(url, "http://127.0.0.1:9000/v1", _NO_KEYS)
 
     @field_validator("api_key_env")
     @classmethod
@@ -158,6 +151,19 @@ class ProviderTable(Table):
 
 
 _NO_KEYS = "a key is never written down; name its environment variable with api_key_env"
+_NO_HEADERS = "a key is never written down; say it in OTEL_EXPORTER_OTLP_HEADERS"
+
+
+def _address(url: str, example: str, no_keys: str) -> str:
+    """An address over HTTP, without a key in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must begin with http:// or https:// and a host, such as {example}")
+    if parts.username is not None:
+        raise ValueError(f"{no_keys} (nothing before an @)")
+    if parts.query or parts.fragment:
+        raise ValueError(f"must end with its path, as {example} does; a ? or # has no place in it")
+    return url
 
 
 class EngineTable(Table):
@@ -395,6 +401,26 @@ class StoreTable(Table):
     )
 
 
+class TelemetryTable(Table):
+    """What is sent to OpenTelemetry."""
+
+    off: bool = Field(False, description="send nothing, whatever the environment says")
+    endpoint: str | None = Field(
+        None, description="where OTLP is taken over HTTP, such as http://127.0.0.1:4318; default: $OTEL_EXPORTER_OTLP_*"
+    )
+    metrics: bool = Field(False, description="send metrics there too")
+    content: bool | None = Field(
+        None,
+        description="also what was asked and answered; default: $OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+    )
+    propagate: bool = Field(True, description="give upstreams the traceparent of each call")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        return url if url is None else _address(url, "http://127.0.0.1:4318", _NO_HEADERS)
+
+
 class Config(Table):
     """All of `moa.toml`."""
 
@@ -402,6 +428,7 @@ class Config(Table):
     engine: EngineTable = EngineTable()
     server: ServerTable = ServerTable()
     store: StoreTable = StoreTable()
+    telemetry: TelemetryTable = TelemetryTable()
     providers: dict[str, ProviderTable] = {}
     mixtures: dict[str, MixtureTable] = {}
 

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import EmptyReply
 from .events import VERSION, Delta, Event, Note, Role, SpanEnd, SpanStart, TextKind
+from .listeners import Emit as Emit
+from .listeners import headers, tee
 from .types import Message, Request, Response, Usage, Warmed
 
 if TYPE_CHECKING:
     from .budget import Budget
-
-Emit = Callable[[Event], None]
-"""Takes each event as it happens. It is called in the middle of the run, so it must be quick."""
 
 Words = Literal["all", "answer", "none"]
 """Whose words somebody listens to while they are written. A backend streams only where somebody does."""
@@ -183,7 +182,7 @@ class Run:
         self._zero = time.perf_counter()
         self.id = f"{int(self.started_at * 1000):012x}{secrets.token_hex(10)}"
         self.words = words
-        self.emit: Emit = emit or (lambda event: None)
+        self.emit: Emit = emit or tee()
         self.finishing = asyncio.Event()
 
     def now(self) -> float:
@@ -259,6 +258,11 @@ class Span:
     def remaining(self) -> float | None:
         """Seconds until the deadline, or `None` when there is none."""
         return None if self.deadline is None else self.deadline - self.run.now()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What whoever listens to the run sends along with this call, as HTTP headers."""
+        return headers(self.run.emit, self.id)
 
     def text(self, text: str, kind: TextKind = "text") -> None:
         """Say some words."""
@@ -425,8 +429,7 @@ class Events:
     def __init__(
         self, model: Model, request: Request, words: Words, budget: Budget | None = None, emit: Emit | None = None
     ) -> None:
-        self.run = Run(self._told, words, budget)
-        self._emit = emit
+        self.run = Run(tee(self._told, emit), words, budget)
         self._waiting: deque[Event] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._task = asyncio.create_task(_answer(model, request, self.run))
@@ -465,8 +468,6 @@ class Events:
     def _told(self, event: Event) -> None:
         self._waiting.append(event)
         self._wake()
-        if self._emit:
-            self._emit(event)
 
     def _wake(self) -> None:
         if self._reader and not self._reader.done():

@@ -83,20 +83,30 @@ def told(message: str, code: int) -> int:
 
 @contextmanager
 def kept(config: Path | None) -> Iterator[Emit | None]:
-    """Where events go to be kept, or `None`. What cannot be kept is said at the end, and stops nothing."""
+    """Where events go to be kept, and to OpenTelemetry where that is asked for, or `None`. What cannot be done is said
+    at the end, and stops nothing."""
     from ..api import get_builder
+    from ..config import TelemetryTable
+    from ..listeners import tee
+    from ..observing import observed
     from ..store.chosen import keeping
 
     problems: list[str] = []
-    store = None
+    unsent: list[str] = []
+    store, telemetry = None, TelemetryTable(off=True)
     try:
-        store = keeping(get_builder(config).config.store, problems.append)
+        configured = get_builder(config).config
+        telemetry = configured.telemetry
+        store = keeping(configured.store, problems.append)
     except ConfigError as error:
         problems.append(str(error))
     try:
-        yield store.emit if store else None
+        with observed(telemetry, unsent.append) as sent:
+            yield tee(store.emit if store else None, sent) if store or sent else None
     finally:
         if store and not store.close():
             problems.append(f"{store.path} cannot be written for now: other processes are writing")
         for problem in problems:
             told(f"this run is not stored: {problem}", 0)
+        for problem in unsent:
+            told(problem, 0)

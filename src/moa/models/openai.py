@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -127,7 +128,7 @@ class OpenAI:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
-        async with self._posted(body) as reply:
+        async with self._posted(body, span.headers) as reply:
             if reply.content_type == "text/event-stream":
                 return await self._stream(reply, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name)
@@ -142,14 +143,16 @@ class OpenAI:
         return {self.renamed.get(key, key): value for key, value in body.items()}, unsent
 
     @asynccontextmanager
-    async def _posted(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The reply to a call. Raises `ModelError` if it is a refusal."""
-        async with await self._post(self._bytes(body)) as reply:
+    async def _posted(
+        self, body: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The reply to a call with these headers more. Raises `ModelError` if it is a refusal."""
+        async with await self._post(self._bytes(body), more) as reply:
             if reply.status != 200:
                 raise self._refusal(reply.status, reply.headers, await reply.read())
             yield reply
 
-    async def _post(self, data: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, data: bytes, more: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Send a call. A connection kept from an earlier call may just be being closed by the server, as llama.cpp does
         after every stream: that is no failure of this call, which goes over the next one then."""
         proxy = proxy_of(self.base_url)
@@ -160,7 +163,7 @@ class OpenAI:
                 return await session.post(
                     f"{self.base_url.rstrip('/')}/chat/completions",
                     data=data,
-                    headers=self._headers(proxy.request),
+                    headers=self._headers({**proxy.request, **more}),
                     timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
                     allow_redirects=False,
                     proxy=proxy.url,

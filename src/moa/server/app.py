@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
@@ -11,7 +13,11 @@ from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
 from .service import Service
+from .traces import Joined
 from .visits import Visits, logged
+
+if TYPE_CHECKING:
+    from ..otel import Telemetry
 
 PROTOCOLS = (
     chat,
@@ -24,10 +30,12 @@ PROTOCOLS = (
 )
 
 
-def create_app(service: Service) -> ASGIApp:
-    """The ASGI application of a service."""
+def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
+    """The ASGI application of a service. `telemetry` is told every run, as a part of the trace of its client."""
     counted = metrics.Metrics(service)
     service.watchers.append(counted.watch)
+    if telemetry:
+        service.watchers.append(lambda asked: telemetry)
     operations = [one for module in (*PROTOCOLS, health, metrics) for one in module.OPERATIONS]
     described = [*metrics.routes(counted), *openapi.routes(operations)]
     alive = health.routes(service)
@@ -36,4 +44,7 @@ def create_app(service: Service) -> ASGIApp:
     keyed = Mount("", Keyed(behind, lambda: service.keys))
     refusals = {404: no_such_path, 405: no_such_method}
     app = Starlette(routes=[*alive, *page.routes(), keyed], exception_handlers=refusals)
-    return RequestIds(Visits(Gate(app, lambda: service.table), (logged, counted.visited)))
+    gated: ASGIApp = Gate(app, lambda: service.table)
+    if telemetry:
+        gated = Joined(gated, telemetry)
+    return RequestIds(Visits(gated, (logged, counted.visited)))

@@ -18,6 +18,7 @@ from ..config import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
 from ..hosts import is_loopback
+from ..listeners import tee
 from ..mixture import Mixture
 from ..model import Emit, Events, Model, Words, stream
 from ..narration import Narration, Piece
@@ -192,12 +193,7 @@ class Service:
         words: Words = "none" if not asked.stream else "all" if proposals else "answer"
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
-        emits = [spending.add, *(watch(asked) for watch in self.watchers), *([emit] if emit else [])]
-
-        def told(event: Event) -> None:
-            for one in emits:
-                one(event)
-
+        told = tee(spending.add, *(watch(asked) for watch in self.watchers), emit)
         self.running += 1
         self._idle.clear()
         try:

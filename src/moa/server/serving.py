@@ -22,6 +22,7 @@ import uvicorn
 from ..build import Builder
 from ..config import Config, load
 from ..errors import ConfigError, MoaError
+from ..observing import observed
 from ..store.chosen import keeping
 from .app import create_app
 from .connection import Connection
@@ -41,9 +42,10 @@ def run(
     source = Source(config, host, port, unlocked)
     service = Service(source.builder())
     table = service.table
-    with _listening(table.host, table.port) as listening, kept(service):
+    told = observed(service.builder.config.telemetry, log.warning)
+    with _listening(table.host, table.port) as listening, kept(service), told as telemetry:
         settings = uvicorn.Config(
-            create_app(service),
+            create_app(service, telemetry),
             http=Connection,
             ws="none",
             lifespan="off",

@@ -1,0 +1,185 @@
+"""What our values are called in OpenTelemetry: as its conventions for generative AI say, else `moa.*`.
+
+No other file knows a name of theirs, for they are still in development. These are the names of version 1.41 of the
+semantic conventions, which viewers read; where the conventions have since chosen another, both are said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..events import Note, SpanEnd, SpanStart
+from ..types import Message, Request, Usage
+
+Value = str | bool | int | float | list[str]
+Values = dict[str, Value]
+
+CHAT, WORKFLOW, READ_AHEAD = "chat", "invoke_workflow", "read_ahead"
+OPERATION = "gen_ai.operation.name"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+ERROR = "error.type"
+RETRIES, CACHED, LOST, QUEUED = "moa.retries", "moa.cached", "moa.lost", "moa.queued.seconds"
+
+_PROVIDERS = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
+"""Our names of providers that the conventions call otherwise."""
+
+_EXTRA = ("top_k", "frequency_penalty", "presence_penalty")
+_QUOTING = ("sent", "votes", "repair")
+"""Notes that hold words of the conversation."""
+
+
+def operation(start: SpanStart, holds: bool) -> str | None:
+    """What a span does; `None` for what only groups calls. `holds` says that there are calls below it."""
+    if start.role in ("layer", "section"):
+        return None
+    if start.role == "reading":
+        return READ_AHEAD
+    return WORKFLOW if holds else CHAT
+
+
+def name(start: SpanStart, holds: bool) -> str:
+    """What a span is called."""
+    does = operation(start, holds)
+    return f"{does} {_model(start.model)[1]}" if does else start.model
+
+
+def begun(start: SpanStart, run: str) -> Values:
+    """What is known of a span at its start."""
+    values: Values = {"moa.run.id": run, "moa.role": start.role}
+    if start.layer is not None:
+        values["moa.layer"] = start.layer
+    if start.index is not None:
+        values["moa.index"] = start.index
+    if start.answer:
+        values["moa.answer"] = True
+    if does := operation(start, holds=False):
+        values |= {OPERATION: does, **called(start)}
+    return values | (_sampling(start.request) if start.request else {})
+
+
+def called(start: SpanStart) -> Values:
+    """Which model a call is to."""
+    provider, model = _model(start.model)
+    return {"gen_ai.provider.name": provider, "gen_ai.request.model": model}
+
+
+def workflow(start: SpanStart) -> Values:
+    """What is said of a call once it has calls below it."""
+    mixture = _model(start.model)[1]
+    return {OPERATION: WORKFLOW, "gen_ai.workflow.name": mixture, "gen_ai.agent.name": mixture}
+
+
+def ended(end: SpanEnd, holds: bool) -> Values:
+    """What is known of a span at its end.
+
+    Tokens and cost of what holds calls are a sum, so they have other names: nobody who adds up spans counts them twice.
+    """
+    values: Values = {}
+    if end.finish_reason and not holds:
+        values["gen_ai.response.finish_reasons"] = [end.finish_reason]
+    if end.error is not None:
+        values[ERROR] = "_OTHER"  # what the conventions say where there is no known class
+    if end.usage:
+        values |= _totals(end.usage) if holds else _used(end.usage)
+    return values
+
+
+def noted(note: Note, content: bool) -> Values | None:
+    """A note as the attributes of an event; `None` where it is not told. `content` says whether words may be."""
+    if note.kind in _QUOTING and not content:
+        return None
+    return {f"moa.{key}": _plain(value) for key, value in note.data.items() if value is not None}
+
+
+def asked(messages: Iterable[Message] | Iterable[Mapping[str, Any]]) -> Values:
+    """A conversation as it was sent: messages, or those of a note "sent"."""
+    told = [
+        (one.role, one.content, one.tool_calls, one.tool_call_id)
+        if isinstance(one, Message)
+        else (one["role"], one["content"], (), None)
+        for one in messages
+    ]
+    shown = [{"role": role, "parts": _parts(content, calls, answers)} for role, content, calls, answers in told]
+    return {"gen_ai.input.messages": _json(shown)}
+
+
+def answered(text: str, finish_reason: str | None) -> Values:
+    """What a model answered."""
+    parts = [{"type": "text", "content": text}]
+    told = [{"role": "assistant", "parts": parts, "finish_reason": finish_reason or "stop"}]
+    return {"gen_ai.output.messages": _json(told)}
+
+
+def _model(name: str) -> tuple[str, str]:
+    """The provider of a model, and its name there."""
+    provider, colon, model = name.partition(":")
+    return (_PROVIDERS.get(provider, provider), model) if colon and model else ("moa", name)
+
+
+def _sampling(request: Request) -> Values:
+    options: dict[str, Value | None] = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "max_tokens": request.max_tokens,
+        "seed": request.seed,
+        "stop_sequences": list(request.stop) or None,
+        **{option: request.extra.get(option) for option in _EXTRA},
+    }
+    values: Values = {f"gen_ai.request.{key}": value for key, value in options.items() if value is not None}
+    if request.response_format and request.response_format.get("type") != "text":
+        values["gen_ai.output.type"] = "json"
+    return values
+
+
+def _used(usage: Usage) -> Values:
+    values: Values = {
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+    }
+    if usage.cached_tokens:
+        values["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        values["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens
+    if usage.estimated:
+        values["moa.estimated"] = True
+    return values if usage.cost is None else {**values, "moa.cost.usd": usage.cost}
+
+
+def _totals(usage: Usage) -> Values:
+    values: Values = {
+        "moa.total.input_tokens": usage.input_tokens,
+        "moa.total.output_tokens": usage.output_tokens,
+    }
+    return values if usage.cost is None else {**values, "moa.total.cost.usd": usage.cost}
+
+
+def _parts(content: Any, calls: Iterable[Mapping[str, Any]], answers: str | None) -> list[dict[str, Any]]:
+    """The parts of a message, as the conventions' schema has them. Images are named, not copied."""
+    texts = (
+        [content]
+        if isinstance(content, str)
+        else [part.get("text") or f"[{part.get('type', 'something else')}]" for part in content]
+    )
+    if answers:
+        return [{"type": "tool_call_response", "id": answers, "response": "".join(texts)}]
+    parts: list[dict[str, Any]] = [{"type": "text", "content": text} for text in texts if text]
+    for call in calls:
+        function = call.get("function", {})
+        told = {"id": call.get("id"), "name": function.get("name", ""), "arguments": function.get("arguments")}
+        parts.append({"type": "tool_call", **told})
+    return parts
+
+
+def _plain(value: Any) -> Value:
+    """A value as an attribute may be."""
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+        return list(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,81 @@
+"""Telemetry as it leaves: from the command, to a collector that takes it, or does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from command import configured, moa
+from telemetry import Collector
+from upstream import Reply, Upstream
+
+SAYS = {"a": "red", "b": Reply("on fire", status=500), "big": "purple it is"}
+SECRET = "sk-0123456789abcdef"
+
+
+def told(endpoint: str, more: str = "") -> str:
+    return f'[telemetry]\nendpoint = "{endpoint}"\n{more}'
+
+
+def test_a_question_at_the_command_is_sent_as_its_trace() -> None:
+    with Upstream(SAYS) as upstream, Collector() as collector:
+        configured(upstream, told(collector.url, "metrics = true\n"))
+        asked = moa("ask", "--json", "Which colour?")
+    assert asked.returncode == 0 and asked.stderr == ""
+    assert [span.name for span in sorted(collector.spans, key=lambda span: span.start_time_unix_nano)] == [
+        "invoke_workflow panel",
+        "layer 1",
+        "chat a",
+        "chat b",
+        "chat big",
+    ]
+    assert {span.trace_id.hex() for span in collector.spans} == {moa("runs", "--json").stdout.split('"')[3]}
+    assert b"Which colour" not in b"".join(body for _, body in collector.taken)
+    assert {"gen_ai.client.token.usage", "gen_ai.client.operation.duration", "moa.lost"} <= collector.metrics
+
+
+def test_the_environment_alone_turns_it_on() -> None:
+    with Upstream(SAYS) as upstream, Collector() as collector:
+        configured(upstream)
+        moa(
+            "ask",
+            "Which?",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_EXPORTER_OTLP_HEADERS=f"x-key={SECRET}",
+            OTEL_SERVICE_NAME="ours",
+            OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="true",
+        )
+    sent = b"".join(body for _, body in collector.taken)
+    assert b"ours" in sent and b"purple it is" in sent and SECRET.encode() not in sent
+    assert {headers.get("x-key") for headers in collector.headers} == {SECRET}
+
+
+def test_a_place_that_takes_no_telemetry_is_told_in_one_line_and_stops_nothing() -> None:
+    with Upstream({**SAYS, "b": "blue"}) as upstream, Collector(status=405) as collector:
+        configured(upstream, told(collector.url))
+        asked = moa("ask", "Which?")
+    assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
+    _, line = asked.stderr.splitlines()  # the figures come first
+    assert line == f"moa: telemetry is not sent: {collector.url}/v1/traces does not take it"
+
+
+def test_a_collector_that_is_not_there_is_told_in_one_line() -> None:
+    with Upstream(SAYS) as upstream:
+        configured(upstream, told("http://127.0.0.1:9"))
+        asked = moa("ask", "Which?")
+    assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
+    assert asked.stderr.splitlines()[-1].endswith("127.0.0.1:9/v1/traces does not take it")
+
+
+def test_what_cannot_be_spoken_is_told_and_stops_nothing() -> None:
+    with Upstream(SAYS) as upstream:
+        configured(upstream)
+        asked = moa("ask", "Which?", OTEL_EXPORTER_OTLP_ENDPOINT="http://h:4317", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
+    assert "no telemetry is sent: OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not spoken here" in asked.stderr
+
+
+def test_a_key_has_no_place_in_the_endpoint() -> None:
+    Path("moa.toml").write_text(told(f"http://user:{SECRET}@h"), "utf-8")
+    asked = moa("ask", "Which?")
+    assert asked.returncode == 2 and SECRET not in asked.stderr
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in asked.stderr
