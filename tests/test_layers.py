@@ -43,7 +43,7 @@ FLOORS = (
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"} | {"otel", "observing"},
     # many questions
-    {"doctor"},
+    {"doctor", "batch", "evals"},
     # surfaces
     {"cli", "commands", "__main__", "terminal", "server", "integrations"},
 )

@@ -1,0 +1,88 @@
+"""Many questions: so many are under way at once, and the next is taken only when one is done.
+
+How many calls one provider gets at once is its own setting (`max_concurrency`); this bounds the questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import ModelError
+from .model import Emit, Model, generate
+from .types import Request, Response
+
+if TYPE_CHECKING:
+    from .config import Config
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+AT_ONCE = 32
+"""Questions under way at once, unless something else is said."""
+
+
+async def pooled(
+    jobs: Iterable[Job], work: Callable[[Job], Awaitable[Done]], at_once: int = AT_ONCE
+) -> AsyncIterator[tuple[Job, Done]]:
+    """Each job with what came of it, as they get done. `jobs` may be without end: it is read as places come free.
+
+    Whatever a job raises ends the whole; leaving early (`aclosing`) cancels what is under way.
+    """
+    taken = iter(jobs)
+    done: asyncio.Queue[tuple[Job, Done]] = asyncio.Queue(at_once)
+
+    async def worker() -> None:
+        for job in taken:
+            await done.put((job, await work(job)))
+
+    workers = [asyncio.create_task(worker()) for _ in range(at_once)]
+    ended = asyncio.gather(*workers)
+    try:
+        while not (ended.done() and done.empty()):
+            coming = asyncio.ensure_future(done.get())
+            await asyncio.wait((coming, ended), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and ended.exception():
+                coming.cancel()
+                await ended
+            if coming.done():
+                yield coming.result()
+            else:
+                coming.cancel()
+    finally:
+        for one in workers:
+            one.cancel()
+        await asyncio.wait(workers)
+        with suppress(Exception, asyncio.CancelledError):
+            await ended
+
+
+async def answers(
+    model: Model, requests: Sequence[Request], *, at_once: int = AT_ONCE, emit: Emit | None = None
+) -> list[Response | ModelError]:
+    """What a model answers to each request, in their order; a `ModelError` where it did not."""
+
+    async def one(numbered: tuple[int, Request]) -> Response | ModelError:
+        try:
+            return await generate(model, numbered[1], emit)
+        except ModelError as error:
+            return error
+
+    found: dict[int, Response | ModelError] = {}
+    async with aclosing(pooled(enumerate(requests), one, at_once)) as results:  # type: ignore[type-var]
+        async for (place, _), answer in results:
+            found[place] = answer
+    return [found[place] for place in range(len(requests))]
+
+
+def bounded(config: Config, at_once: Mapping[str, int] | int = AT_ONCE) -> Config:
+    """The configuration with a limit on every provider that has none: `at_once` for all, or by provider."""
+    own = at_once if isinstance(at_once, Mapping) else {}
+    most = AT_ONCE if isinstance(at_once, Mapping) else at_once
+    limited = {
+        name: table.model_copy(update={"max_concurrency": own.get(name, table.max_concurrency or most)})
+        for name, table in config.providers.items()
+    }
+    return config.model_copy(update={"providers": limited})

@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks, your own prompts, and whether a mixture is worth its price."""

@@ -1,0 +1,118 @@
+"""The values of an evaluation: what is asked, what was answered, how good that was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..types import Message, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One thing to ask.
+
+    `messages` open the conversation; each of the texts in `then` is asked after the model's own answer to what was
+    before it. `reference` is what a scorer compares the answer with, in the scorer's own form; `None` is nothing.
+    `options` are sampling options of this sample alone.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    then: tuple[str, ...] = ()
+    reference: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """The words of the last message that opens the conversation."""
+        return self.messages[-1].text
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What answering took, whether it was paid now or in an earlier run of the same evaluation.
+
+    `calls` are calls to single models. `chain` is how many tokens were written one after another, and `seconds` how
+    long that took, layer by layer the slowest: what somebody would have waited who asked this alone. `paid` is the part
+    of the cost that was paid now, in US dollars; what came from the call cache is not.
+    """
+
+    usage: Usage = Usage(cost=0.0)
+    calls: int = 0
+    chain: int = 0
+    seconds: float = 0.0
+    paid: float | None = 0.0
+
+    def __add__(self, other: Bill) -> Bill:
+        """Both, one after the other."""
+        paid = None if self.paid is None or other.paid is None else self.paid + other.paid
+        return Bill(
+            self.usage + other.usage,
+            self.calls + other.calls,
+            self.chain + other.chain,
+            self.seconds + other.seconds,
+            paid,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered to a sample: a text for each turn. With an `error` there is no answer, and no text."""
+
+    sample: str
+    model: str
+    texts: tuple[str, ...] = ()
+    bill: Bill = Bill()
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer to the last turn."""
+        return self.texts[-1] if self.texts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One score of an answer. A benchmark says what its scores are called and what they range over.
+
+    `value` is `None` where there is none: the judge's reply could not be read, or the skill does not apply. `detail` is
+    what the score rests on, as JSON: the judge's words, the log-probabilities, what was extracted.
+    """
+
+    name: str
+    value: float | None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An answer with its scores. `bill` is what judging took; with an `error` it could not be scored."""
+
+    sample: Sample
+    answer: Answer
+    scores: tuple[Score, ...] = ()
+    bill: Bill = Bill()
+    error: str | None = None
+
+    def value(self, name: str) -> float | None:
+        """The value of the score of this name, or `None`."""
+        return next((score.value for score in self.scores if score.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number of a report, with the interval it is likely in (`None`: no interval is known) and what it rests on.
+
+    `n` is how many samples count in it; `note` what a reader must know of it, such as "not comparable: another judge".
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unit: str = ""
+    note: str = ""
