@@ -34,6 +34,7 @@ FLOORS = (
         "joints",
         "parts",
         "similarity",
+        "difference",
         "sentences",
         "provenance",
     },

@@ -14,9 +14,10 @@ import moa
 from command import configured, on_a_terminal
 from command import moa as command
 from moa import Layer, Message, Mixture, NeverWorse, Request, Retried, Scripted, Synthesize, Usage
+from moa.difference import words
 from moa.recall import folded, recalled
 from moa.store.listing import moment
-from moa.terminal.difference import shown, words
+from moa.terminal.difference import shown
 from terminal import Terminal
 from upstream import Body, Reply, Upstream
 

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -57,6 +57,10 @@ _CONTROL = re.compile(
     r"|<(?:bos|eos|pad|unk|sop|eop|eoh|eoa|mask)>|<(?:BOS|EOS)_TOKEN>|<(?:extra_id|reserved|SPECIAL)_\d+>|<seed:\w+>"
     r"|</?(?:tool_call|tool_response|think)>|<(?:beginning|end)_of_sentence>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_CONTENT|TOOL_RESULTS|ARGS|CALL_ID|THINK|gMASK)\]"
+)
+
+_REFERENCE = re.compile(
+    r'<answer-(?P<key>[0-9a-f]{6,64}) number="(?P<number>\d{1,9})"[^<>\n]*>\n.*?\n</answer-(?P=key)>', re.DOTALL
 )
 
 _UNSEEN = re.compile(
@@ -137,6 +141,18 @@ class Prompt:
 def place(prompt: str, reference: Response) -> int:
     """Where a reference stands in a prompt that it was laid into, or -1."""
     return prompt.find(f">\n{_broken_up(reference.text)}\n</answer-")
+
+
+def laid_out(text: str) -> Iterator[tuple[int | None, str]]:
+    """A message in pieces: its references, delimiters and all, each with its number, and what stands around them."""
+    end = 0
+    for match in _REFERENCE.finditer(text):
+        if match.start() > end:
+            yield None, text[end : match.start()]
+        yield int(match["number"]), match[0]
+        end = match.end()
+    if end < len(text):
+        yield None, text[end:]
 
 
 AGGREGATE = Prompt()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .events import Event
 from .prompts import place
 from .trace import Node, Trace, used
 from .types import Response, Usage
+from .wire import message_to_json
 
 
 def folded(events: Iterable[Event]) -> Trace:
@@ -44,6 +45,15 @@ def layers(mixture: Node) -> list[list[tuple[Node, Response]]]:
             made.append(_as_read(calls, mixture.children[number + 1 :]))
             read = tuple(response for _, response in made[-1]) or read
     return made
+
+
+def sent(call: Node) -> list[Mapping[str, Any]]:
+    """The conversation that a call was really sent, as JSON has it; none where that is not known."""
+    changed = next((note.data["messages"] for note in call.notes if note.kind == "sent"), None)
+    if changed is not None:
+        return list(changed)
+    request = call.start.request
+    return [message_to_json(message) for message in request.messages] if request else []
 
 
 def told(node: Node) -> dict[str, Any]:

@@ -178,8 +178,9 @@ def compare_runs(
     """
     from rich.console import Console
 
+    from ..difference import words
     from ..recall import folded
-    from ..terminal.difference import figures, shown, words
+    from ..terminal.difference import figures, shown
 
     store = _store(config)
     found = [store.find(name) for name in (one, other)]

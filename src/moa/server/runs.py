@@ -16,6 +16,7 @@ from ..errors import RequestError
 from ..events import to_json
 from ..store.listing import listed, moment
 from ..store.reading import State, StoredRun
+from . import details
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
 from .operations import TEXT, Operation, one_of, or_null, rows, table
@@ -92,11 +93,12 @@ OPERATIONS = (
         text="text/event-stream",
         query={"after": TEXT},
     ),
+    *details.OPERATIONS,
 )
 
 
 def routes(service: Service) -> list[Route]:
-    """POST and GET /api/runs, GET and DELETE /api/runs/{id}, GET /api/runs/{id}/events, POST /api/runs/{id}/finish."""
+    """/api/runs and all below it."""
     sight = Sight(service)
     running, past = sight.running, sight.past
 
@@ -161,6 +163,7 @@ def routes(service: Service) -> list[Route]:
         Route("/api/runs/{id}", stop, methods=["DELETE"]),
         Route("/api/runs/{id}/finish", finish, methods=["POST"]),
         Route("/api/runs/{id}/events", events, methods=["GET"]),
+        *details.routes(service, sight),
     ]
 
 

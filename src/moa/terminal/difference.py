@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
-from typing import Literal
 
 from rich.text import Text
 
+from ..difference import Change
 from ..store.reading import StoredRun
 from ..trace import Trace
 from .closing import cost
 from .controls import printable
 
-Change = Literal["same", "gone", "new"]
 _MARKS = {"same": ("", ""), "gone": ("[-", "-]"), "new": ("{+", "+}")}
 _STYLES = {"same": "", "gone": "red", "new": "green"}
-
-
-def words(one: str, other: str) -> Iterator[tuple[Change, str]]:
-    """What is the same in two texts, what only the first has and what only the second, in order, by whole words."""
-    first, second = (re.findall(r"\s*\S+\s*", text) for text in (one, other))
-    matcher = SequenceMatcher(None, [word.strip() for word in first], [word.strip() for word in second], autojunk=False)
-    for kind, begin, end, start, stop in matcher.get_opcodes():
-        if kind == "equal":
-            yield "same", "".join(second[start:stop])
-        else:
-            if end > begin:
-                yield "gone", "".join(first[begin:end])
-            if stop > start:
-                yield "new", "".join(second[start:stop])
 
 
 def shown(changes: Iterator[tuple[Change, str]]) -> Text:

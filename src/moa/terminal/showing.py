@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from ..recall import recalled
+from ..recall import recalled, sent
 from ..store.listing import when
 from ..store.reading import StoredRun
 from ..trace import Node, Trace
@@ -45,11 +45,7 @@ def _sent(call: Node) -> Iterator[RenderableType]:
     """What a model was sent, message by message, and what it answered."""
     place = f"layer {call.start.layer}: " if call.start.layer else ""
     yield Text(printable(f"## {place}{call.start.model} ({call.start.role})"), "bold")
-    changed = next((note.data["messages"] for note in call.notes if note.kind == "sent"), None)
-    request = call.start.request
-    told = [(one["role"], one["content"]) for one in changed] if changed is not None else []
-    if changed is None and request:
-        told = [(message.role, message.content) for message in request.messages]
+    told = [(message["role"], message["content"] or "") for message in sent(call)]
     for role, content in (*told, ("answer", call.text or call.error or "")):
         text = (
             content if isinstance(content, str) else "".join(part.get("text", f"[{part['type']}]") for part in content)
