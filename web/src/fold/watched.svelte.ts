@@ -3,12 +3,12 @@
 import { Refused } from "../api/client";
 import { watch, type Heard, type State } from "../api/watch";
 import type { Event } from "../events";
+import { clock } from "../clock.svelte";
 import { Trace } from "./trace";
 
 export class Watched {
   readonly trace = new Trace();
-  // Read it to be called again in the next frame in which something has happened.
-  frame = $state(0);
+  #frame = $state(0);
   state = $state<State>("running");
   // Why it cannot be watched; what went wrong in the run itself is in the trace.
   problem = $state<Refused | undefined>();
@@ -35,8 +35,16 @@ export class Watched {
     cancelAnimationFrame(this.#asked);
   }
 
+  // The same thing, a part of the trace; an effect that sees it so runs again in each frame in which something was heard.
+  seen<Part>(part: Part): Part {
+    void this.#frame;
+    return part;
+  }
+
   // The moment of the run that it is now, in seconds since it began.
   now(): number {
+    void this.#frame;
+    void clock.tick;
     if (this.state !== "running") return this.trace.time;
     return this.trace.time + (performance.now() - this.#heardAt) / 1000;
   }
@@ -53,7 +61,7 @@ export class Watched {
     for (const event of this.#waiting) this.trace.add(event);
     this.#waiting = [];
     this.#heardAt = performance.now();
-    this.frame += 1;
+    this.#frame += 1;
     if (this.#over) this.state = this.#over;
   }
 }

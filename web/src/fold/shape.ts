@@ -1,0 +1,51 @@
+// The shape of a run as a person sees it: stages one after another, and whose words a call's are.
+import type { Node } from "./trace";
+
+// A part of a mixture: a layer of proposers, or the calls between and after the layers.
+export type Stage = { kind: "layer"; node: Node } | { kind: "calls"; nodes: Node[] };
+
+export function stages(mixture: Node): Stage[] {
+  const told: Stage[] = [];
+  for (const child of mixture.children.flatMap(plain)) {
+    const last = told.at(-1);
+    if (child.start.role === "layer") told.push({ kind: "layer", node: child });
+    else if (last?.kind === "calls") last.nodes.push(child);
+    else told.push({ kind: "calls", nodes: [child] });
+  }
+  return told;
+}
+
+export function isMixture(node: Node): boolean {
+  return node.children.some((child) => child.start.role === "layer");
+}
+
+// The call whose words are those of a node: itself, or of a mixture, or a call that was made twice, the one that answers.
+// Of a mixture whose proposers are still writing there is none.
+export function voice(node: Node): Node | undefined {
+  const speaking = node.children.flatMap(plain).filter((child) => !SILENT.has(child.start.role));
+  if (speaking.length === 0) return node.children.length === 0 ? node : undefined;
+  const last = speaking.findLast((child) => child.end?.text) ?? speaking.findLast((child) => voice(child)?.text);
+  return voice(last ?? speaking[0]!);
+}
+
+const SILENT = new Set(["layer", "judge", "reading"]);
+
+// The words of a node so far, its own thinking where it has said nothing else yet.
+export interface Words {
+  text: string;
+  thinking: boolean;
+  // Changes when the words are not those before with more behind them.
+  line: string;
+}
+
+export function words(node: Node): Words {
+  const speaker = node.text ? node : (voice(node) ?? node);
+  const thinking = !speaker.text && speaker.reasoning !== "";
+  const line = `${speaker.start.span}/${speaker.voided}/${thinking}`;
+  return { text: thinking ? speaker.reasoning : speaker.text, thinking, line };
+}
+
+// Sections only hold calls; what is in them counts.
+function plain(child: Node): Node[] {
+  return child.start.role === "section" ? child.children.flatMap(plain) : [child];
+}

@@ -1,0 +1,93 @@
+// What a view tells of a call, and of a run. The words for what a call is doing are those of the terminal
+// (src/moa/terminal/live.py).
+import type { SpanEnd, Usage } from "../events";
+import { remarks, type Remark } from "./remarks";
+import { isMixture, stages, voice, words, type Words } from "./shape";
+import type { Node, Trace } from "./trace";
+
+export type Doing =
+  | "queued"
+  | "fetching"
+  | "retrying"
+  | "thinking"
+  | "reading ahead"
+  | "writing"
+  | "done"
+  | "lost"
+  | "stopped";
+
+// `over` says that the run has come to its end, so what has not ended was stopped.
+export function doing(node: Node, over: boolean): Doing {
+  if (node.end) return node.error === undefined ? "done" : "lost";
+  if (over) return "stopped";
+  if (node.start.role === "reading") return "reading ahead";
+  if (node.text || voice(node)?.text) return "writing";
+  const last = node.notes.at(-1);
+  if (last?.kind === "retry" && node.firstWord === undefined) return "retrying";
+  if (last?.kind === "queued" && last.data.seconds === undefined) return "queued";
+  if (last?.kind === "fetching" && Number(last.data.done) < Number(last.data.total)) return "fetching";
+  return "thinking";
+}
+
+// All that a view of one call tells. `version` is what `version` gave: while it is the same, so is all this.
+export interface Told {
+  doing: Doing;
+  words: Words;
+  remarks: Remark[];
+  end: SpanEnd | undefined;
+  // Of a mixture, the calls inside it.
+  inner: { node: Node; doing: Doing; remarks: Remark[] }[];
+}
+
+export function told(node: Node, over: boolean, _version: number): Told {
+  const inner = isMixture(node)
+    ? stages(node).flatMap((stage) => (stage.kind === "layer" ? stage.node.children : stage.nodes))
+    : [];
+  return {
+    doing: doing(node, over),
+    words: words(node),
+    remarks: remarks(node),
+    end: node.end,
+    inner: inner.map((call) => ({ node: call, doing: doing(call, over), remarks: remarks(call) })),
+  };
+}
+
+// Grows with whatever is heard of a node or of what is below it.
+export function version(node: Node): number {
+  return node.children.reduce((sum, child) => sum + version(child), node.version);
+}
+
+// What a run has used so far. The cost is undefined where a part of it is unknown.
+export interface Spent {
+  calls: number;
+  input: number;
+  output: number;
+  cost: number | undefined;
+  estimated: boolean;
+}
+
+export function spent(trace: Trace): Spent {
+  const calls = trace.calls.filter((node) => node.start.role !== "reading");
+  const usages = trace.root?.usage ? [trace.root.usage] : calls.flatMap((node) => node.usage ?? []);
+  const sum = (value: (usage: Usage) => number) => usages.reduce((total, usage) => total + value(usage), 0);
+  return {
+    calls: calls.length,
+    input: sum((usage) => usage.input_tokens),
+    output: sum((usage) => usage.output_tokens),
+    cost: usages.every((usage) => usage.cost !== undefined) ? sum((usage) => usage.cost!) : undefined,
+    estimated: usages.some((usage) => usage.estimated),
+  };
+}
+
+// How far a run is, in a sentence: what a screen reader is told, so it changes seldom.
+export function progress(trace: Trace, over: boolean): string {
+  const root = trace.root;
+  if (!root) return "";
+  if (root.end) return root.error === undefined ? "The answer is complete." : `It failed: ${root.error}`;
+  if (over) return "It was stopped.";
+  if (trace.firstWord !== undefined) return "The answer is being written.";
+  const layer = stages(root).findLast((stage) => stage.kind === "layer")?.node;
+  if (!layer) return "Asked.";
+  const made = layer.children.filter((node) => node.end).length;
+  return `Layer ${layer.start.layer}: ${made} of ${layer.children.length} proposals.`;
+}
