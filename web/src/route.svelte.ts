@@ -13,11 +13,19 @@ class Route {
   );
 
   readonly query: URLSearchParams = $derived(new URLSearchParams(this.#hash.split("?")[1] ?? ""));
+
+  // Goes there as if one had been there from the start: the way back leads past it.
+  replace(address: string): void {
+    history.replaceState(null, "", address);
+    this.#hash = location.hash;
+  }
 }
 
 export const route = new Route();
 
 // The address of a place, for a link.
-export function to(...path: string[]): string {
-  return `#/${path.map(encodeURIComponent).join("/")}`;
+export function to(path: string | readonly string[] = [], query: Record<string, string> = {}): string {
+  const parts = typeof path === "string" ? [path] : path;
+  const asked = new URLSearchParams(query).toString();
+  return `#/${parts.map(encodeURIComponent).join("/")}${asked && `?${asked}`}`;
 }

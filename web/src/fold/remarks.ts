@@ -44,6 +44,13 @@ const REMARKS: Record<string, (data: Data) => Remark | undefined> = {
   withdrawn: (data) => ({ word: "one withdrawn", story: `It was told not to rely on ${data.model}.`, tone: "warn" }),
   skipped: (data) => ({ word: "layer skipped", story: String(data.error), tone: "warn" }),
   shrunk: (data) => ({ word: "made smaller", story: `${listed(data.left_out)}: ${data.reason}`, tone: "warn" }),
+  agreed: (data) => ({
+    word: "left early",
+    story: `The proposals agree, so what only would have repeated them was not asked (${listed(data.skipped)}).`,
+    tone: "plain",
+  }),
+  rerun: (data) => ({ word: "made again", story: `From the run ${data.of}: ${data.changed}.`, tone: "plain" }),
+  no_staircase: (data) => ({ word: "not in steps", story: String(data.reason), tone: "plain" }),
   choice: (data) => ({ word: `chose ${data.model}`, story: `Proposal ${data.number} is the answer.`, tone: "plain" }),
   read_ahead: (data) => ({
     word: `${data.tokens} tokens ahead`,
