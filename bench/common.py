@@ -62,7 +62,8 @@ class Mock:
     def config(self, folder: Path, mixtures: str) -> Path:
         """A moa.toml whose provider `mock` is this upstream."""
         path = folder / "moa.toml"
-        path.write_text(f'[providers.mock]\nbase_url = "{self.url}"\nprice = {{ input = 0, output = 0 }}\n{mixtures}')
+        provider = f'[providers.mock]\nbase_url = "{self.url}"\nprice = {{ input = 0, output = 0 }}\n'
+        path.write_text(f'[store]\ncalls = "off"\n{provider}{mixtures}')
         return path
 
     def late(self) -> Late:

@@ -40,7 +40,7 @@ FLOORS = (
     },
     # things that answer
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
-    | {"middleware", "turns", "breaker", "hedge", "models"},
+    | {"cached", "middleware", "turns", "breaker", "hedge", "models"},
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"} | {"otel", "observing"},
     # many questions

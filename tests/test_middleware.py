@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,6 @@ from moa import (
     ModelError,
     Note,
     Request,
-    RequestError,
     Response,
     Retried,
     Scripted,
@@ -221,75 +219,6 @@ def test_a_chain_holds_what_each_of_its_models_holds() -> None:
 def test_a_chain_of_nothing_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="a fallback needs at least one model"):
         Fallback(())
-
-
-# --- cache ------------------------------------------------------------------------------------------------------------
-
-
-async def test_the_same_request_is_answered_from_memory_for_nothing() -> None:
-    events: list[moa.Event] = []
-    model = Scripted("a", "red", usage=Usage(3, 2, 0.5))
-    cached = Cached(model)
-    assert await moa.generate(cached, REQUEST) == Response("a", "red", Usage(3, 2, 0.5))
-    assert await moa.generate(cached, REQUEST, events.append) == Response("a", "red", Usage(cost=0.0))
-    assert len(model.heard) == 1
-    assert notes(events) == [("cached", {"input_tokens": 3, "output_tokens": 2})]
-
-
-async def test_an_answer_from_memory_is_said_to_whoever_watches() -> None:
-    cached = Cached(Scripted("a", Response("a", "red", reasoning="hmm")))
-    await moa.generate(cached, REQUEST)
-    events: list[moa.Event] = []
-    await moa.generate(cached, REQUEST, events.append, "answer")
-    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.Delta)]
-    assert deltas == [("reasoning", "hmm"), ("text", "red")]
-
-
-OTHERS: dict[str, Callable[[], Request]] = {
-    "seed": lambda: replace(REQUEST, seed=1),
-    "temperature": lambda: replace(REQUEST, temperature=0.5),
-    "max_tokens": lambda: replace(REQUEST, max_tokens=5),
-    "stop": lambda: replace(REQUEST, stop=("x",)),
-    "extra": lambda: replace(REQUEST, extra={"top_k": 1}),
-    "system": lambda: REQUEST.instructed("Be brief."),
-    "question": lambda: Request((Message("user", "Which color?"),)),
-    "response_format": lambda: replace(REQUEST, response_format={"type": "json_object"}),
-}
-
-
-@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
-async def test_another_request_is_another_answer(other: Callable[[], Request]) -> None:
-    model = Scripted("a", ["red", "blue"])
-    cached = Cached(model)
-    assert (await moa.generate(cached, REQUEST)).text == "red"
-    assert (await moa.generate(cached, other())).text == "blue"
-
-
-async def test_a_request_that_is_no_json_is_refused() -> None:
-    with pytest.raises(RequestError, match="cannot be written as JSON"):
-        await moa.generate(Cached(Scripted("a", "red")), replace(REQUEST, extra={"top_k": 2**70}))
-
-
-async def test_two_models_never_share_a_memory() -> None:
-    one = Cached(Scripted("a", "red"))
-    assert (await moa.generate(one, REQUEST)).text == "red"
-    assert (await moa.generate(replace(one, model=Scripted("b", "blue")), REQUEST)).text == "blue"
-    assert (await moa.generate(Cached(Scripted("c", "green")), REQUEST)).text == "green"
-
-
-async def test_a_failure_is_not_remembered() -> None:
-    cached = Cached(Scripted("a", [busy(), "red"]))
-    with pytest.raises(ModelError):
-        await moa.generate(cached, REQUEST)
-    assert (await moa.generate(cached, REQUEST)).text == "red"
-
-
-async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> None:
-    model = Scripted("a", lambda request: request.question)
-    cached = Cached(model, size=2)
-    for question in "ababcab":
-        await moa.generate(cached, Request((Message("user", question),)))
-    assert [request.question for request in model.heard] == ["a", "b", "c", "a", "b"]
 
 
 def test_what_stands_around_a_model_has_its_name_its_window_and_its_check() -> None:

@@ -4,6 +4,7 @@ from .aggregators import Aggregator, Pick, Synthesize, Vote
 from .agreement import Agreement
 from .api import ask, get_model
 from .budget import Budget
+from .cached import Cached, Memory
 from .errors import (
     BadReply,
     ConfigError,
@@ -20,13 +21,14 @@ from .errors import (
 from .events import Delta, Event, Note, SpanEnd, SpanStart
 from .guard import NeverWorse
 from .layer import Layer
-from .middleware import Cached, Fallback, Retried
+from .middleware import Fallback, Retried
 from .mixture import Mixture
 from .model import Events, Model, Run, Span, Tuned, generate, stream
 from .models.scripted import Scripted
 from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
 from .staircase import Staircase
+from .store.calls import Calls
 from .store.store import Store
 from .trace import Node, Trace
 from .turns import Limited, Limiter
@@ -38,6 +40,7 @@ __all__ = [
     "BadReply",
     "Budget",
     "Cached",
+    "Calls",
     "ConfigError",
     "ContextOverflow",
     "CutStream",
@@ -50,6 +53,7 @@ __all__ = [
     "Limited",
     "Limiter",
     "Lost",
+    "Memory",
     "Message",
     "MissingKey",
     "Mixture",

@@ -17,6 +17,8 @@ from .types import Message, Request, Response
 
 if TYPE_CHECKING:
     from .build import Builder
+    from .cached import Answers
+    from .config import Config
 
 Result = TypeVar("Result")
 
@@ -24,23 +26,24 @@ THREAD = "moa"
 """The thread on which `ask` has its work done."""
 
 
-def get_model(name: str | None = None, config: str | Path | None = None) -> Model:
+def get_model(name: str | None = None, config: str | Path | None = None, *, calls: Answers | None = None) -> Model:
     """The model of a name: `provider:model`, `moa:mixture`, or the configured default.
 
-    `config` is a `moa.toml`; without it the usual places are searched. Raises `ConfigError`.
+    `config` is a `moa.toml`; without it the usual places are searched. With `calls` (such as `Calls()`), every single
+    model that it is made of remembers its answers there. Raises `ConfigError`.
     """
-    builder = get_builder(config)
+    builder = get_builder(config, calls)
     return builder.model(name or builder.config.default)
 
 
-def get_builder(config: str | Path | None = None) -> Builder:
-    """What makes the models of a configuration; the same one as long as the file does not change."""
+def get_builder(config: str | Path | None = None, calls: Answers | None = None) -> Builder:
+    """What makes the models of a configuration; the same one for the same `calls` while the file does not change."""
     from .config import find
 
     path = Path(config) if config is not None else find()
     path = path.absolute() if path else None
     stamp = path.stat().st_mtime_ns if path and path.is_file() else 0
-    return _builder(path, stamp)
+    return _builder(path, stamp, calls)
 
 
 def ask(
@@ -79,12 +82,18 @@ def begin(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 
 
 @cache
-def _builder(path: Path | None, stamp: int) -> Builder:
+def _builder(path: Path | None, stamp: int, calls: Answers | None) -> Builder:
     from .build import Builder
+
+    config, found = _config(path, stamp)
+    return Builder(config, found.parent if found else Path(), calls)
+
+
+@cache
+def _config(path: Path | None, stamp: int) -> tuple[Config, Path | None]:
     from .config import load
 
-    config, found = load(path)
-    return Builder(config, found.parent if found else Path())
+    return load(path)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from .aggregators import Aggregator, Pick, Synthesize, Vote
 from .agreement import Agreement
 from .breaker import Breaker, Broken
+from .cached import Answers, Cached
 from .config import (
     AggregatorTable,
     Config,
@@ -24,7 +25,7 @@ from .folders import cache_folder, expanded
 from .guard import NeverWorse
 from .hedge import Hedged
 from .layer import Layer
-from .middleware import Cached, Fallback, Retried
+from .middleware import Fallback, Retried
 from .mixture import Mixture
 from .model import Model, Tuned
 from .patience import Latencies, Patience
@@ -35,11 +36,15 @@ from .turns import Limited, Limiter
 
 
 class Builder:
-    """Makes the models of one configuration. Models of one provider share its limit on calls at once."""
+    """Makes the models of one configuration. Models of one provider share its limit on calls at once.
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    With `calls`, every single model that it makes, also those in mixtures, remembers its answers there.
+    """
+
+    def __init__(self, config: Config, folder: Path, calls: Answers | None = None) -> None:
         self.config = config
         self.folder = folder
+        self._calls = calls
         self._limiters = {
             name: Limiter(table.max_concurrency, one_model=table.one_gpu)
             for name, table in config.providers.items()
@@ -57,9 +62,10 @@ class Builder:
             if provider == "moa":
                 self._built[full] = self.mixture(full, self.config.mixtures[model])
             elif provider in ("local", "gguf"):
-                self._built[full] = self._embedded(full, provider, model)
+                self._built[full] = self._remembering(self._embedded(full, provider, model))
             else:
-                self._built[full] = self._endpoint(full, provider, model)
+                always = self.config.providers[provider].cache
+                self._built[full] = self._remembering(self._endpoint(full, provider, model), always)
         return self._built[full]
 
     def _endpoint(self, name: str, provider: str, model: str) -> Model:
@@ -89,7 +95,12 @@ class Builder:
         built = Broken(built, self.breakers[name])
         if table.attempts > 1:
             built = Retried(built, table.attempts)
-        return Cached(built) if table.cache else built
+        return built
+
+    def _remembering(self, model: Model, always: bool = False) -> Model:
+        if self._calls is None:
+            return Cached(model) if always else model
+        return Cached(model, self._calls, always)
 
     def _embedded(self, name: str, provider: str, model: str) -> Model:
         from .models.llamacpp import LlamaCpp

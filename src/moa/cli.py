@@ -16,7 +16,7 @@ import typer
 from .commands.keys import keys
 from .commands.runs import runs
 from .commands.settings import settings
-from .commands.shared import ConfigFile, help_without_command, kept, table, told, view
+from .commands.shared import ConfigFile, help_without_command, kept, remembering_builder, table, told, view
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
@@ -211,11 +211,10 @@ def chat(
 
 def _ready(name: str | None, config: Path | None) -> Model:
     """The model of a name, with its weights there if it is the embedded one."""
-    from .api import get_builder
     from .fetching import ensure
     from .model import check
 
-    builder = get_builder(config)
+    builder = remembering_builder(config)
     name = name or builder.config.default
     model = builder.model(name)
     check(model)

@@ -107,7 +107,7 @@ class ProviderTable(Table):
     timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
     attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
     breaker: BreakerTable = BreakerTable()
-    cache: bool = Field(False, description="remember answers in memory")
+    cache: bool = Field(False, description="remember every answer, whatever [store] says of calls")
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
     price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
     images: bool = Field(False, description="whether its models see images; others are told that there was one")
@@ -390,7 +390,7 @@ class ServerTable(Table):
 
 
 class StoreTable(Table):
-    """The runs that are kept."""
+    """The runs that are kept, and the answers that are remembered."""
 
     off: bool = Field(False, description="keep nothing")
     path: str | None = Field(None, description="the file; default: runs.sqlite in the user's state folder")
@@ -398,6 +398,9 @@ class StoreTable(Table):
     days: Annotated[float, Field(gt=0)] | None = Field(None, description="older runs are removed")
     megabytes: Annotated[float, Field(gt=0)] | None = Field(
         1000, description="the oldest runs are removed when all of them take more"
+    )
+    calls: Literal["seeded", "all", "off"] = Field(
+        "seeded", description="calls whose answers are remembered: those with a seed or temperature 0, all, or none"
     )
 
 

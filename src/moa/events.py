@@ -64,20 +64,21 @@ class Note:
     """Something worth knowing about a call that is neither its words nor its end.
 
     `kind` is one of: "queued" (it waits its turn; said again with `seconds` when it has it), "fetching" (weights, on
-    first use), "retry" (its words so far are void), "hedged" (asked a second time), "cached", "unsent" (options this
-    provider refuses, so they were not sent), "sent" (the conversation as it really was sent, where a model on the way
-    changed it), "recalled" (answered from the stored run `of`); "window" (the references did not fit and are read a few
-    at a time), "left_out" (a reference no window can hold); "lost" (a proposal of this layer did not arrive); "choice",
-    "votes"; "fallback" (another answers in its place), "flaw" (the aggregation is flawed, but was being read), "repair"
-    (asked again for the form asked for); "read_ahead" (`tokens` of the prompt were known when the call itself began,
-    `read` of them read for it, in `times` pieces and `seconds`, of which about `saved` were not waited for), "unread"
-    (reading ahead failed); "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer
-    that failed), "agreed" (the proposals of a layer are alike, so what stands in `skipped` was not asked: so many
-    `calls` of this mixture, and about `cost` US dollars), "differed" (they are not alike enough for that); "step" (the
-    aggregator is asked in steps: so many proposals are `shown` to it, so many of them `complete`), "withdrawn" (it was
-    told that a proposal it had been shown is not to be relied on), "step_failed" (so it waits for the complete
-    proposals), "no_staircase" (why this request is not answered in steps); "rerun" (the run is made from the run `of`,
-    with what is `changed`).
+    first use), "retry" (its words so far are void), "hedged" (asked a second time), "cached" (remembered; with what the
+    answer took when it was made, in tokens, cost and `seconds`), "unsent" (options this provider refuses, so they were
+    not sent), "sent" (the conversation as it really was sent, where a model on the way changed it), "recalled"
+    (answered from the stored run `of`); "window" (the references did not fit and are read a few at a time), "left_out"
+    (a reference no window can hold); "lost" (a proposal of this layer did not arrive); "choice", "votes"; "fallback"
+    (another answers in its place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for
+    the form asked for); "read_ahead" (`tokens` of the prompt were known when the call itself began, `read` of them read
+    for it, in `times` pieces and `seconds`, of which about `saved` were not waited for), "unread" (reading ahead
+    failed); "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed),
+    "agreed" (the proposals of a layer are alike, so what stands in `skipped` was not asked: so many `calls` of this
+    mixture, and about `cost` US dollars), "differed" (they are not alike enough for that); "step" (the aggregator is
+    asked in steps: so many proposals are `shown` to it, so many of them `complete`), "withdrawn" (it was told that a
+    proposal it had been shown is not to be relied on), "step_failed" (so it waits for the complete proposals),
+    "no_staircase" (why this request is not answered in steps); "rerun" (the run is made from the run `of`, with what is
+    `changed`).
     """
 
     span: str

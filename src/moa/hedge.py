@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from dataclasses import dataclass
 
+from .cached import apart
 from .model import Around, Span
 from .types import Request, Response
 
@@ -21,7 +23,7 @@ class Hedged(Around):
             done, _ = await asyncio.wait(calls, timeout=self.after)
             if not done:
                 span.note("hedged", after=self.after)
-                calls.add(self._call(request, span))
+                calls.add(self._call(request, span, beside=True))
             pending = set(calls)
             while True:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -33,5 +35,7 @@ class Hedged(Around):
                 call.cancel("the other call was first")
             await asyncio.gather(*calls, return_exceptions=True)
 
-    def _call(self, request: Request, span: Span) -> asyncio.Task[Response]:
-        return asyncio.create_task(span.call(self.model, request, role=span.role))
+    def _call(self, request: Request, span: Span, beside: bool = False) -> asyncio.Task[Response]:
+        context = copy_context()
+        context.run(apart.set, beside or apart.get())
+        return asyncio.create_task(span.call(self.model, request, role=span.role), context=context)

@@ -13,7 +13,7 @@ from .model import Hear, Model, Span
 from .patience import Patience
 from .prompts import AGGREGATE, Prompt
 from .reading import read
-from .types import Request, Response
+from .types import Request, Response, Usage
 
 Order = Literal["declared", "arrival", "shuffled"]
 """The order in which proposals are handed on. Shuffled is decided by the seed and the question, so it repeats."""
@@ -104,7 +104,7 @@ class Layer:
             except (MoaError, TimeoutError) as error:  # a bug is not a failed proposal
                 lost[index] = error
             else:
-                if patience:
+                if patience and arrived[index].usage != Usage(cost=0.0):  # else it was remembered, not made
                     patience.latencies.add(model.name, span.run.now() - begun)
             finally:
                 if following and index in arrived:

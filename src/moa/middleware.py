@@ -1,16 +1,13 @@
-"""Models around a model: retries, a cache, a chain of fallbacks. One method each."""
+"""Models around a model: retries, a chain of fallbacks. One method each."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
-from .errors import ConfigError, ModelError, RequestError
-from .model import Around, Model, PrefixCache, Span, check, context_window, machine, prefix_cache, reach, warm
+from .errors import ConfigError, ModelError
+from .model import Around, Model, PrefixCache, Span, check, context_window, identity, machine, prefix_cache, reach, warm
 from .reckoning import expected
 from .types import Request, Response, Usage, Warmed
 
@@ -59,6 +56,11 @@ class Fallback:
         return self.models[0].name
 
     @property
+    def identity(self) -> str:
+        """What decides the answers: all of its models, in their order."""
+        return " or ".join(f"{model.name} {identity(model)}" for model in self.models)
+
+    @property
     def context_window(self) -> int | None:
         return min((w for w in map(context_window, self.models) if w is not None), default=None)
 
@@ -103,37 +105,3 @@ class Fallback:
                     raise
                 span.note("fallback", model=model.name, error=str(error))
         return await span.call(last, request, role=span.role, answers=True)
-
-
-@dataclass(frozen=True)
-class Cached(Around):
-    """Remembers the last `size` answers, in memory. The same request, to its seed, gets the same answer for nothing."""
-
-    size: int = 1024
-    _kept: OrderedDict[str, Response] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
-
-    async def generate(self, request: Request, span: Span) -> Response:
-        key = fingerprint(request)
-        if (kept := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
-            span.note("cached", input_tokens=kept.usage.input_tokens, output_tokens=kept.usage.output_tokens)
-            if span.watched:
-                span.text(kept.reasoning, "reasoning")
-                span.text(kept.text)
-            return replace(kept, usage=Usage(cost=0.0))
-        response = await self.model.generate(request, span)
-        self._kept[key] = response
-        if len(self._kept) > self.size:
-            self._kept.popitem(last=False)
-        return response
-
-
-def fingerprint(request: Request) -> str:
-    """What decides the answer of one model, as a hash."""
-    import orjson
-
-    fields: dict[str, Any] = asdict(request)
-    try:
-        return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    except TypeError as error:
-        raise RequestError(f"the request cannot be written as JSON: {error}") from error

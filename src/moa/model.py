@@ -30,8 +30,8 @@ Words = Literal["all", "answer", "none"]
 class Model(Protocol):
     """Anything that answers: one language model, a model around a model, or a whole mixture.
 
-    A few optional attributes say more of it, see `context_window`, `check`, `prefix_cache`, `machine`, `warm` and
-    `reach`.
+    A few optional attributes say more of it, see `identity`, `context_window`, `check`, `prefix_cache`, `machine`,
+    `warm` and `reach`.
     """
 
     @property
@@ -40,6 +40,14 @@ class Model(Protocol):
     async def generate(self, request: Request, span: Span) -> Response:
         """Answer the request. Raises `ModelError` when there is no answer; an error is never an answer."""
         ...
+
+
+def identity(model: Model) -> str:
+    """What decides the model's answers besides the request and its name (its attribute `identity`), such as where it
+    runs and how it is asked there: models alike in both give the same answers. Unsaid, the name alone tells them apart.
+    """
+    told: str = getattr(model, "identity", "")
+    return told
 
 
 def context_window(model: Model) -> int | None:
@@ -108,6 +116,10 @@ class Around:
     @property
     def name(self) -> str:
         return self.model.name
+
+    @property
+    def identity(self) -> str:
+        return identity(self.model)
 
     @property
     def context_window(self) -> int | None:

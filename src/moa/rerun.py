@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 from .aggregators import Aggregator, Pick, Synthesize
 from .build import Builder
+from .cached import fingerprint
 from .config import AggregatorTable, did_you_mean
 from .errors import ConfigError, ModelError
 from .guard import NeverWorse
 from .layer import Layer
-from .middleware import fingerprint
 from .mixture import Mixture
 from .model import Around, Model, PrefixCache, Span, Tuned, generate
 from .patience import Patience
@@ -213,7 +213,7 @@ def _answers(root: Node) -> Answers:
 
 
 def _key(model: str, request: Request) -> str:
-    return f"{model} {fingerprint(request)}"
+    return fingerprint(request, model)
 
 
 def _within(model: Model, wrap: Wrap) -> Model:

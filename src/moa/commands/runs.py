@@ -233,8 +233,14 @@ def purge_runs(
     everything: Annotated[bool, typer.Option("--all", help="Remove every run.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Remove runs for good. One that is going on stays."""
+    """Remove runs, and the answers that are remembered, for good. A run that is going on stays."""
     if everything == (days is not None or megabytes is not None):
         raise ConfigError("say which runs to remove: --days, --megabytes, or --all")
-    gone = _store(config).purge(days=days, megabytes=megabytes)
-    typer.echo(f"removed {gone} run{'s' * (gone != 1)}", err=True)
+    from ..store.calls import Calls
+    from ..store.chosen import answers_beside
+
+    store = _store(config)
+    gone = store.purge(days=days, megabytes=megabytes)
+    answers = Calls(answers_beside(store)).purge(days=days, megabytes=megabytes)
+    told = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
+    typer.echo(f"removed {gone} run{'s' * (gone != 1)}{told}", err=True)

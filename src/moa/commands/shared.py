@@ -15,6 +15,7 @@ import typer
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from ..build import Builder
     from ..model import Emit
     from ..terminal.watching import View
 
@@ -79,6 +80,18 @@ def told(message: str, code: int) -> int:
 
     print(f"moa: {printable(message)}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def remembering_builder(config: Path | None) -> Builder:
+    """What makes the models of a configuration, which remember their answers as far as it says."""
+    from ..api import get_builder
+    from ..store.chosen import remembering
+
+    table = get_builder(config).config.store
+    try:
+        return get_builder(config, remembering(table))
+    except ConfigError:
+        return get_builder(config)  # what is wrong is said where the run is to be kept
 
 
 @contextmanager

@@ -38,6 +38,16 @@ class LlamaCpp:
     threads: int | None = None
 
     @property
+    def identity(self) -> str:
+        """The file as it is, and what decides how long an answer may be."""
+        if isinstance(self.file, Weights):
+            file = self.file.sha256
+        else:
+            known = self.file.stat() if self.file.is_file() else None
+            file = f"{self.file.absolute()} {known and (known.st_size, known.st_mtime_ns)}"
+        return f"{file} {self.context} {self.slots}"
+
+    @property
     def context_window(self) -> int:
         return self.context
 

@@ -54,6 +54,12 @@ class OpenAI:
             object.__setattr__(self, "name", self.model)
 
     @property
+    def identity(self) -> str:
+        """Where it is asked, and what becomes of a request on its way there."""
+        way = (sorted(self.unsupported), dict(sorted(self.renamed.items())), dict(sorted(self.headers.items())))
+        return orjson.dumps((self.base_url, self.model, *way, self.images)).decode()
+
+    @property
     def machine(self) -> str:
         """Models at one address take time from each other."""
         return self.base_url

@@ -23,7 +23,7 @@ from ..build import Builder
 from ..config import Config, load
 from ..errors import ConfigError, MoaError
 from ..observing import observed
-from ..store.chosen import keeping
+from ..store.chosen import keeping, remembering
 from .app import create_app
 from .connection import Connection
 from .service import Service
@@ -76,7 +76,7 @@ class Source:
         config, path = load(self._path)
         if self._said:
             config = Config.model_validate({**dict(config), "server": {**dict(config.server), **self._said}})
-        builder = Builder(config, path.parent if path else Path())
+        builder = Builder(config, path.parent if path else Path(), remembering(config.store))
         builder.check()
         return builder
 

@@ -1,13 +1,17 @@
-"""Which store is in use: `$MOA_STORE`, else what `[store]` says, else the one in the user's state folder."""
+"""What is kept, and where: `$MOA_STORE`, else what `[store]` says, else in the user's state folder."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+from ..cached import When
 from ..config import StoreTable
 from ..folders import expanded
+from .calls import FILE, Calls
 from .store import Store
 
 OFF = "off"
@@ -32,3 +36,21 @@ def keeping(table: StoreTable, tell: Callable[[str], None] | None = None) -> Sto
     named = os.environ.get("MOA_STORE")
     off = named == OFF if named else table.off
     return None if off else chosen(table, tell)
+
+
+def remembering(table: StoreTable) -> Calls | None:
+    """Where answers are remembered, beside the runs, or `None` where none are: also where no words are to be kept."""
+    store = keeping(table)
+    if store is None or table.calls == "off" or not table.text:
+        return None
+    return _calls(answers_beside(store), table.calls, table.days, table.megabytes)
+
+
+def answers_beside(store: Store) -> Path:
+    """The file of remembered answers that belongs to a store."""
+    return store.path.with_name(FILE)
+
+
+@cache
+def _calls(path: Path, when: When, days: float | None, megabytes: float | None) -> Calls:
+    return Calls(path, when, days=days, megabytes=megabytes)

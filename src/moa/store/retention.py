@@ -63,7 +63,7 @@ def purge(db: sqlite3.Connection, limits: Limits) -> int:
         since = time.time() - limits.days * DAY
         while gone := _remove(db, "started < ?", since):
             removed += gone
-    while limits.megabytes is not None and _megabytes(db) > limits.megabytes:
+    while limits.megabytes is not None and megabytes(db) > limits.megabytes:
         (count,) = db.execute("SELECT count(*) FROM runs").fetchone()
         if not (gone := _remove(db, "?", True, count // 10 + 1)):
             break
@@ -108,7 +108,7 @@ def _drop(db: sqlite3.Connection, number: int) -> None:
     )
 
 
-def _megabytes(db: sqlite3.Connection) -> float:
+def megabytes(db: sqlite3.Connection) -> float:
     """The size of what is kept, without the places that are free again."""
     count, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")

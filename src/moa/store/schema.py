@@ -83,16 +83,16 @@ def reported(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror or error}; another store can be named with MOA_STORE") from error
 
 
-def connected(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
+def connected(path: Path, migrations: Sequence[str] = MIGRATIONS, application: int = APPLICATION) -> sqlite3.Connection:
     """A connection to the store, which is made if there is none, and brought up to date if it is older.
 
-    Raises `StoreError`, and then the file is as it was.
+    `application` is what marks a file of its kind. Raises `StoreError`, and then the file is as it was.
     """
     with reported(path):
         _created(path)
         db = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
         try:
-            _brought_up(db, path, migrations)
+            _brought_up(db, path, migrations, application)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -121,8 +121,8 @@ def _created(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
-    version = _version(db, path, migrations)
+def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[str], application: int) -> None:
+    version = _version(db, path, migrations, application)
     if version == len(migrations):
         return
     if version:
@@ -130,19 +130,22 @@ def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -
     else:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     with transaction(db):
-        for script in migrations[_version(db, path, migrations) :]:  # another process may have been quicker
+        for script in migrations[
+            _version(db, path, migrations, application) :
+        ]:  # another process may have been quicker
             for statement in script.split(";"):
                 db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA application_id = {application}")
         db.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
-def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> int:
+def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str], expected: int) -> int:
     """How far the store has come, 0 for an empty file. Raises `StoreError` where it is none of ours."""
+    used = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first, as another process may make it now
     version, application = (
         int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id")
     )
-    if application != APPLICATION and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if application != expected and used:
         raise StoreError(f"{path} is a database of another program; name another file with MOA_STORE")
     if version > len(migrations):
         raise StoreError(
