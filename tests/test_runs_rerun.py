@@ -65,6 +65,9 @@ def asked(upstream: Upstream, *words: str) -> list[str]:
         ("panel", ["--prompt", "prompt.md"], ["big"]),
         ("panel", ["--layer", "1"], [*SIX, "big"]),
         ("panel", ["--layer", "2"], ["big"]),
+        ("panel", ["--proposer", "lab:m3"], ["m3", "big"]),
+        ("deep", ["--proposer", "lab:m1"], ["m1", "m1", "big"]),
+        ("deep", ["--proposer", "lab:m1", "--layer", "2"], ["m1", "big"]),
         ("deep", ["--aggregator", "lab:other"], ["other"]),
         ("deep", ["--without", "lab:m0"], ["m1", "m2", "big"]),
         ("deep", ["--layer", "2"], ["m0", "m1", "m2", "big"]),
@@ -153,6 +156,8 @@ def test_on_a_terminal_it_asks_whether_to_go_on(upstream: Upstream) -> None:
     ("mixture", "options", "wrong"),
     [
         ("panel", ["--without", "lab:m9"], "'lab:m9' is no proposer of moa:panel; did you mean 'lab:m"),
+        ("panel", ["--proposer", "lab:m9"], "'lab:m9' is no proposer of moa:panel; did you mean 'lab:m"),
+        ("panel", ["--proposer", "lab:m1", "--layer", "2"], "'lab:m1' is no proposer of layer 2 of moa:panel"),
         ("panel", ["--layer", "3"], "moa:panel has 2 layers, the aggregator counted"),
         ("panel", ["--aggregator", "nobody:x"], "no provider 'nobody'"),
         ("panel", ["--prompt", "none.md"], "none.md: cannot be read: No such file"),

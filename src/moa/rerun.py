@@ -35,15 +35,28 @@ Answers = Mapping[str, deque[Response | str]]
 @dataclass(frozen=True)
 class Changes:
     """What is to be different: another `aggregator` by its name, another `prompt` for it, a proposer left out
-    (`without`), the proposers of the `layer` of this number asked anew."""
+    (`without`), the proposers of the `layer` of this number asked anew, or only the one of this name (`proposer`),
+    which without a layer is asked in all of them."""
 
     aggregator: str | None = None
     prompt: str | None = None
     without: str | None = None
     layer: int | None = None
+    proposer: str | None = None
+
+    def anew(self, model: str, layer: int) -> bool:
+        """Whether a proposer of this layer is asked again, whatever it answered."""
+        if self.proposer is not None:
+            return model == self.proposer and self.layer in (None, layer)
+        return layer == self.layer
 
     def __str__(self) -> str:
-        told = {"aggregator": self.aggregator, "without": self.without, "layer": self.layer}
+        told = {
+            "aggregator": self.aggregator,
+            "without": self.without,
+            "layer": self.layer,
+            "proposer": self.proposer,
+        }
         words = [f"{name} {value}" for name, value in told.items() if value is not None]
         return ", ".join([*words, *["another prompt"] * (self.prompt is not None)]) or "the aggregator asked anew"
 
@@ -65,7 +78,8 @@ class Rerun:
         rebuilt = []
         for number, layer in enumerate(mixture.layers, 1):
 
-            def kept(model: Model, anew: bool = number == self.changes.layer) -> Model:
+            def kept(model: Model, layer: int = number) -> Model:
+                anew = self.changes.anew(model.name, layer)
                 return wrap(model) if anew else Recalled(wrap(model), answers, start.run)
 
             rebuilt.append(self._layer(layer, orders[number - 1] if number <= len(orders) else [], kept))
@@ -108,10 +122,13 @@ class Rerun:
         if self.changes.aggregator is not None or self.changes.prompt is not None:
             table = table.model_copy(update={"aggregator": self._aggregator(table.aggregator)})
         mixture = self.builder.mixture(name, table)
-        names = [model.name for layer in mixture.layers for model in layer.proposers]
-        if self.changes.without is not None and self.changes.without not in names:
-            near = did_you_mean(self.changes.without, set(names))
-            raise ConfigError(f"{self.changes.without!r} is no proposer of {name}{near}")
+        layers = [{model.name for model in layer.proposers} for layer in mixture.layers]
+        chosen = [names for number, names in enumerate(layers, 1) if self.changes.layer in (None, number)]
+        for told, known in ((self.changes.without, layers), (self.changes.proposer, chosen)):
+            names = set().union(*known)
+            if told is not None and told not in names:
+                where = "" if known is layers or self.changes.layer is None else f"layer {self.changes.layer} of "
+                raise ConfigError(f"{told!r} is no proposer of {where}{name}{did_you_mean(told, names)}")
         if self.changes.layer is not None and self.changes.layer > len(mixture.layers) + 1:
             raise ConfigError(f"{name} has {len(mixture.layers) + 1} layers, the aggregator counted")
         return mixture
@@ -144,6 +161,14 @@ class Rerun:
             # what is answered at once says nothing about how long a model takes
             deadline=layer.deadline.cap if isinstance(layer.deadline, Patience) else layer.deadline,
         )
+
+
+def split(plan: Trace) -> tuple[list[Node], list[Node]]:
+    """The calls of a plan: those whose answers are there already, and those that are made."""
+    calls: tuple[list[Node], list[Node]] = [], []
+    for call in plan.calls:
+        calls[not any(note.kind == "recalled" for note in call.notes)].append(call)
+    return calls
 
 
 @dataclass(frozen=True)

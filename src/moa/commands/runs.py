@@ -124,6 +124,9 @@ def rerun_run(
     ] = None,
     without: Annotated[str | None, typer.Option(metavar="MODEL", help="Leave out this proposer.")] = None,
     layer: Annotated[int | None, typer.Option(min=1, help="Ask the proposers of this layer anew.")] = None,
+    proposer: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Ask this proposer anew, with --layer only there.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to go on.")] = False,
     proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer is there.")] = False,
@@ -149,7 +152,7 @@ def rerun_run(
         raise ConfigError(f"the words of run {found.id} were not kept, so it cannot be made again")
     trace = folded(store.events(found.id))
     builder = get_builder(config)
-    again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer))
+    again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer, proposer))
     for line in planned(found, again.plan()):
         typer.echo(line, err=True)
     if not yes and sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Go on?", default=True, err=True):

@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..events import to_json
 from ..store.listing import listed, moment
 from ..store.reading import State, StoredRun
-from . import details
+from . import details, reruns
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
 from .operations import TEXT, Operation, one_of, or_null, rows, table
@@ -94,6 +94,7 @@ OPERATIONS = (
         query={"after": TEXT},
     ),
     *details.OPERATIONS,
+    *reruns.OPERATIONS,
 )
 
 
@@ -164,6 +165,7 @@ def routes(service: Service) -> list[Route]:
         Route("/api/runs/{id}/finish", finish, methods=["POST"]),
         Route("/api/runs/{id}/events", events, methods=["GET"]),
         *details.routes(service, sight),
+        *reruns.routes(service, sight),
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..rerun import split
 from ..store.reading import StoredRun
-from ..trace import Node, Trace
+from ..trace import Trace
 from ..types import Usage
 from .closing import cost, tokens
 from .controls import printable
@@ -13,8 +14,7 @@ from .controls import printable
 
 def planned(run: StoredRun, plan: Trace) -> Iterator[str]:
     """A line for the whole, and one for each call that is really made."""
-    kept = [call for call in plan.calls if _recalled(call)]
-    made = [call for call in plan.calls if not _recalled(call)]
+    kept, made = split(plan)
     again = (
         f"{len(kept)} proposal{'s' * (len(kept) != 1)} as they were, {len(made)} call{'s' * (len(made) != 1)} to make"
     )
@@ -24,7 +24,3 @@ def planned(run: StoredRun, plan: Trace) -> Iterator[str]:
         start, usage = call.start, call.usage or Usage()
         place = f"layer {start.layer}" if start.layer else start.role
         yield printable(f"  {place}: {start.model}, about {tokens(usage)}, {cost(usage.cost)}")
-
-
-def _recalled(call: Node) -> bool:
-    return any(note.kind == "recalled" for note in call.notes)
