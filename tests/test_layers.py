@@ -16,7 +16,7 @@ PACKAGE = Path(moa.__file__).parent
 
 FLOORS = (
     # values
-    {"types", "errors", "events", "folders", "hosts", "budget"},
+    {"types", "errors", "extras", "events", "folders", "hosts", "budget"},
     # the contract, and what is known of words, wires and prices
     {
         "model",

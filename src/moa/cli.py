@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .commands.evaluation import evaluation
 from .commands.keys import keys
 from .commands.runs import runs
 from .commands.settings import settings
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(settings, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(runs, name="runs")
+app.add_typer(evaluation, name="eval")
 
 
 def main() -> None:
