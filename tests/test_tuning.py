@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from moa.errors import ConfigError
+from moa.evals.candidate import Candidate
 from moa.evals.simulator import Answer, Skill, World
-from moa.evals.tuning import Candidate, Found, Limits, Measured, tune
+from moa.evals.tuning import Found, Limits, Measured, tune
 
 SKILLS = {
     "strong": Skill(1.0, misses=0.05),

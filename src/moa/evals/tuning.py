@@ -12,9 +12,9 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from ..errors import ConfigError
+from .candidate import Candidate
 from .statistics import Estimate, Resampled
 
 BEGIN = 16
@@ -31,28 +31,6 @@ SAMPLES = (3, 6)
 
 AGGREGATORS = 2
 """How many of the best models are tried as aggregators, besides the model sampled itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model alone, or proposers (each with its samples) and an aggregator, which `layers` counts too."""
-
-    proposers: tuple[tuple[str, int], ...]
-    aggregator: str | None = None
-    layers: int = 2
-
-    @property
-    def name(self) -> str:
-        """In words: `a x3 + b -> c`; three layers are said."""
-        asked = " + ".join(f"{model} x{samples}" if samples > 1 else model for model, samples in self.proposers)
-        deeper = f", {self.layers} layers" if self.aggregator and self.layers > 2 else ""
-        return f"{asked} -> {self.aggregator}{deeper}" if self.aggregator else asked
-
-    def table(self) -> dict[str, Any]:
-        """As a mixture of moa.toml. A model alone is none."""
-        members = [model if samples == 1 else {"model": model, "samples": samples} for model, samples in self.proposers]
-        deeper = {"layers": self.layers} if self.layers > 2 else {}
-        return {"proposers": members, "aggregator": self.aggregator, **deeper}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +125,7 @@ def _at_least(candidate: Candidate, once: Mapping[str, Sequence[Measured]]) -> t
 def _better_half(
     running: Sequence[Candidate], measured: Mapping[Candidate, Sequence[Measured]], limits: Limits
 ) -> list[Candidate]:
-    """The better half of those within the limits, whoever is on the front, and the best model alone, with which mixtures
-    are compared."""
+    """The better half of those within the limits, whoever is on the front, and the best model alone, for comparison."""
     figures = {one: (_score(measured[one]), _cost(measured[one]), _seconds(measured[one])) for one in running}
     within = [one for one in running if limits.hold(*figures[one][1:])] or list(running)
     ranked = sorted(within, key=lambda one: (-figures[one][0], one.name))
