@@ -23,15 +23,13 @@ lists of {instruction, output}, or {instruction, output_2, preference}, in JSON 
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import arguments, report
+from common import arguments, outputs, report
 from moa.agreement import agreement
 from moa.guard import best
 from moa.types import Response
@@ -158,13 +156,8 @@ def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _outputs(path: Path, field: str = "output") -> dict[str, str]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return {row["instruction"]: row[field] for row in json.load(file)}
-
-
 def _judged(data: Path) -> Iterator[dict[str, Any]]:
-    instructions = list(_outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
+    instructions = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
     with (data / "selection" / "preference_matrix_dev.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for name, panel in PANELS.items():
@@ -172,7 +165,7 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
         for model in panel:
             own = data / "selection" / "outputs" / f"{model}.json.gz"
             annotated = data / "alpaca_eval" / "annotations" / f"{model}.json.gz"
-            answers.append(_outputs(own) if own.exists() else _outputs(annotated, "output_2"))
+            answers.append(outputs(own) if own.exists() else outputs(annotated, "output_2"))
         asked = []
         for instruction, row in zip(instructions, rows, strict=True):
             if all(row[model] for model in panel) and all(instruction in answer for answer in answers):
@@ -197,8 +190,8 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
 
 
 def _mixed(data: Path) -> Iterator[dict[str, Any]]:
-    proposers = [_outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
-    aggregates = _outputs(data / "moa_outputs" / "Together-MoA.json.gz")
+    proposers = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
+    aggregates = outputs(data / "moa_outputs" / "Together-MoA.json.gz")
     asked = []
     for instruction, aggregate in aggregates.items():
         proposals = [Response(m, one[instruction]) for m, one in zip(MOA, proposers, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import os
 import platform
@@ -153,6 +154,12 @@ def arguments(description: str | None, runs: int = 5, **more: Any) -> argparse.N
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help="%(default)s")
     return parser.parse_args()
+
+
+def outputs(path: Path, field: str = "output") -> dict[str, str]:
+    """What a model answered to each instruction, from a list of {instruction, output} in JSON packed by gzip."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return {row["instruction"]: row[field] for row in json.load(file)}
 
 
 def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:

@@ -374,6 +374,7 @@ class ServerTable(Table):
     proposals: Literal["fields", "think", "details", "off"] = Field(
         "fields", description="how proposals are shown while a client waits"
     )
+    provenance: bool = Field(False, description="say in every reply which proposals its sentences come from")
     utility: tuple[str, ...] = Field(
         ("### Task:", "Generate a title for this conversation"),
         description="openings of requests (titles, tags) that go to the aggregator alone",

@@ -13,21 +13,31 @@ same is evidence that one is the source of the other, and no proof: both may kno
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any, Literal
 
 from .recall import layers, recalled
 from .sentences import Kind, sentences
-from .similarity import statements, terms, unit_vectors, words
+from .similarity import cosine, rarity, statements, terms, unit_vector, words
 from .trace import Trace
 
-SUPPORTS = 0.5
+SUPPORTS = 0.35
 """The strength from which a passage supports a sentence."""
+CONTRADICTS = 0.45
+"""The strength from which a passage with another number, or a denial, contradicts it: so far the words must be alike
+that they speak of the same."""
+FAR = 0.5
+"""A source of less than this share of the strongest one's strength is no source: it only speaks of the same topic."""
+LEAST = 0.2
+"""The cosine from which a passage is looked at."""
+CANDIDATES = 3
+"""How many sentences of a proposal are looked at for one of the answer."""
+PHRASE, WHOLE = 4, 0.6
+"""Words of a common run, and the share of the sentence, from which it counts by itself, as that share."""
 
 Relation = Literal["supports", "contradicts"]
 
@@ -149,18 +159,32 @@ def of_run(trace: Trace) -> Provenance:
 def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:
     """Where each sentence of the answer comes from, among these proposals."""
     asked = _read(answer)
-    passages = [(place, one) for place, proposal in enumerate(proposals) for one in _paired(_read(proposal.text))]
-    vectors = unit_vectors([one.bag for one in (*asked, *(passage for _, passage in passages))])
-    index = _Index(vectors[len(asked) :])
+    read = [_read(proposal.text) for proposal in proposals]
+    weights = rarity([one.bag for text in (asked, *read) for one in text])
+    texts = [_Text(text, weights) for text in read]
+    index = _index(texts)
+    count = sum(map(len, read))
     found = []
-    for one, vector in zip(asked, vectors, strict=False):
-        best: dict[int, Source] = {}
-        for at, near in index.near(vector):
-            place, passage = passages[at]
-            source = _compared(one, vector, passage, vectors[len(asked) + at], near, place)
-            if source and (place not in best or _rank(source) > _rank(best[place])):
-                best[place] = source
-        found.append(Traced(one.start, one.end, one.kind, tuple(sorted(best.values(), key=_rank, reverse=True))))
+    for one in asked:
+        vector = unit_vector(one.bag, weights)
+        near: dict[tuple[int, int], float] = defaultdict(float)
+        for term, weight in vector.items():
+            for where, other in index.get(term, ()):
+                near[where] += weight * other
+        usual = _usual(near.values(), count)
+        closest: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        for (place, at), alike in near.items():
+            if alike >= LEAST:
+                closest[place].append((alike, at))
+        sources = []
+        for place, candidates in closest.items():
+            candidates.sort(reverse=True)
+            source = _source(one, vector, place, texts[place], candidates[:CANDIDATES], usual)
+            if source:
+                sources.append(source)
+        sources.sort(key=_rank, reverse=True)
+        enough = FAR * max((source.strength for source in sources), default=0.0)
+        found.append(Traced(one.start, one.end, one.kind, tuple(s for s in sources if s.strength >= enough)))
     return Provenance(tuple(proposals), tuple(found))
 
 
@@ -174,26 +198,62 @@ class _Read:
 
     def __init__(self, found: Sequence[str], start: int, end: int, kind: Kind) -> None:
         self.words, self.start, self.end, self.kind = found, start, end, kind
-        self.numbers = {word for word in found if re.match(r"-?\d", word)}
-        self.bag = Counter("#" if word in self.numbers else _root(word) for word in terms(found))
+        self.numbers = {word for word in found if word[0].isdecimal() or (word[0] == "-" and len(word) > 1)}
+        self.bag = dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(found)), 1)
 
     @cached_property
     def statements(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
         """Neighbouring words that are said, and that are denied."""
         return statements(self.words, least=2)
 
+    @cached_property
+    def distinct(self) -> set[str]:
+        """Its words, each once."""
+        return set(self.words)
+
+    @cached_property
+    def slots(self) -> dict[str, set[str]]:
+        """Its numbers with the words beside them, and the longer ones beside those: what each is a number of."""
+        found: dict[str, set[str]] = {}
+        for at, word in enumerate(self.words):
+            if word in self.numbers:
+                near = self.words[max(0, at - 1) : at + 2]
+                far = [one for one in self.words[max(0, at - 2) : at + 3] if len(one) > 3]
+                found.setdefault(word, set()).update(_root(one) for one in (*near, *far) if one not in self.numbers)
+        return found
+
     def __add__(self, other: _Read) -> _Read:
         both = copy(self)
         both.words, both.end = [*self.words, *other.words], other.end
-        both.numbers, both.bag = self.numbers | other.numbers, self.bag + other.bag
+        both.numbers, both.bag = self.numbers | other.numbers, self.bag | other.bag
+        for cached in ("statements", "slots", "distinct"):
+            both.__dict__.pop(cached, None)
         return both
+
+
+class _Text:
+    """The sentences of a proposal with their vectors; two neighbours as one are made when they are asked for."""
+
+    def __init__(self, read: list[_Read], weights: Mapping[str, float]) -> None:
+        self.read, self.weights = read, weights
+        self.vectors = [unit_vector(one.bag, weights) for one in read]
+        self._pairs: dict[int, tuple[_Read, dict[str, float]]] = {}
+
+    def pair(self, at: int) -> tuple[_Read, dict[str, float]] | None:
+        """The sentence at this place with the one after it, where both are prose."""
+        if at not in self._pairs:
+            if not 0 <= at < len(self.read) - 1 or not self.read[at].kind == self.read[at + 1].kind == "prose":
+                return None
+            both = self.read[at] + self.read[at + 1]
+            self._pairs[at] = both, unit_vector(both.bag, self.weights)
+        return self._pairs[at]
 
 
 @lru_cache(maxsize=16_384)
 def _root(word: str) -> str:
     """A word without its ending, so that inflected forms meet: by rule, good enough for English."""
     if len(word) > 4:
-        word = re.sub(r"(?:'s|ies|ied|ing|edly|ed|es|ly|er|est|s|y|e)$", "", word) if len(word) > 4 else word
+        word = re.sub(r"(?:'s|ies|ied|ing|edly|ed|es|ly|er|est|s|y|e)$", "", word)
         word = re.sub(r"(.)\1$", r"\1", word)
     return word[:7]
 
@@ -203,50 +263,64 @@ def _read(text: str) -> list[_Read]:
     return [_Read(words(text[one.start : one.end]), one.start, one.end, one.kind) for one in sentences(text)]
 
 
-def _paired(read: list[_Read]) -> list[_Read]:
-    """The sentences, and every two that are neighbours."""
-    return read + [one + two for one, two in pairwise(read) if one.kind == two.kind == "prose"]
-
-
-class _Index:
-    """Vectors by their terms, so that a sentence is only compared with what has a word in common with it."""
-
-    def __init__(self, vectors: Sequence[Mapping[str, float]]) -> None:
-        self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for at, vector in enumerate(vectors):
+def _index(texts: Sequence[_Text]) -> dict[str, list[tuple[tuple[int, int], float]]]:
+    """Which sentences of which proposals hold a term, with its weight in their vectors."""
+    found: dict[str, list[tuple[tuple[int, int], float]]] = defaultdict(list)
+    for place, text in enumerate(texts):
+        for at, vector in enumerate(text.vectors):
             for term, weight in vector.items():
-                self._postings[term].append((at, weight))
-
-    def near(self, vector: Mapping[str, float], least: float = 0.25) -> list[tuple[int, float]]:
-        """The places of the vectors whose cosine with this one is not less, with it."""
-        found: dict[int, float] = defaultdict(float)
-        for term, weight in vector.items():
-            for at, other in self._postings.get(term, ()):
-                found[at] += weight * other
-        return [(at, near) for at, near in found.items() if near >= least]
+                found[term].append(((place, at), weight))
+    return found
 
 
-def _compared(
-    one: _Read, vector: Mapping[str, float], passage: _Read, other: Mapping[str, float], near: float, place: int
+def _usual(near: Collection[float], count: int) -> float:
+    """The cosine that nine in ten of all sentences at hand do not reach: what speaking of one topic makes of it.
+
+    With few sentences that cannot be told from saying the same, so it counts for less, and never for much.
+    """
+    place = int(count * 0.9) - (count - len(near))  # those with no word in common are 0
+    return min(0.35, sorted(near)[place] if 0 <= place < len(near) else 0.0) * count / (count + 10)
+
+
+def _source(
+    one: _Read,
+    vector: Mapping[str, float],
+    place: int,
+    text: _Text,
+    candidates: Sequence[tuple[float, int]],
+    usual: float,
 ) -> Source | None:
-    covered = sum(weight * weight for term, weight in vector.items() if term in other)
-    strength = (near * covered) ** 0.5
-    if covered >= SUPPORTS or strength >= SUPPORTS:
-        strength = max(strength, _phrase(one.words, passage.words))
+    """What one proposal has to say to a sentence, given its sentences that are closest, the closest first."""
+    best = candidates[0][1]
+    pairs = filter(None, (text.pair(best - 1), text.pair(best)))
+    passages = [(text.read[at], near, True) for near, at in candidates]
+    passages += [(both, cosine(vector, other), False) for both, other in pairs]
+    found = (_compared(one, passage, (near - usual) / (1 - usual), place, single) for passage, near, single in passages)
+    return max(filter(None, found), key=_rank, default=None)
+
+
+def _compared(one: _Read, passage: _Read, strength: float, place: int, single: bool) -> Source | None:
+    """What a passage has to say to a sentence; two sentences as one contradict nothing, as their facts are mixed."""
+    enough = max(PHRASE, WHOLE * len(one.words))
+    if sum(word in passage.distinct for word in one.words) >= enough:
+        run = _phrase(one.words, passage.words)
+        strength = max(strength, run / len(one.words) if run >= enough else 0.0)
     if strength < SUPPORTS:
         return None
     why = _contradiction(one, passage)
     if why:
-        return Source(place, "contradicts", round(min(1.0, strength), 4), passage.start, passage.end, why)
-    if one.numbers:
+        if not single or strength < CONTRADICTS:
+            return None
+    elif one.numbers and passage.numbers:
         strength *= 0.5 + 0.5 * len(one.numbers & passage.numbers) / len(one.numbers)
-    if strength < SUPPORTS:
-        return None
-    return Source(place, "supports", round(min(1.0, strength), 4), passage.start, passage.end)
+        if strength < SUPPORTS:
+            return None
+    relation: Relation = "contradicts" if why else "supports"
+    return Source(place, relation, round(min(1.0, strength), 4), passage.start, passage.end, why)
 
 
-def _phrase(one: Sequence[str], other: Sequence[str]) -> float:
-    """The longest run of words that two sentences have in common, as a share of the first."""
+def _phrase(one: Sequence[str], other: Sequence[str]) -> int:
+    """The longest run of words that two sentences have in common."""
     places = defaultdict(list)
     for at, word in enumerate(other):
         places[word].append(at)
@@ -255,14 +329,16 @@ def _phrase(one: Sequence[str], other: Sequence[str]) -> float:
     for word in one:
         runs = {at: runs.get(at - 1, 0) + 1 for at in places.get(word, ())}
         best = max(best, *runs.values(), 0)
-    return best / len(one) if one else 0.0
+    return best
 
 
 def _contradiction(one: _Read, other: _Read) -> str | None:
     """What one says and the other says otherwise, in words."""
-    mine, theirs = one.numbers - other.numbers, other.numbers - one.numbers
-    if mine and theirs:
-        return f"{', '.join(sorted(theirs))} where the answer says {', '.join(sorted(mine))}"
+    for mine, around in one.slots.items():
+        if mine not in other.numbers:
+            for theirs, there in other.slots.items():
+                if theirs not in one.numbers and around & there:
+                    return f"{theirs} where the answer says {mine}"
     if denied := one.statements[1] & other.statements[0]:
         return f"says what the answer denies: {' '.join(min(denied))}"
     if said := one.statements[0] & other.statements[1]:

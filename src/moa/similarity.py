@@ -16,7 +16,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SHORT = 40
 """Words of a sentence or two. In a text of no more, and between the same neighbours at the end of a longer one, a word
@@ -78,18 +78,25 @@ def cosines(texts: Sequence[str]) -> list[list[float]]:
 
 
 def unit_vectors(bags: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
-    """Bags of words as TF-IDF vectors of length 1, these bags being all the documents there are.
+    """Bags of words as TF-IDF vectors of length 1, these bags being all the documents there are."""
+    weights = rarity(bags)
+    return [unit_vector(bag, weights) for bag in bags]
 
-    The inverse document frequency is ln((1 + n) / (1 + df)) + 1, so a word that all of them use still counts.
+
+def rarity(bags: Sequence[Iterable[str]]) -> dict[str, float]:
+    """The inverse document frequency of every term in some bags of words, each a document.
+
+    It is ln((1 + n) / (1 + df)) + 1, so a word that all of them use still counts.
     """
     documents = Counter(term for bag in bags for term in bag)
-    rarity = {term: math.log((1 + len(bags)) / (1 + count)) + 1 for term, count in documents.items()}
-    vectors = []
-    for bag in bags:
-        vector = {term: count * rarity[term] for term, count in bag.items()}
-        length = math.sqrt(sum(weight * weight for weight in vector.values())) or 1.0
-        vectors.append({term: weight / length for term, weight in vector.items()})
-    return vectors
+    return {term: math.log((1 + len(bags)) / (1 + count)) + 1 for term, count in documents.items()}
+
+
+def unit_vector(bag: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, float]:
+    """A bag of words as a TF-IDF vector of length 1."""
+    vector = {term: count * weights[term] for term, count in bag.items()}
+    length = math.sqrt(sum(weight * weight for weight in vector.values())) or 1.0
+    return {term: weight / length for term, weight in vector.items()}
 
 
 def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:

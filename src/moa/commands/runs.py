@@ -12,8 +12,10 @@ from ..errors import ConfigError
 from .shared import ConfigFile, kept, table, view
 
 if TYPE_CHECKING:
+    from ..provenance import Provenance
     from ..store.reading import StoredRun
     from ..store.store import Store
+    from ..trace import Trace
 
 runs = typer.Typer(help="Runs that are kept: list, show, replay, compare them.", rich_markup_mode=None)
 
@@ -63,6 +65,9 @@ def list_runs(
 def show_run(
     run: Name = "last",
     messages: Annotated[bool, typer.Option("--messages", help="Show what each model was sent.")] = False,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Show which proposals each sentence of the answer comes from.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -72,20 +77,33 @@ def show_run(
     store = _store(config)
     found = store.find(run)
     trace = folded(store.events(found.id))
+    traced = _traced(found, trace) if provenance else None
     if as_json:
         import json
 
         from ..store.listing import whole
 
-        typer.echo(json.dumps(whole(found, trace), ensure_ascii=False, indent=2))
+        told = whole(found, trace)
+        if traced:
+            told["provenance"] = traced.as_json()
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     from rich.console import Console
+    from rich.text import Text
 
     from ..terminal.showing import shown
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    for part in shown(found, trace, messages, console.width):
-        console.print(part, soft_wrap=not console.is_terminal)
+    for part in shown(found, trace, messages, console.width, traced):
+        console.print(part, soft_wrap=not console.is_terminal and isinstance(part, str | Text))
+
+
+def _traced(run: StoredRun, trace: Trace) -> Provenance:
+    from ..provenance import of_run
+
+    if run.question is None:
+        raise ConfigError(f"the words of run {run.id} were not kept, so nobody can say where they come from")
+    return of_run(trace)
 
 
 @runs.command("replay")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..trace import Trace
 from ..types import Response
+from .service import Answering
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ def usage(response: Response, trace: Trace) -> dict[str, Any]:
     }
 
 
-def extension(response: Response, trace: Trace, unused: Sequence[str] = ()) -> dict[str, Any]:
-    """What only a mixture has to tell: the run, its cost, what was lost, each member's part, options without effect."""
+def extension(answering: Answering, unused: Sequence[str] = ()) -> dict[str, Any]:
+    """What only a mixture has to tell: the run, its cost, what was lost, each member's part, options without effect,
+    and where the sentences of the answer come from, if that was asked for."""
+    response, trace = answering.response, answering.trace
     assert trace.root
     return {
         "run_id": trace.root.start.run,
@@ -66,6 +69,7 @@ def extension(response: Response, trace: Trace, unused: Sequence[str] = ()) -> d
             }
             for node in trace.calls
         ],
+        **({"provenance": answering.provenance} if answering.provenance else {}),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -293,7 +292,7 @@ def _asked(service: Service, body: MessagesBody) -> Asked:
     asked = service.asked(body.model, body.request(), stream=body.stream, show=show)
     if isinstance(asked.model, Mixture):  # clients say an effort unasked, which not every single model can take
         asked, _ = sized(service, body.model, asked, body.effort)
-    return replace(asked, model=overridden(asked.model, body.moa))
+    return overridden(asked, body.moa)
 
 
 async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
@@ -312,7 +311,7 @@ async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
         message = {
             **_message(name, content, usage(response.usage)),
             "stop_reason": stop_reason(response),
-            "moa": extension(response, answering.trace),
+            "moa": extension(answering),
         }
         return json(message, headers={"request-id": _id("req")})
 
@@ -337,7 +336,7 @@ def _end(blocks: Blocks, answering: Answering) -> bytes:
         "type": "message_delta",
         "delta": {"stop_reason": stop_reason(response), "stop_sequence": None},
         "usage": usage(response.usage),
-        "moa": extension(response, answering.trace),
+        "moa": extension(answering),
     }
     return rest + sse(delta) + sse({"type": "message_stop"})
 

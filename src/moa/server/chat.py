@@ -33,7 +33,9 @@ EXTENSION = table(
         "agreed": rows(TABLE),
         "unused": rows(TEXT),
         "members": rows(TABLE),
-    }
+        "provenance": TABLE,
+    },
+    ("provenance",),
 )
 USAGE = table({"prompt_tokens": WHOLE, "completion_tokens": WHOLE, "total_tokens": WHOLE})
 CHOICE = table({"index": WHOLE, "message": table({"role": TEXT, "content": or_null(TEXT)}), "finish_reason": TEXT})
@@ -81,7 +83,7 @@ class _Reply:
         show = body.moa.proposals if body.moa else None
         asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
         asked, unused = sized(service, body.model, asked, body.reasoning_effort)
-        asked = replace(asked, model=overridden(asked.model, body.moa))
+        asked = overridden(asked, body.moa)
         if not asked.stream and show is None:
             asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
         if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
@@ -156,7 +158,7 @@ class _Reply:
         }
 
     def _extension(self, answering: Answering) -> dict[str, Any]:
-        return extension(answering.response, answering.trace, [*self.unused, *_missing(self.body, answering.response)])
+        return extension(answering, [*self.unused, *_missing(self.body, answering.response)])
 
 
 def _missing(body: ChatBody, response: Response) -> list[str]:

@@ -112,7 +112,7 @@ class _Reply:
         """Raises `RequestError` or `NotFound`."""
         show = body.moa.proposals if body.moa else None
         asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
-        asked = replace(asked, model=overridden(asked.model, body.moa))
+        asked = overridden(asked, body.moa)
         if asked.show == "fields" or (not asked.stream and show is None):
             asked = replace(asked, show="off")
         return _Reply(body, asked, Shown(asked.show))
@@ -153,7 +153,7 @@ class _Reply:
     def _account(self, answering: Answering) -> dict[str, Any]:
         response, trace = answering.response, answering.trace
         unused = sorted(key for key in self.body.further if key not in PASSED_ON)
-        return {"usage": usage(response, trace), "moa": extension(response, trace, unused)}
+        return {"usage": usage(response, trace), "moa": extension(answering, unused)}
 
 
 def _choice(text: str, reason: str | None = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -133,7 +132,7 @@ class Told:
             "prompt_eval_duration": _nanoseconds(before),
             "eval_count": response.usage.output_tokens,
             "eval_duration": max(1, _nanoseconds(trace.time - before)),  # clients divide by it
-            "moa": extension(response, trace),
+            "moa": extension(answering),
         }
 
     def _head(self) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) ->
     asked = service.asked(body.model, request, stream=body.streams, show=show)
     if isinstance(asked.model, Mixture) and isinstance(body.think, str):
         asked, _ = sized(service, body.model, asked, body.think)
-    return replace(asked, model=overridden(asked.model, body.moa))
+    return overridden(asked, body.moa)
 
 
 async def _whole(service: Service, asked: Asked, told: Told) -> HTTPResponse:

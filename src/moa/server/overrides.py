@@ -12,7 +12,7 @@ from ..config import Table
 from ..errors import RequestError
 from ..mixture import Mixture
 from ..model import Model
-from .service import Show
+from .service import Asked, Show
 
 
 class BudgetTable(Table):
@@ -32,11 +32,19 @@ class Overrides(Table):
     layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
     budget: BudgetTable | None = Field(None, description="what it may use; the mixture shrinks to keep within it")
     proposals: Show | None = Field(None, description="how proposals are shown while you wait")
+    provenance: bool | None = Field(None, description="say which proposals each sentence of the answer comes from")
 
 
-def overridden(model: Model, overrides: Overrides | None) -> Model:
-    """The model as this request wants it. Raises `RequestError` where that cannot be."""
-    wanted = overrides.model_dump(exclude_none=True, exclude={"proposals"}) if overrides else {}
+def overridden(asked: Asked, overrides: Overrides | None) -> Asked:
+    """What is asked, as this request wants it. Raises `RequestError` where that cannot be."""
+    if not overrides:
+        return asked
+    provenance = asked.provenance if overrides.provenance is None else overrides.provenance
+    return replace(asked, model=_reshaped(asked.model, overrides), provenance=provenance)
+
+
+def _reshaped(model: Model, overrides: Overrides) -> Model:
+    wanted = overrides.model_dump(exclude_none=True, exclude={"proposals", "provenance"})
     if not wanted:
         return model
     if not isinstance(model, Mixture):

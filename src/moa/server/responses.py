@@ -67,7 +67,7 @@ class _Reply:
         show = body.moa.proposals if body.moa else None
         asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
         asked, unused = sized(service, body.model, asked, body.effort)
-        asked = replace(asked, model=overridden(asked.model, body.moa))
+        asked = overridden(asked, body.moa)
         summary = body.reasoning and body.reasoning.summary
         if not asked.stream and show is None and not summary:
             asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
@@ -122,7 +122,7 @@ class _Reply:
                 "output_tokens_details": {"reasoning_tokens": used.reasoning},
                 "total_tokens": used.input + used.output,
             },
-            "moa": extension(response, trace, self.unused),
+            "moa": extension(answering, self.unused),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field, ValidationError
@@ -56,7 +56,7 @@ class RunBody(Table):
             raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         asked = service.asked(model, chat.request(), stream=True, show="fields")
         asked, _ = sized(service, model, asked, chat.reasoning_effort)
-        return replace(asked, model=overridden(asked.model, self.moa))
+        return overridden(asked, self.moa)
 
 
 LIST = table({"runs": rows(LISTED), "before": or_null(TEXT)})

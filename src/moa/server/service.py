@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
-from typing import Literal
+from typing import Any, Literal
 
 from ..budget import Budget
 from ..build import Builder
@@ -22,6 +22,7 @@ from ..listeners import tee
 from ..mixture import Mixture
 from ..model import Emit, Events, Model, Words, stream
 from ..narration import Narration, Piece
+from ..provenance import of_run
 from ..store.store import Store
 from ..trace import Trace
 from ..types import Request, Response
@@ -51,21 +52,24 @@ class Draining(MoaError):
 
 @dataclass(frozen=True)
 class Asked:
-    """One request to the server, understood: which model, what, and what to show of its proposers."""
+    """One request to the server, understood: which model, what, and what to tell of its proposers."""
 
     model: Model
     request: Request
     stream: bool = False
     show: Show = "fields"
+    provenance: bool = False
 
 
 class Answering:
-    """One request being answered: pieces as they come, then the response and the trace."""
+    """One request being answered: pieces as they come, then the response and the trace; the provenance if asked for."""
 
-    def __init__(self, events: Events, proposals: bool) -> None:
+    def __init__(self, events: Events, asked: Asked) -> None:
         self.events = events
         self.trace = Trace()
-        self._narration = Narration(proposals)
+        self.provenance: dict[str, Any] | None = None
+        self._asked = asked
+        self._narration = Narration(asked.show != "off")
 
     async def batches(self) -> AsyncIterator[list[Piece]]:
         """Everything there is to say at a moment, together. Raises what the run raises, after its last words."""
@@ -76,6 +80,8 @@ class Answering:
                 pieces += self._narration.add(event)
             if pieces:
                 yield pieces
+        if self._asked.provenance:
+            self.provenance = (await asyncio.to_thread(of_run, self.trace)).as_json()
 
     async def proposals(self) -> list[Piece]:
         """What the proposers said, once the run is over. Raises what the run raises."""
@@ -175,7 +181,7 @@ class Service:
         model = self.model(name)
         if isinstance(model, Mixture) and self._is_utility(request):
             model = (model.aggregator.models or model.layers[0].proposers)[0]
-        return Asked(model, request, stream, show or self.table.proposals)
+        return Asked(model, request, stream, show or self.table.proposals, self.table.provenance)
 
     def _is_utility(self, request: Request) -> bool:
         asked = takewhile(lambda message: message.role == "user", reversed(request.messages))
@@ -189,8 +195,7 @@ class Service:
         """
         if self.draining:
             raise Draining("the server is going down; ask again in a moment")
-        proposals = asked.show != "off"
-        words: Words = "none" if not asked.stream else "all" if proposals else "answer"
+        words: Words = "none" if not asked.stream else "all" if asked.show != "off" else "answer"
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
         told = tee(spending.add, *(watch(asked) for watch in self.watchers), emit)
@@ -203,7 +208,7 @@ class Service:
             ):
                 visit = current()
                 visit.run, visit.model = events.run.id, asked.model.name
-                yield Answering(events, proposals)
+                yield Answering(events, asked)
         finally:
             if key:
                 self.keys.spend(key, spending.dollars)

@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from ..provenance import Provenance
 from ..recall import recalled, sent
 from ..store.listing import when
 from ..store.reading import StoredRun
 from ..trace import Node, Trace
 from .closing import remarks, summary
 from .controls import printable
+from .sources import sources
 from .waterfall import tree
 
 
-def shown(run: StoredRun, trace: Trace, messages: bool, width: int) -> Iterator[RenderableType]:
-    """The parts of what is shown, in so many columns."""
+def shown(
+    run: StoredRun, trace: Trace, messages: bool, width: int, traced: Provenance | None = None
+) -> Iterator[RenderableType]:
+    """The parts of what is shown, in so many columns; the answer with its provenance, where that is given."""
     assert trace.root
     yield Text(f"{run.id}  {run.model}  {run.state}  {when(run.started)}", "bold")
     for note in trace.root.notes:
@@ -31,7 +35,10 @@ def shown(run: StoredRun, trace: Trace, messages: bool, width: int) -> Iterator[
     if messages:
         for call in trace.calls:
             yield from _sent(call)
-    if trace.root.text:
+    if traced:
+        yield from sources(trace.root.text, traced)
+        yield ""
+    elif trace.root.text:
         yield Text(printable(trace.root.text))
         yield ""
     answer = recalled(trace.root)
