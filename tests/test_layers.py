@@ -42,7 +42,8 @@ FLOORS = (
     {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
     | {"cached", "middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun"} | {"otel", "observing"},
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "draft"}
+    | {"otel", "observing"},
     # many questions
     {"doctor", "batch", "evals"},
     # surfaces

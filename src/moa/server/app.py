@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, completions, health, metrics, models, ollama, openapi, page, responses, runs
+from . import anthropic, chat, completions, health, metrics, mixtures, models, ollama, openapi, page, responses, runs
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -27,6 +27,7 @@ PROTOCOLS = (
     anthropic,
     ollama,
     runs,
+    mixtures,
 )
 
 

@@ -1,11 +1,10 @@
-"""The stored runs as a caller may see them, read in threads of their own, so that no stream waits for the disk."""
+"""The stored runs as a caller may see them, read beside the event loop, so that no stream waits for the disk."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ..errors import StoreError
@@ -18,9 +17,6 @@ log = logging.getLogger("moa.server")
 
 Result = TypeVar("Result")
 
-READERS = 2
-"""Threads that read the store, and work on what they have read."""
-
 AGAIN = 0.5
 """Seconds between two looks at a run that another process is making."""
 
@@ -30,16 +26,11 @@ class Past:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._pool = ThreadPoolExecutor(READERS, "moa-past")
 
     @property
     def kept(self) -> bool:
         """Whether runs are stored at all."""
         return self._service.store is not None
-
-    async def aside(self, work: Callable[..., Result], *given: Any) -> Result:
-        """Have work done beside the event loop, after other work of this kind."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
 
     async def runs(self, **conditions: Any) -> list[StoredRun]:
         """The caller's runs, as `Store.runs` gives them."""
@@ -69,7 +60,7 @@ class Past:
         store = self._service.store
         assert store is not None
         try:
-            return await self.aside(work, store)
+            return await self._service.aside(work, store)
         except NoSuchRun:
             raise NotFound("there is no such run, or it is over since long") from None
         except StoreError as error:

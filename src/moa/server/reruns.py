@@ -75,7 +75,7 @@ def routes(service: Service, sight: Sight) -> list[Route]:
             body = await parsed(http, RerunBody)
             seen = await sight.seen(http.path_params["id"])
             again = body.rerun(service, seen)
-            model = await sight.past.aside(again.model)
+            model = await service.aside(again.model)
             record = await sight.running.start(Asked(model, again.request, stream=True))
         except Exception as error:
             return failed(error)
@@ -85,7 +85,7 @@ def routes(service: Service, sight: Sight) -> list[Route]:
         try:
             body = await parsed(http, RerunBody)
             seen = await sight.seen(http.path_params["id"])
-            told = await sight.past.aside(_plan, body.rerun(service, seen))
+            told = await service.aside(_plan, body.rerun(service, seen))
         except Exception as error:
             return failed(error)
         return json(told)

@@ -19,6 +19,7 @@ from ..store.reading import State, StoredRun
 from . import details, reruns
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
+from .mixtures import DraftBody
 from .operations import TEXT, Operation, one_of, or_null, rows, table
 from .overrides import Overrides, overridden
 from .past import Recounted
@@ -36,6 +37,7 @@ class RunBody(Table):
     """What to ask: a prompt or messages, the options of a chat completion, and what to change of the mixture."""
 
     model: str | None = Field(None, description="the configured default if it is not said")
+    draft: DraftBody | None = Field(None, description="a mixture to be tried that is not in moa.toml")
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     options: dict[str, Any] = Field({}, description="temperature, max_tokens, seed ... as in a chat completion")
@@ -45,6 +47,8 @@ class RunBody(Table):
         """Raises `RequestError` or `NotFound`."""
         if (self.prompt is None) == (self.messages is None):
             raise RequestError("give prompt or messages, one of the two")
+        if self.model is not None and self.draft is not None:
+            raise RequestError("give model or draft, one of the two")
         if wrong := {"model", "messages", "stream", "moa"} & self.options.keys():
             raise RequestError(f"options.{min(wrong)} is no option; it has a place of its own")
         model = self.model or service.builder.config.default
@@ -54,8 +58,11 @@ class RunBody(Table):
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        asked = service.asked(model, chat.request(), stream=True, show="fields")
-        asked, _ = sized(service, model, asked, chat.reasoning_effort)
+        if self.draft:
+            asked = Asked(self.draft.mixture(service), chat.request(), stream=True)
+        else:
+            asked = service.asked(model, chat.request(), stream=True, show="fields")
+            asked, _ = sized(service, model, asked, chat.reasoning_effort)
         return overridden(asked, self.moa)
 
 

@@ -61,6 +61,7 @@ class Sight:
     """Finds runs for their callers. Raises `NotFound` for the runs of others, as for those that never were."""
 
     def __init__(self, service: Service) -> None:
+        self._service = service
         self.running = Runs(service)
         self.past = Past(service)
 
@@ -75,7 +76,7 @@ class Sight:
             return Seen(record.row(), list(record.events), record.trace, record.response, record.error)
         stored = await self.past.find(run)
         events = await self.past.events(stored)
-        return Seen(stored, events, await self.past.aside(folded, events))
+        return Seen(stored, events, await self._service.aside(folded, events))
 
     async def forget(self, seen: Seen) -> None:
         """Remove a run for good. Raises `RequestError` for one that another process is making."""
@@ -90,7 +91,7 @@ class Sight:
     async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:
         """What comes of some work on a run, which is done beside the event loop unless the run changes meanwhile."""
         seen = await self.seen(run)
-        return work(seen) if seen.run.state == "running" else await self.past.aside(work, seen)
+        return work(seen) if seen.run.state == "running" else await self._service.aside(work, seen)
 
 
 USAGE = titled(

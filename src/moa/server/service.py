@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..budget import Budget
 from ..build import Builder
@@ -30,9 +31,14 @@ from .admission import Admission
 from .keys import Denied, Key, Keys, caller, midnight
 from .visits import current
 
+Result = TypeVar("Result")
+
 Show = Literal["fields", "think", "details", "off"]
 """How proposals are shown while the client waits: as reasoning fields, in think tags, in a details element, or not."""
 
+
+ASIDE = 2
+"""Threads for work that would hold up every stream."""
 
 ANYONE = "anyone"
 """Who asked, where others than the user of this machine ask without a key."""
@@ -106,6 +112,7 @@ class Service:
         self.running = 0  # requests taken, those that wait their turn too
         self._idle = asyncio.Event()
         self._idle.set()
+        self._aside = ThreadPoolExecutor(ASIDE, "moa-aside")
 
     def reload(self, builder: Builder) -> None:
         """Answer from now on with another configuration; what is running goes on with the old one.
@@ -147,6 +154,10 @@ class Service:
     def shows(self, owner: str | None) -> bool:
         """Whether the caller may see the runs of this client; who the server belongs to may see all."""
         return self.client in (None, owner)
+
+    async def aside(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Have work done that would hold up every stream: in a thread, after other work of this kind."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work, *given)
 
     def names(self) -> list[str]:
         """Every model that the client may choose: the mixtures, and the models that they name."""
