@@ -20,7 +20,7 @@ const marked = new Marked({
     image: ({ href, text }) => `<a href="${escaped(href)}">image: ${escaped(text || href)}</a>`,
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
     heading({ tokens, depth }) {
-      const level = Math.min(6, depth + 2); // below the headings of the page
+      const level = Math.min(6, Math.max(3, depth + 1)); // below the headings of the page
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
   },
