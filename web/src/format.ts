@@ -29,6 +29,10 @@ export function written(usage: Usage | undefined, text: string): string {
   return text ? `~${count(Math.ceil(text.length / 4))} tok` : "";
 }
 
+export function when(moment: number): string {
+  return new Date(moment * 1000).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+}
+
 export function ago(then: number, now = Date.now() / 1000): string {
   const minutes = Math.floor((now - then) / 60);
   if (minutes < 1) return "just now";

@@ -5,9 +5,12 @@ export interface View {
   // The first part of the address: "" is the start.
   place: string;
   title: string;
+  // Whether it is one of those that are always offered at the top.
+  offered: boolean;
   load: () => Promise<{ default: Component }>;
 }
 
 export const views: readonly View[] = [
-  { place: "", title: "Ask", load: () => import("./views/Ask.svelte") },
+  { place: "", title: "Ask", offered: true, load: () => import("./views/Ask.svelte") },
+  { place: "answer", title: "Answer", offered: false, load: () => import("./views/Answer.svelte") },
 ];

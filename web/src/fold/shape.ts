@@ -49,3 +49,11 @@ export function words(node: Node): Words {
 function plain(child: Node): Node[] {
   return child.start.role === "section" ? child.children.flatMap(plain) : [child];
 }
+
+// What a run was asked: the last words of the user.
+export function asked(root: Node): string {
+  const last = root.start.request?.messages.findLast((message) => message.role === "user");
+  if (last === undefined) return "";
+  if (typeof last.content === "string") return last.content;
+  return last.content.map((part) => part.text ?? "").join("");
+}

@@ -1,30 +1,6 @@
 // What is pointed at: a sentence of the answer, and with it the passages of the proposals that it comes from.
 import { get } from "../api/client";
-
-export interface Source {
-  proposal: number;
-  relation: "supports" | "contradicts";
-  strength: number;
-  start: number;
-  end: number;
-  why: string | null;
-}
-
-export interface Sentence {
-  start: number;
-  end: number;
-  kind: "prose" | "heading" | "row" | "code";
-  own: boolean;
-  sources: Source[];
-  lacks: number[];
-}
-
-// As src/moa/provenance.py gives it; places are counted in Unicode code points.
-export interface Provenance {
-  proposals: { model: string; span: string | null; share: number }[];
-  own: number;
-  sentences: Sentence[];
-}
+import type { Provenance, Source } from "../provenance";
 
 export class Light {
   provenance = $state.raw<Provenance | undefined>();
