@@ -10,7 +10,7 @@ export type Doing =
   | "fetching"
   | "retrying"
   | "thinking"
-  | "reading ahead"
+  | "reading"
   | "writing"
   | "done"
   | "lost"
@@ -20,7 +20,7 @@ export type Doing =
 export function doing(node: Node, over: boolean): Doing {
   if (node.end) return node.error === undefined ? "done" : "lost";
   if (over) return "stopped";
-  if (node.start.role === "reading") return "reading ahead";
+  if (node.start.role === "reading") return "reading";
   if (node.text || voice(node)?.text) return "writing";
   const last = node.notes.at(-1);
   if (last?.kind === "retry" && node.firstWord === undefined) return "retrying";
