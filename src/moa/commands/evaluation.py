@@ -10,9 +10,13 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
+from .evaluating import fetch, run
 from .shared import help_without_command, table, told
 
 evaluation = typer.Typer(help="Benchmarks, your own prompts, and judgements that exist.", rich_markup_mode=None)
+
+for command in (run, fetch):
+    evaluation.command()(command)
 
 
 @evaluation.callback(invoke_without_command=True)

@@ -1,4 +1,7 @@
-"""What a question took, read off its events: as if nothing of it had been in a cache, and what was paid now."""
+"""What a question took, read off its events: as if nothing of it had been in a cache, and what was paid now.
+
+What a provider had in its own prompt cache is not told: that differs from run to run.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ def _paid(call: Node) -> Usage:
 def _used(call: Node) -> Usage:
     kept = _kept(call)
     if not kept:
-        return _paid(call)
-    cost = kept.get("cost")
-    return Usage(int(kept.get("input_tokens") or 0), int(kept.get("output_tokens") or 0), cost)
+        paid = _paid(call)
+        return Usage(paid.input_tokens, paid.output_tokens, paid.cost)
+    return Usage(int(kept.get("input_tokens") or 0), int(kept.get("output_tokens") or 0), kept.get("cost"))
 
 
 def _chain(node: Node) -> int:

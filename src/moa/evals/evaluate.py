@@ -65,11 +65,8 @@ async def evaluate(
     the most it may cost in US dollars, over all restarts. `tell` is told how far it is, `emit` the events of every
     call. What a model fails at is in the results; a bug ends it. Raises `ConfigError` where something is missing.
     """
+    check_needs(benchmark, len(models), judge is not None)
     needs = benchmark.scorer.needs
-    if "judge" in needs and judge is None:
-        raise ConfigError(f"{benchmark.name} is scored by a judge; name one with --judge")
-    if "baseline" in needs and len(models) < 2:
-        raise ConfigError(f"{benchmark.name} compares models with the first one named; name at least two")
     asker = _Asker(benchmark, models, judge, folder, seed, emit, next(iter(models)) if "baseline" in needs else None)
     purse = Purse(spend, folder.paid if folder else 0.0)
     found: dict[tuple[str, str], Scored] = {}
@@ -108,6 +105,15 @@ async def evaluate(
     if folder:
         folder.finish(figures)
     return Results(ordered, figures, len(found) == len(keys))
+
+
+def check_needs(benchmark: Benchmark, models: int, judge: bool) -> None:
+    """Raise `ConfigError` where a benchmark needs more than there is: a judge, a model to compare with."""
+    needs = benchmark.scorer.needs
+    if "judge" in needs and not judge:
+        raise ConfigError(f"{benchmark.name} is scored by a judge; name one with --judge")
+    if "baseline" in needs and models < 2:
+        raise ConfigError(f"{benchmark.name} compares models with the first one named; name at least two")
 
 
 @dataclass

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..trace import used
 from ..types import Message, Usage
 from ..wire import message_to_json
 from .sample import Answer, Bill, Figure, Sample, Score, Scored
@@ -176,7 +177,7 @@ def _scored(line: Mapping[str, Any], sample: Sample, answer: Answer) -> Scored:
 
 
 def _bill_line(bill: Bill) -> dict[str, Any]:
-    return {"usage": asdict(bill.usage), "calls": bill.calls, "chain": bill.chain}
+    return {"usage": used(bill.usage), "calls": bill.calls, "chain": bill.chain}
 
 
 def _bill(line: Mapping[str, Any]) -> Bill:

@@ -1,0 +1,103 @@
+"""`moa eval run`, `report` and `fetch`: benchmarks and suites of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError
+from .shared import ConfigFile, table, told
+
+if TYPE_CHECKING:
+    from ..evals.evaluate import Results
+    from ..evals.folder import Folder
+    from ..evals.sample import Figure
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("-m", "--model", metavar="MODEL", help="A mixture or a model; again for more."),
+]
+JudgeName = Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="The model that compares answers.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The benchmark's files; no network is used.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many samples, drawn by the seed.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of every request, and of what is drawn.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else one in results/.")]
+Spend = Annotated[float | None, typer.Option(min=0, help="US dollars it may cost in all; stops before it would.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="Calls to a provider at once, where moa.toml has no limit.")]
+Traced = Annotated[bool, typer.Option("--trace/--no-trace", help="Keep every call beside the results.")]
+
+
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="alpaca_eval, mt_bench, flask, or a .jsonl file of yours.", show_default=False)
+    ],
+    model: Models = None,
+    judge: JudgeName = None,
+    data: Data = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    out: Out = None,
+    spend: Spend = None,
+    at_once: AtOnce = 32,
+    trace: Traced = True,
+    config: ConfigFile = None,
+) -> None:
+    """Ask models all of a suite, and score their answers.
+
+    Stopped or killed, the same command goes on where it was. The results are JSON lines in a folder, with a report.
+    """
+    import asyncio
+
+    from ..evals.session import Asked, session
+    from ..evals.suites import benchmark
+    from ..terminal.evaluating import progress
+
+    if not model:
+        raise ConfigError("name at least one model with -m, such as -m moa:panel")
+    asked = Asked(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
+    with session(asked) as begun:
+        with progress(begun.benchmark.name) as tell:
+            results = asyncio.run(begun.run(begun.models, tell))
+        typer.echo(begun.folder.path, err=True)
+        _print(results, begun.folder)
+
+
+def _print(results: Results, folder: Folder) -> None:
+    rows = [
+        (model, figure.name, _value(figure), _interval(figure), str(figure.n), figure.note)
+        for model, figures in results.figures.items()
+        for figure in figures
+    ]
+    table(("model", "score", "value", "interval", "n", ""), rows)
+    if not results.complete:
+        from ..terminal.closing import cost
+
+        answered = sum(len(scored) for scored in results.scored.values())
+        words = f"stopped at {cost(folder.paid)}: {answered} of {len(folder.samples) * len(results.scored)} answered"
+        raise typer.Exit(told(f"{words}; the same command with a higher --spend goes on", 1))
+
+
+def _value(figure: Figure) -> str:
+    return "-" if figure.value is None else f"{figure.value:.2f}{' ' * bool(figure.unit)}{figure.unit}"
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
+
+
+def fetch(
+    suite: Annotated[str, typer.Argument(help="alpaca_eval, mt_bench or flask.", show_default=False)],
+    into: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; else the cache folder.")] = None,
+    mirror: Annotated[str | None, typer.Option(metavar="URL", help="A folder on a server that has them.")] = None,
+) -> None:
+    """Fetch the data of a public benchmark from its authors, and check it."""
+    from ..config import did_you_mean
+    from ..evals import public
+
+    known = public.sources()
+    if suite not in known:
+        raise ConfigError(f"no public suite {suite!r}{did_you_mean(suite, known)}")
+    typer.echo(f"{suite}: licence of the data: {public.licence(suite)}", err=True)
+    public.fetch(suite, into or public.folder(suite), mirror, typer.echo)

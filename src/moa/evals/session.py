@@ -1,0 +1,130 @@
+"""An evaluation by names: its models built, their calls remembered, its results folder begun or gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..api import get_builder
+from ..batch import AT_ONCE, bounded
+from ..build import Builder
+from ..errors import ConfigError
+from ..fetching import ensure
+from ..model import Emit, Model, check
+from ..store.calls import FILE as CALLS
+from ..store.calls import Calls
+from ..store.chosen import answers_beside, keeping
+from ..store.store import FILE as RUNS
+from ..store.store import Store
+from .benchmark import Benchmark
+from .evaluate import Progress, Results, check_needs, evaluate
+from .folder import Folder
+from .manifest import identity, manifest, price, single
+from .suite import Part
+
+RESULTS = Path("results")
+"""Where results folders are, unless one is named."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be evaluated, by names. `out` is the results folder; without it, one that belongs to exactly this.
+
+    `at_once` calls go to a provider at the same time that has no limit of its own. `spend` is in US dollars.
+    """
+
+    benchmark: Benchmark
+    models: Sequence[str]
+    judge: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    out: Path | None = None
+    at_once: int = AT_ONCE
+    spend: float | None = None
+    traced: bool = True
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """An evaluation that is going on. It can be run again with more models, for what is there is not asked again."""
+
+    asked: Asked
+    benchmark: Benchmark
+    builder: Builder
+    folder: Folder
+    judge: Model | None
+    emit: Emit | None
+
+    async def run(self, models: Mapping[str, Model], tell: Callable[[Progress], None]) -> Results:
+        """Evaluate these models."""
+        return await evaluate(
+            self.benchmark,
+            models,
+            judge=self.judge,
+            folder=self.folder,
+            seed=self.asked.seed,
+            at_once=self.asked.at_once,
+            spend=self.asked.spend,
+            tell=tell,
+            emit=self.emit,
+        )
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The models that were named."""
+        return {name: self.builder.model(name) for name in self.asked.models}
+
+
+@contextmanager
+def session(asked: Asked) -> Iterator[Session]:
+    """Begin an evaluation, or go on with it. Raises `ConfigError` before anything is asked."""
+    plain = get_builder(asked.config)
+    names = [_full(plain, name) for name in asked.models]
+    judge = _full(plain, asked.judge) if asked.judge else None
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{next(name for name in names if names.count(name) > 1)} is named twice")
+    check_needs(asked.benchmark, len(names), judge is not None)
+    benchmark = Part(asked.benchmark, asked.limit, asked.seed) if asked.limit else asked.benchmark
+    _check_prices(plain, [*names, *([judge] if judge else [])], asked.spend)
+    told = manifest(plain, benchmark, names, judge, asked.seed)
+    path = asked.out or RESULTS / f"{benchmark.name}-{identity(told)}"
+    folder = Folder.begin(path, told, benchmark.samples)
+    with _calls(plain, folder) as calls, Store(path / RUNS) as store:
+        builder = Builder(bounded(plain.config, asked.at_once), plain.folder, calls)
+        for name in (*names, *([judge] if judge else [])):
+            check(builder.model(name))
+            ensure(builder.config, name)
+        yield Session(
+            replace(asked, models=names, judge=judge),
+            benchmark,
+            builder,
+            folder,
+            builder.model(judge) if judge else None,
+            store.emit if asked.traced else None,
+        )
+
+
+def _full(builder: Builder, name: str) -> str:
+    return ":".join(builder.config.resolve(name))
+
+
+def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -> None:
+    """A cap is kept only where every price is known."""
+    if spend is None:
+        return
+    leaves = dict.fromkeys(leaf for name in names for leaf in single(builder.config, name))
+    if unknown := [leaf for leaf in leaves if price(builder.config, leaf) is None]:
+        words = f"the price of {unknown[0]} is not known, so --spend cannot be kept"
+        raise ConfigError(f"{words}; give it in moa.toml: price = {{ input = ..., output = ... }}")
+
+
+@contextmanager
+def _calls(builder: Builder, folder: Folder) -> Iterator[Calls]:
+    """Where calls are remembered, every one of them: beside the runs, or with the results where no runs are kept."""
+    store = keeping(builder.config.store)
+    path = answers_beside(store) if store and builder.config.store.text else folder.path / CALLS
+    with Calls(path, "all", days=builder.config.store.days, megabytes=builder.config.store.megabytes) as calls:
+        yield calls

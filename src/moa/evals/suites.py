@@ -1,0 +1,32 @@
+"""From the name of a suite to its benchmark."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from ..config import did_you_mean
+from ..errors import ConfigError
+from . import public
+from .benchmark import Benchmark
+from .suite import Suite
+
+PUBLIC = ("alpaca_eval", "mt_bench", "flask")
+"""Benchmarks whose data their authors publish; each is a module here with `read(data)`."""
+
+
+def benchmark(name: str, data: Path | None = None) -> Benchmark:
+    """The benchmark of a name, with its data from the folder `data`, else from where `moa eval fetch` puts it; or the
+    suite in a .jsonl file. Raises `ConfigError`."""
+    if name in PUBLIC:
+        where = data or public.folder(name)
+        if not where.is_dir():
+            raise ConfigError(
+                f"{where}: no data of {name}; moa eval fetch {name} gets it, or name its folder with --data"
+            )
+        read: Benchmark = import_module(f"{__package__}.{name}").read(where)
+        return read
+    path = Path(name)
+    if path.suffix == ".jsonl" or path.is_file():
+        return Suite.read(path)
+    raise ConfigError(f"no suite {name!r}{did_you_mean(name, PUBLIC)}; or name a .jsonl file of yours")
