@@ -14,7 +14,8 @@ SERIES = {
 
 
 def words(drawn: str) -> set[str]:
-    return {element.text for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text") and element.text}
+    texts = (element for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text"))
+    return {element.text for element in texts if element.text}
 
 
 def test_a_plot_names_its_axes_its_places_and_its_series_as_text() -> None:
