@@ -94,7 +94,7 @@ OPERATIONS = (
         "get",
         "/api/runs/{id}/messages",
         "Tell what each model of a run was sent; references stand in pieces of their own",
-        table({"calls": rows(SENT)}),
+        titled("Messages", table({"calls": rows(SENT)})),
     ),
     Operation("get", "/api/runs/{id}/provenance", "Trace each sentence of the answer to proposals", PROVENANCE),
     Operation(

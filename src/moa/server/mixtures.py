@@ -99,7 +99,7 @@ OPERATIONS = (
         "get",
         "/api/mixtures",
         "Draw the mixtures, with the calls of a question and their cost at most",
-        table({"default": TEXT, "mixtures": rows(DRAWN)}),
+        titled("Mixtures", table({"default": TEXT, "mixtures": rows(DRAWN)})),
     ),
     Operation("get", "/api/mixtures/{name}", "Draw one mixture", DRAWN),
     Operation(

@@ -47,6 +47,7 @@ class RerunBody(Table):
         return Rerun(service.builder, seen.trace, changes)
 
 
+STARTED = titled("Started", table({"run_id": TEXT}))
 PLANNED = titled("PlannedCall", table({"role": TEXT, "layer": or_null(WHOLE), "model": TEXT, "usage": USAGE}))
 PLAN = titled(
     "Plan",
@@ -54,9 +55,7 @@ PLAN = titled(
 )
 
 OPERATIONS = (
-    Operation(
-        "post", "/api/runs/{id}/rerun", "Make a run again with a change", table({"run_id": TEXT}), RerunBody, status=201
-    ),
+    Operation("post", "/api/runs/{id}/rerun", "Make a run again with a change", STARTED, RerunBody, status=201),
     Operation(
         "post",
         "/api/runs/{id}/rerun/plan",

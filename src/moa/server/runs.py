@@ -20,7 +20,7 @@ from . import details, reruns
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
 from .mixtures import DraftBody
-from .operations import TEXT, Operation, one_of, or_null, rows, table
+from .operations import TEXT, Operation, one_of, or_null, rows, table, titled
 from .overrides import Overrides, overridden
 from .past import Recounted
 from .refusals import failed
@@ -66,10 +66,10 @@ class RunBody(Table):
         return overridden(asked, self.moa)
 
 
-LIST = table({"runs": rows(LISTED), "before": or_null(TEXT)})
+LIST = titled("RunList", table({"runs": rows(LISTED), "before": or_null(TEXT)}))
 
 OPERATIONS = (
-    Operation("post", "/api/runs", "Start a run", table({"run_id": TEXT}), RunBody, status=201),
+    Operation("post", "/api/runs", "Start a run", reruns.STARTED, RunBody, status=201),
     Operation(
         "get",
         "/api/runs",

@@ -118,9 +118,27 @@ CALL = titled(
             "usage": USAGE,
             "text": TEXT,
             "notes": rows(table({"time": NUMBER, "kind": TEXT})),
-            "calls": rows(TABLE),
+            "calls": rows({"$ref": "#/components/schemas/Call"}),
         },
         (["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"]),
+    ),
+)
+SUMMARY = titled(
+    "Summary",
+    table(
+        {
+            "run": TEXT,
+            "model": TEXT,
+            "answer": TEXT,
+            "finish_reason": TEXT,
+            "fallback": TEXT,
+            "usage": USAGE,
+            "references": rows(TABLE),
+            "lost": rows(table({"model": TEXT, "layer": or_null(WHOLE), "error": TEXT})),
+            "agreed": rows(TABLE),
+            "timing": table({"total": NUMBER, "first_word": or_null(NUMBER)}),
+        },
+        ("fallback", "agreed"),
     ),
 )
 RUN = titled(
@@ -135,7 +153,7 @@ RUN = titled(
             "question": or_null(TEXT),
             "parent": or_null(TEXT),
             "tree": CALL,
-            "summary": TABLE,
+            "summary": SUMMARY,
             "error": table({"message": or_null(TEXT), "type": or_null(TEXT), "code": or_null(TEXT)}),
         },
         ("summary", "error"),
