@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from moa.errors import ConfigError
 from moa.evals.candidate import Candidate
 from moa.evals.simulator import Answer, Skill, World
+from moa.evals.statistics import Estimate
 from moa.evals.tuning import Found, Limits, Measured, tune
 
 SKILLS = {
@@ -28,29 +28,27 @@ class Exam:
         self.world = World(SKILLS)
         self.prices = dict.fromkeys(SKILLS, 0.01) | dict(prices or {})
         self.asked: dict[Candidate, int] = {}
-        self.calls: Counter[tuple[str, str, int]] = Counter()
 
-    async def assess(self, candidates: Sequence[Candidate], count: int) -> dict[Candidate, list[Measured]]:
+    async def assess(self, candidates: Sequence[Candidate], count: int) -> dict[Candidate, Measured]:
         for candidate in candidates:
             self.asked[candidate] = count
-        return {one: [self._measured(one, f"prompt {number}") for number in range(count)] for one in candidates}
+        return {one: self._measured(one, [f"prompt {number}" for number in range(count)]) for one in candidates}
 
-    def _measured(self, candidate: Candidate, prompt: str) -> Measured:
+    def _measured(self, candidate: Candidate, prompts: Sequence[str]) -> Measured:
         models = [model for model, samples in candidate.proposers for _ in range(samples)]
+        asked = [*models * (candidate.layers - 1), candidate.aggregator] if candidate.aggregator else models
+        prices = [self.prices[str(model)] for model in asked]
+        cost = None if None in prices else sum(price or 0.0 for price in prices)
+        share = 100 * sum(self._answer(candidate, models, prompt).quality > 1 for prompt in prompts) / len(prompts)
+        seconds = float(candidate.layers if candidate.aggregator else 1)
+        return Measured(len(prompts), Estimate(share, share - 5, share + 5), cost, seconds)
+
+    def _answer(self, candidate: Candidate, models: Sequence[str], prompt: str) -> Answer:
         places = [(model, models[:place].count(model)) for place, model in enumerate(models)]
-        self.calls.update((model, prompt, sample) for model, sample in places)
         answers = [self.world.propose(model, prompt, sample) for model, sample in places]
-        asked = list(models)
         for layer in range(2, candidate.layers):
             answers = [self.world.aggregate(model, f"{prompt}, layer {layer}", answers) for model in models]
-            asked += models
-        final: Answer = answers[0]
-        if candidate.aggregator:
-            final = self.world.aggregate(candidate.aggregator, prompt, answers)
-            asked.append(candidate.aggregator)
-        prices = [self.prices[model] for model in asked]
-        cost = None if None in prices else sum(price or 0.0 for price in prices)
-        return Measured(float(final.quality > 1), cost, float(candidate.layers if candidate.aggregator else 1))
+        return self.world.aggregate(candidate.aggregator, prompt, answers) if candidate.aggregator else answers[0]
 
 
 ANY = Limits()
@@ -64,15 +62,14 @@ async def test_the_best_mixture_is_found_and_is_better_than_the_best_model_alone
     first, *others = await found(Exam())
     alone = next(one for one in [first, *others] if one.candidate == Candidate((("strong", 1),)))
     assert first.candidate.aggregator == "strong"
-    assert first.score.low <= first.score.value <= first.score.high
-    assert first.score.value > alone.score.value + 5
-    assert first.prompts == alone.prompts == 128
+    assert first.measured.score.value > alone.measured.score.value + 5
+    assert first.measured.prompts == alone.measured.prompts == 128
 
 
 async def test_what_is_found_within_the_limits_is_within_them() -> None:
     exam = Exam()
     cheap = await found(exam, Limits(cost=0.04))
-    assert all(one.cost is not None and one.cost <= 0.04 for one in cheap if one.within)
+    assert all(one.measured.cost is not None and one.measured.cost <= 0.04 for one in cheap if one.within)
     assert cheap[0].within
     quick = await found(Exam(), Limits(seconds=2.0))
     assert {one.candidate.layers for one in quick if one.candidate.aggregator} == {2}
@@ -87,10 +84,11 @@ async def test_whoever_is_on_the_front_is_beaten_by_nobody_and_everybody_else_by
         beaten = [
             other
             for other in rows
-            if other.score.value >= one.score.value
-            and (other.cost or 0) <= (one.cost or 0)
-            and other.seconds <= one.seconds
-            and (other.score.value, other.cost, other.seconds) != (one.score.value, one.cost, one.seconds)
+            if other.measured.score.value >= one.measured.score.value
+            and (other.measured.cost or 0) <= (one.measured.cost or 0)
+            and other.measured.seconds <= one.measured.seconds
+            and (other.measured.score.value, other.measured.cost, other.measured.seconds)
+            != (one.measured.score.value, one.measured.cost, one.measured.seconds)
         ]
         assert bool(beaten) != one.front
 
@@ -99,7 +97,7 @@ async def test_most_prompts_are_asked_of_few_candidates_only() -> None:
     exam = Exam()
     rows = await found(exam)
     full = [candidate for candidate, count in exam.asked.items() if count == 128]
-    assert [one.candidate for one in rows if one.prompts == 128] == [one.candidate for one in rows]
+    assert [one.candidate for one in rows if one.measured.prompts == 128] == [one.candidate for one in rows]
     assert len(full) == len(rows) < len(exam.asked) / 2
 
 

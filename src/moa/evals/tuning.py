@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
 
 from ..errors import ConfigError
 from .candidate import Candidate
-from .statistics import Estimate, Resampled
+from .statistics import Estimate
 
 BEGIN = 16
 """Prompts of the first round."""
@@ -35,30 +34,28 @@ AGGREGATORS = 2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One prompt: a score from 0 to 1, US dollars (`None`: unknown), seconds from the question to the last word."""
+    """What came of asking a candidate `prompts` prompts: its `score` on the benchmark's scale, of which more is better,
+    with its interval, mean cost in US dollars (`None`: unknown), mean seconds from a question to the last word."""
 
-    score: float
+    prompts: int
+    score: Estimate
     cost: float | None
     seconds: float
 
 
-Assess = Callable[[Sequence[Candidate], int], Awaitable[Mapping[Candidate, Sequence[Measured]]]]
+Assess = Callable[[Sequence[Candidate], int], Awaitable[Mapping[Candidate, Measured]]]
 """Asks candidates the first so many prompts, each the same ones in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A candidate and what came of it over its `prompts`: the mean `score` in percent with its interval, mean cost in
-    US dollars, mean seconds. `within` says that it keeps to the limits, `front` that nobody else who does beats it in
-    one of the three and equals it in the others."""
+    """A candidate and what came of it. `within` says that it keeps to the limits, `front` that nobody else who does
+    beats it in score, cost or time and equals it in the others."""
 
     candidate: Candidate
-    prompts: int
-    score: Estimate
-    cost: float | None
-    seconds: float
+    measured: Measured
     within: bool
-    front: bool = False
+    front: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +65,13 @@ class Limits:
     cost: float | None = None
     seconds: float | None = None
 
-    def hold(self, cost: float | None, seconds: float) -> bool:
+    def hold(self, measured: Measured) -> bool:
         """Whether so much is within them. An unknown cost is not within a limit."""
-        dear = self.cost is not None and (cost is None or cost > self.cost)
-        return not dear and (self.seconds is None or seconds <= self.seconds)
+        dear = self.cost is not None and (measured.cost is None or measured.cost > self.cost)
+        return not dear and (self.seconds is None or measured.seconds <= self.seconds)
 
 
-async def tune(members: Sequence[str], assess: Assess, prompts: int, limits: Limits, *, seed: int = 0) -> list[Found]:
+async def tune(members: Sequence[str], assess: Assess, prompts: int, limits: Limits) -> list[Found]:
     """What was found, the best of those within the limits first. Raises `ConfigError` where nothing could be."""
     if not members:
         raise ConfigError("there is no model to tune with; name them with -m")
@@ -89,18 +86,18 @@ async def tune(members: Sequence[str], assess: Assess, prompts: int, limits: Lim
             break
         running = _better_half(running, measured, limits)
         count = min(prompts, count * 2)
-    found = [_found(candidate, measured[candidate], limits, seed) for candidate in running]
-    return sorted(_with_front(found), key=lambda one: (not one.within, not one.front, -one.score.value))
+    within = {candidate: measured[candidate] for candidate in running if limits.hold(measured[candidate])}
+    front = _front(within)
+    found = [Found(one, measured[one], one in within, one in front) for one in running]
+    return sorted(found, key=lambda one: (not one.within, not one.front, -one.measured.score.value))
 
 
-def _promising(
-    alone: Sequence[Candidate], measured: Mapping[Candidate, Sequence[Measured]], limits: Limits
-) -> list[Candidate]:
+def _promising(alone: Sequence[Candidate], measured: Mapping[Candidate, Measured], limits: Limits) -> list[Candidate]:
     """Mixtures of the models that answered best alone, but for those that are surely beyond the limits."""
-    ranked = sorted(alone, key=lambda one: (-_score(measured[one]), one.name))[:BEST]
-    enough = WEAK * _score(measured[ranked[0]])
-    best = [candidate.proposers[0][0] for candidate in ranked if _score(measured[candidate]) >= enough]
-    once = {candidate.proposers[0][0]: measured[candidate] for candidate in alone}
+    ranked = _ranked(alone, measured)[:BEST]
+    enough = WEAK * measured[ranked[0]].score.value
+    best = [one.proposers[0][0] for one in ranked if measured[one].score.value >= enough]
+    once = {one.proposers[0][0]: measured[one] for one in alone}
     made: list[Candidate] = []
     for model in best:
         for aggregator in dict.fromkeys((model, *best[:AGGREGATORS])):
@@ -109,71 +106,41 @@ def _promising(
         proposers = tuple((model, 1) for model in best[:width])
         for aggregator in best[:AGGREGATORS]:
             made += [Candidate(proposers, aggregator, layers) for layers in (2, 3) if layers == 2 or width > 2]
-    return [candidate for candidate in made if limits.hold(*_at_least(candidate, once))]
+    return [candidate for candidate in made if limits.hold(_at_least(candidate, once))]
 
 
-def _at_least(candidate: Candidate, once: Mapping[str, Sequence[Measured]]) -> tuple[float | None, float]:
+def _at_least(candidate: Candidate, once: Mapping[str, Measured]) -> Measured:
     """What a candidate takes at least: its calls, were none longer than alone, the slowest of each layer."""
-    layers = candidate.layers - 1
-    calls = [*candidate.proposers * layers, (str(candidate.aggregator), 1)]
-    costs = [_cost(once[model]) for model, _ in calls]
-    cost = None if None in costs else sum(n * (c or 0.0) for (_, n), c in zip(calls, costs, strict=True))
-    slowest = max(_seconds(once[model]) for model, _ in candidate.proposers)
-    return cost, layers * slowest + _seconds(once[str(candidate.aggregator)])
+    layers, last = candidate.layers - 1, once[str(candidate.aggregator)]
+    costs = [last.cost, *(once[model].cost for model, samples in candidate.proposers * layers for _ in range(samples))]
+    known = [cost for cost in costs if cost is not None]
+    slowest = max(once[model].seconds for model, _ in candidate.proposers)
+    cost = sum(known) if len(known) == len(costs) else None
+    return replace(last, cost=cost, seconds=layers * slowest + last.seconds)
 
 
 def _better_half(
-    running: Sequence[Candidate], measured: Mapping[Candidate, Sequence[Measured]], limits: Limits
+    running: Sequence[Candidate], measured: Mapping[Candidate, Measured], limits: Limits
 ) -> list[Candidate]:
     """The better half of those within the limits, whoever is on the front, and the best model alone, for comparison."""
-    figures = {one: (_score(measured[one]), _cost(measured[one]), _seconds(measured[one])) for one in running}
-    within = [one for one in running if limits.hold(*figures[one][1:])] or list(running)
-    ranked = sorted(within, key=lambda one: (-figures[one][0], one.name))
-    single = max((one for one in running if not one.aggregator), key=lambda one: (figures[one][0], one.name))
-    front = {one for one in within if not any(_beats(figures[other], figures[one]) for other in within)}
+    within = [one for one in running if limits.hold(measured[one])] or list(running)
+    ranked = _ranked(within, measured)
+    front = _front({one: measured[one] for one in within})
+    single = _ranked([one for one in running if not one.aggregator], measured)[0]
     kept = {*ranked[: math.ceil(len(ranked) / 2)], *front, single}
     return [one for one in running if one in kept]
 
 
-def _found(candidate: Candidate, measured: Sequence[Measured], limits: Limits, seed: int) -> Found:
-    resampled = Resampled(range(len(measured)), seed=seed)
-    score = resampled.least([resampled.mean([one.score for one in measured])])
-    percent = Estimate(100 * score.value, 100 * max(0.0, score.low), 100 * score.high)
-    cost, seconds = _cost(measured), _seconds(measured)
-    return Found(candidate, len(measured), percent, cost, seconds, limits.hold(cost, seconds))
+def _ranked(candidates: Iterable[Candidate], measured: Mapping[Candidate, Measured]) -> list[Candidate]:
+    return sorted(candidates, key=lambda one: (-measured[one].score.value, one.name))
 
 
-def _with_front(found: Iterable[Found]) -> list[Found]:
-    made = list(found)
-    within = [(one.score.value, one.cost, one.seconds) for one in made if one.within]
-    fronts = [
-        one.within and not any(_beats(other, (one.score.value, one.cost, one.seconds)) for other in within)
-        for one in made
-    ]
-    return [
-        Found(one.candidate, one.prompts, one.score, one.cost, one.seconds, one.within, front)
-        for one, front in zip(made, fronts, strict=True)
-    ]
+def _front(measured: Mapping[Candidate, Measured]) -> set[Candidate]:
+    return {one for one in measured if not any(_beats(other, measured[one]) for other in measured.values())}
 
 
-Figures = tuple[float, float | None, float]
-
-
-def _beats(one: Figures, other: Figures) -> bool:
+def _beats(one: Measured, other: Measured) -> bool:
     """Whether one equals the other in score, cost and time, and is better in one. Unknown costs are taken for equal."""
-    dollars = (one[1] or 0.0, other[1] or 0.0) if one[1] is not None and other[1] is not None else (0.0, 0.0)
-    pairs = ((-one[0], -other[0]), dollars, (one[2], other[2]))
+    dollars = (one.cost, other.cost) if one.cost is not None and other.cost is not None else (0.0, 0.0)
+    pairs = ((-one.score.value, -other.score.value), dollars, (one.seconds, other.seconds))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def _score(measured: Sequence[Measured]) -> float:
-    return fmean(one.score for one in measured)
-
-
-def _cost(measured: Sequence[Measured]) -> float | None:
-    known = [one.cost for one in measured if one.cost is not None]
-    return fmean(known) if len(known) == len(measured) else None
-
-
-def _seconds(measured: Sequence[Measured]) -> float:
-    return fmean(one.seconds for one in measured)
