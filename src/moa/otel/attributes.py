@@ -7,7 +7,7 @@ semantic conventions, which viewers read; where the conventions have since chose
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..events import Note, SpanEnd, SpanStart
@@ -24,6 +24,9 @@ RETRIES, CACHED, LOST, QUEUED = "moa.retries", "moa.cached", "moa.lost", "moa.qu
 
 _PROVIDERS = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
 """Our names of providers that the conventions call otherwise."""
+
+_KIND, _INPUT, _OUTPUT = "openinference.span.kind", "input.value", "output.value"
+"""OpenInference's names, by which Arize Phoenix shows what holds calls; all else it knows by the conventions' names."""
 
 _EXTRA = ("top_k", "frequency_penalty", "presence_penalty")
 _QUOTING = ("sent", "votes", "repair")
@@ -65,10 +68,13 @@ def called(start: SpanStart) -> Values:
     return {"gen_ai.provider.name": provider, "gen_ai.request.model": model}
 
 
-def workflow(start: SpanStart) -> Values:
-    """What is said of a call once it has calls below it."""
+def holding(start: SpanStart) -> Values:
+    """What is said of a span once it has calls below it."""
+    values: Values = {_KIND: "CHAIN"}
+    if operation(start, holds=True) != WORKFLOW:
+        return values
     mixture = _model(start.model)[1]
-    return {OPERATION: WORKFLOW, "gen_ai.workflow.name": mixture, "gen_ai.agent.name": mixture}
+    return values | {OPERATION: WORKFLOW, "gen_ai.workflow.name": mixture, "gen_ai.agent.name": mixture}
 
 
 def ended(end: SpanEnd, holds: bool) -> Values:
@@ -93,23 +99,18 @@ def noted(note: Note, content: bool) -> Values | None:
     return {f"moa.{key}": _plain(value) for key, value in note.data.items() if value is not None}
 
 
-def asked(messages: Iterable[Message] | Iterable[Mapping[str, Any]]) -> Values:
-    """A conversation as it was sent: messages, or those of a note "sent"."""
-    told = [
-        (one.role, one.content, one.tool_calls, one.tool_call_id)
-        if isinstance(one, Message)
-        else (one["role"], one["content"], (), None)
-        for one in messages
-    ]
-    shown = [{"role": role, "parts": _parts(content, calls, answers)} for role, content, calls, answers in told]
-    return {"gen_ai.input.messages": _json(shown)}
-
-
-def answered(text: str, finish_reason: str | None) -> Values:
-    """What a model answered."""
-    parts = [{"type": "text", "content": text}]
-    told = [{"role": "assistant", "parts": parts, "finish_reason": finish_reason or "stop"}]
-    return {"gen_ai.output.messages": _json(told)}
+def said(start: SpanStart, sent: Sequence[Mapping[str, Any]] | None, end: SpanEnd, holds: bool) -> Values:
+    """What was asked, or `sent` where that is something else, and what was answered."""
+    values: Values = {}
+    if start.request:
+        messages = start.request.messages if sent is None else sent
+        values["gen_ai.input.messages"] = _json([_message(one) for one in messages])
+        values |= {_INPUT: start.request.question} if holds else {}
+    if end.text is not None:
+        answer = {"role": "assistant", "parts": _text(end.text), "finish_reason": end.finish_reason or "stop"}
+        values["gen_ai.output.messages"] = _json([answer])
+        values |= {_OUTPUT: end.text} if holds else {}
+    return values
 
 
 def _model(name: str) -> tuple[str, str]:
@@ -155,21 +156,25 @@ def _totals(usage: Usage) -> Values:
     return values if usage.cost is None else {**values, "moa.total.cost.usd": usage.cost}
 
 
-def _parts(content: Any, calls: Iterable[Mapping[str, Any]], answers: str | None) -> list[dict[str, Any]]:
-    """The parts of a message, as the conventions' schema has them. Images are named, not copied."""
-    texts = (
-        [content]
-        if isinstance(content, str)
-        else [part.get("text") or f"[{part.get('type', 'something else')}]" for part in content]
-    )
-    if answers:
-        return [{"type": "tool_call_response", "id": answers, "response": "".join(texts)}]
-    parts: list[dict[str, Any]] = [{"type": "text", "content": text} for text in texts if text]
-    for call in calls:
-        function = call.get("function", {})
-        told = {"id": call.get("id"), "name": function.get("name", ""), "arguments": function.get("arguments")}
-        parts.append({"type": "tool_call", **told})
-    return parts
+def _message(one: Message | Mapping[str, Any]) -> dict[str, Any]:
+    """A message as the conventions' schema has it. Images are named, not copied."""
+    if not isinstance(one, Message):
+        return {"role": one["role"], "parts": _text(one["content"])}
+    if one.tool_call_id:
+        response = {"type": "tool_call_response", "id": one.tool_call_id, "response": one.text}
+        return {"role": one.role, "parts": [response]}
+    return {"role": one.role, "parts": [*_text(one.content), *map(_call, one.tool_calls)]}
+
+
+def _text(content: Any) -> list[dict[str, Any]]:
+    texts = [content] if isinstance(content, str) else [part.get("text") or f"[{part['type']}]" for part in content]
+    return [{"type": "text", "content": text} for text in texts if text]
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function", {})
+    told = {"id": call.get("id"), "name": function.get("name", ""), "arguments": function.get("arguments")}
+    return {"type": "tool_call", **told}
 
 
 def _plain(value: Any) -> Value:

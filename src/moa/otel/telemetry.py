@@ -110,9 +110,8 @@ class Telemetry:
         above = self._open.get(start.parent) if start.parent else None
         if above and not above.holds:
             above.holds = True
-            if above.start.role not in ("layer", "section"):
-                above.span.update_name(names.name(above.start, holds=True))
-                above.span.set_attributes(names.workflow(above.start))
+            above.span.update_name(names.name(above.start, holds=True))
+            above.span.set_attributes(names.holding(above.start))
         began = above.began if above else int((start.started_at or 0.0) * 1e9)
         run = above.run if above else start.run
         with self._ids.of(run, start.span) if self._ids else nullcontext():
@@ -168,11 +167,8 @@ class Telemetry:
             values[names.QUEUED] = call.queued
         if lost:
             values[names.LOST] = True
-        request = call.start.request
-        if self._content and request:
-            values |= names.asked(request.messages if call.sent is None else call.sent)
-        if self._content and end.text is not None:
-            values |= names.answered(end.text, end.finish_reason)
+        if self._content:
+            values |= names.said(call.start, call.sent, end, call.holds)
         return values
 
     def _cut_off(self, call: _Call, time: float) -> None:
