@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from command import configured, moa
+from serve import process
+from server import TOML
 from telemetry import Collector
 from upstream import Reply, Upstream
 
@@ -79,3 +82,18 @@ def test_a_key_has_no_place_in_the_endpoint() -> None:
     asked = moa("ask", "Which?")
     assert asked.returncode == 2 and SECRET not in asked.stderr
     assert "OTEL_EXPORTER_OTLP_HEADERS" in asked.stderr
+
+
+def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
+    caller = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    ask = {"model": "moa:duo", "messages": [{"role": "user", "content": "Which?"}]}
+    with (
+        Upstream({"a": "red", "b": "blue", "judge": "purple"}) as upstream,
+        Collector() as collector,
+        process(upstream, TOML + told(collector.url)) as served,
+    ):
+        assert served.ask("POST", "/v1/chat/completions", ask, caller)[0] == 200
+        served.tell(signal.SIGTERM)
+        assert served.code() == 0
+    assert len(collector.spans) == 5
+    assert {span.trace_id.hex() for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}

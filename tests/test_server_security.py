@@ -417,20 +417,10 @@ def test_no_log_and_no_error_holds_a_key_or_a_question(caplog: pytest.LogCapture
     assert not any(secret.encode() in reply.body for reply in replies[:2] + replies[4:])
 
 
-def test_what_happens_is_counted() -> None:
+def test_requests_are_counted_by_route_and_status() -> None:
     with serving() as (served, _):
         served.post("/v1/chat/completions", ASK)
         served.post("/v1/chat/completions", {**ASK, "model": "nope"})
-        told = served.get("/metrics").body.decode()
-    for line in (
-        'moa_requests_total{route="/v1/chat/completions",status="200"} 1.0',
-        'moa_requests_total{route="/v1/chat/completions",status="404"} 1.0',
-        'moa_runs_total{end="answered",model="moa:duo"} 1.0',
-        'moa_calls_total{end="answered",model="up:judge"} 1.0',
-        'moa_tokens_total{kind="output",model="up:judge"} 3.0',
-        'moa_answer_seconds_count{model="moa:duo"} 1.0',
-        "moa_active 0.0",
-        "moa_waiting 0.0",
-        'moa_breaker{model="up:a"} 0.0',
-    ):
-        assert line in told.splitlines(), line
+        told = served.get("/metrics").body.decode().splitlines()
+    assert 'moa_requests_total{route="/v1/chat/completions",status="200"} 1.0' in told
+    assert 'moa_requests_total{route="/v1/chat/completions",status="404"} 1.0' in told

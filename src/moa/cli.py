@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -346,11 +346,14 @@ def serve(
     unlocked: Annotated[
         bool | None, typer.Option("--open", help="Answer off this machine without keys.", show_default=False)
     ] = None,
+    log: Annotated[
+        Literal["text", "json"] | None, typer.Option(help="The form of the log, a line a request.", show_default=False)
+    ] = None,
 ) -> None:
     """Serve every mixture as a model that any client can choose."""
     try:
         from .server.serving import run
     except ModuleNotFoundError as error:
         raise ConfigError(f'moa serve needs {error.name}: pip install "mixture-of-agents[server]"') from None
-    if code := run(config, host, port, unlocked=unlocked):
+    if code := run(config, host, port, unlocked=unlocked, log_as=log):
         raise typer.Exit(code)

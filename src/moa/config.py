@@ -388,6 +388,7 @@ class ServerTable(Table):
     open: bool = Field(False, description="answer off loopback without keys")
     hosts: tuple[str, ...] = Field((), description="further host names it may be called by")
     origins: tuple[str, ...] = Field((), description="web origins that may call it from a browser")
+    log: Literal["text", "json"] = Field("text", description="the form of a line of the log")
 
 
 class StoreTable(Table):

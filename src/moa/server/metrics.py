@@ -6,7 +6,8 @@ Every label is one of a known few (a route, a status, a model that the configura
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -26,35 +27,45 @@ STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Metrics:
-    """The numbers of one server, in a registry of its own."""
+    """The numbers of one server, in a registry of its own.
+
+    The label `mixture` is what was asked, `model` who was called for it.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.registry = registry = CollectorRegistry(auto_describe=False)
-        self._requests = Counter("moa_requests", "HTTP requests", ["route", "status"], registry=registry)
-        self._first = Histogram(
-            "moa_first_word_seconds",
-            "until the first word of the answer",
-            ["model"],
-            buckets=SECONDS,
-            registry=registry,
+        asked, called = ("mixture",), ("mixture", "model")
+
+        def counter(name: str, told: str, *labels: str) -> Counter:
+            return Counter(name, told, labels, registry=registry)
+
+        def seconds(name: str, told: str, labels: Sequence[str]) -> Histogram:
+            return Histogram(name, told, labels, buckets=SECONDS, registry=registry)
+
+        def gauge(name: str, told: str, *labels: str) -> Gauge:
+            return Gauge(name, told, labels, registry=registry)
+
+        self._requests = counter("moa_requests", "HTTP requests", "route", "status")
+        self.runs = counter("moa_runs", "answers, by how they ended", *asked, "end")
+        self.first_word = seconds("moa_first_word_seconds", "until the first word of the answer", asked)
+        self.whole = seconds("moa_answer_seconds", "until the answer is whole", asked)
+        self.calls = counter("moa_calls", "calls to models, by how they ended", *called, "end")
+        self.call_first_word = seconds("moa_call_first_word_seconds", "until the first word of a call", called)
+        self.call_whole = seconds("moa_call_seconds", "until a call is over", called)
+        self.tokens = counter("moa_tokens", "tokens of these calls", *called, "kind")
+        self.cost = counter("moa_cost_dollars", "their cost, where it is known", *called)
+        self.cached = counter("moa_cached", "calls answered from a cache", *called)
+        self.lost = counter("moa_lost", "proposals that did not arrive", *called)
+        self.retries = counter("moa_retries", "calls begun again", *called)
+        self.fallbacks = counter("moa_fallbacks", "answers or calls given by another", *called)
+        self.running = gauge("moa_calls_running", "calls that go on", *called)
+        self.queued = gauge("moa_calls_queued", "those of them that wait their turn", *called)
+        gauge("moa_active", "requests being answered").set_function(lambda: service.admission.active)
+        gauge("moa_waiting", "requests that wait their turn").set_function(lambda: service.admission.waiting)
+        gauge("moa_tasks", "asynchronous tasks, those of the server itself among them").set_function(
+            lambda: len(asyncio.all_tasks())
         )
-        self._whole = Histogram(
-            "moa_answer_seconds", "until the answer is whole", ["model"], buckets=SECONDS, registry=registry
-        )
-        self._runs = Counter("moa_runs", "answers, by how they ended", ["model", "end"], registry=registry)
-        self._calls = Counter("moa_calls", "calls to models, by how they ended", ["model", "end"], registry=registry)
-        self._tokens = Counter("moa_tokens", "tokens of these calls", ["model", "kind"], registry=registry)
-        self._cost = Counter("moa_cost_dollars", "their cost, where it is known", ["model"], registry=registry)
-        self._lost = Counter("moa_lost", "proposals that did not arrive", ["model"], registry=registry)
-        self._retries = Counter("moa_retries", "calls begun again", ["model"], registry=registry)
-        self._fallbacks = Counter("moa_fallbacks", "answers or calls given by another", ["model"], registry=registry)
-        active = Gauge("moa_active", "requests being answered", registry=registry)
-        active.set_function(lambda: service.admission.active)
-        waiting = Gauge("moa_waiting", "requests that wait their turn", registry=registry)
-        waiting.set_function(lambda: service.admission.waiting)
-        tasks = Gauge("moa_tasks", "asynchronous tasks, those of the server itself among them", registry=registry)
-        tasks.set_function(lambda: len(asyncio.all_tasks()))
         registry.register(_Breakers(service))
 
     def visited(self, visit: Visit) -> None:
@@ -62,60 +73,93 @@ class Metrics:
 
     def watch(self, asked: Asked) -> Emit:
         """What counts the events of one run."""
-        return _Fold(self, asked).add
+        return _Fold(self, self._service, asked).add
 
-    def label(self, model: str) -> str:
-        """The model's name where the configuration names it, else "other"."""
-        return model if model in self._service.known else "other"
+
+@dataclass(eq=False)
+class _Call:
+    """A call that goes on."""
+
+    start: SpanStart
+    labels: tuple[str, str]
+    holds: bool = False  # a mixture or a layer, which only holds calls
+    spoke: bool = False
+    queued: bool = False
 
 
 class _Fold:
     """One run."""
 
-    def __init__(self, metrics: Metrics, asked: Asked) -> None:
+    def __init__(self, metrics: Metrics, service: Service, asked: Asked) -> None:
         self._metrics = metrics
-        self._asked = metrics.label(asked.model.name)
-        self._models: dict[str, str] = {}
-        self._root: str | None = None
-        self._above: set[str] = set()
+        self._label = service.label
+        self._asked = service.label(asked.model.name)
+        self._calls: dict[str, _Call] = {}
         self._spoke = False
 
     def add(self, event: Event) -> None:
-        match event:
-            case SpanStart():
-                self._models[event.span] = self._metrics.label(event.model)
-                if event.parent is None:
-                    self._root = event.span
-                else:
-                    self._above.add(event.parent)
-                if event.role in ("layer", "section"):
-                    self._above.add(event.span)
-            case Delta(answer=True, kind="text") if not self._spoke:
-                self._spoke = True
-                self._metrics._first.labels(self._asked).observe(event.time)
-            case Note(kind="lost"):
-                self._metrics._lost.labels(self._metrics.label(event.data["model"])).inc()
-            case Note(kind="retry"):
-                self._metrics._retries.labels(self._models[event.span]).inc()
-            case Note(kind="fallback"):
-                self._metrics._fallbacks.labels(self._models[event.span]).inc()
-            case SpanEnd():
-                self._end(event)
+        if isinstance(event, SpanStart):
+            self._begin(event)
+        elif isinstance(event, Delta):
+            self._hear(event)
+        elif isinstance(event, Note):
+            self._note(self._calls[event.span], event)
+        else:
+            self._end(self._calls.pop(event.span), event)
 
-    def _end(self, event: SpanEnd) -> None:
-        end = "answered" if event.error is None else "failed"
-        if event.span == self._root:
-            self._metrics._runs.labels(self._asked, end).inc()
-            if event.error is None:
-                self._metrics._whole.labels(self._asked).observe(event.time)
-        if event.span in self._above:
+    def _begin(self, start: SpanStart) -> None:
+        call = self._calls[start.span] = _Call(start, (self._asked, self._label(start.model)))
+        above = self._calls.get(start.parent or "")
+        if above and not above.holds:
+            above.holds = True
+            self._metrics.running.labels(*above.labels).dec()
+        call.holds = start.role in ("layer", "section")
+        if not call.holds:
+            self._metrics.running.labels(*call.labels).inc()
+
+    def _hear(self, delta: Delta) -> None:
+        call = self._calls[delta.span]
+        if not call.spoke:
+            call.spoke = True
+            self._metrics.call_first_word.labels(*call.labels).observe(delta.time - call.start.time)
+        if not self._spoke and delta.answer and delta.kind == "text":
+            self._spoke = True
+            self._metrics.first_word.labels(self._asked).observe(delta.time)
+
+    def _note(self, call: _Call, note: Note) -> None:
+        match note.kind:
+            case "lost":
+                self._metrics.lost.labels(self._asked, self._label(note.data["model"])).inc()
+            case "retry":
+                self._metrics.retries.labels(*call.labels).inc()
+            case "fallback":
+                self._metrics.fallbacks.labels(*call.labels).inc()
+            case "cached":
+                self._metrics.cached.labels(*call.labels).inc()
+            case "queued":
+                self._waits(call, "seconds" not in note.data)
+
+    def _waits(self, call: _Call, waits: bool) -> None:
+        if call.queued != waits:
+            call.queued = waits
+            self._metrics.queued.labels(*call.labels).inc(1 if waits else -1)
+
+    def _end(self, call: _Call, end: SpanEnd) -> None:
+        how = "answered" if end.error is None else "failed"
+        if call.start.parent is None:
+            self._metrics.runs.labels(self._asked, how).inc()
+            if end.error is None:
+                self._metrics.whole.labels(self._asked).observe(end.time)
+        self._waits(call, False)
+        if call.holds:
             return
-        model = self._models[event.span]
-        self._metrics._calls.labels(model, end).inc()
-        if event.usage:
-            self._metrics._tokens.labels(model, "input").inc(event.usage.input_tokens)
-            self._metrics._tokens.labels(model, "output").inc(event.usage.output_tokens)
-            self._metrics._cost.labels(model).inc(event.usage.cost or 0.0)
+        self._metrics.running.labels(*call.labels).dec()
+        self._metrics.calls.labels(*call.labels, how).inc()
+        self._metrics.call_whole.labels(*call.labels).observe(end.time - call.start.time)
+        if end.usage:
+            self._metrics.tokens.labels(*call.labels, "input").inc(end.usage.input_tokens)
+            self._metrics.tokens.labels(*call.labels, "output").inc(end.usage.output_tokens)
+            self._metrics.cost.labels(*call.labels).inc(end.usage.cost or 0.0)
 
 
 class _Breakers(Collector):

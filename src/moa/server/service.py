@@ -159,6 +159,10 @@ class Service:
         """Have work done that would hold up every stream: in a thread, after other work of this kind."""
         return await asyncio.get_running_loop().run_in_executor(self._aside, work, *given)
 
+    def label(self, model: str) -> str:
+        """The model's name where the configuration names it, else "other": clients may ask for any name."""
+        return model if model in self.known else "other"
+
     def names(self) -> list[str]:
         """Every model that the client may choose: the mixtures, and the models that they name."""
         key = caller.get()
@@ -218,7 +222,7 @@ class Service:
                 stream(asked.model, asked.request, words, budget=budget, emit=told) as events,
             ):
                 visit = current()
-                visit.run, visit.model = events.run.id, asked.model.name
+                visit.run, visit.model = events.run.id, self.label(asked.model.name)
                 yield Answering(events, asked)
         finally:
             if key:

@@ -12,10 +12,11 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -26,21 +27,29 @@ from ..observing import observed
 from ..store.chosen import keeping, remembering
 from .app import create_app
 from .connection import Connection
+from .logs import Form, begin
 from .service import Service
 
 log = logging.getLogger("moa.server")
 
 
 def run(
-    config: Path | None = None, host: str | None = None, port: int | None = None, *, unlocked: bool | None = None
+    config: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    unlocked: bool | None = None,
+    log_as: Form | None = None,
 ) -> int:
     """Serve until told to stop; the exit code. What is given here is instead of what the configuration says.
 
-    `unlocked` answers off loopback without keys. Raises `ConfigError` where it cannot begin.
+    `unlocked` answers off loopback without keys, `log_as` is the form of the log. Raises `ConfigError` where it cannot
+    begin.
     """
-    _log()
-    source = Source(config, host, port, unlocked)
-    service = Service(source.builder())
+    source = Source(config, {"host": host, "port": port, "open": unlocked, "log": log_as})
+    builder = source.builder()
+    begin(builder.config.server.log)
+    service = Service(builder)
     table = service.table
     told = observed(service.builder.config.telemetry, log.warning)
     with _listening(table.host, table.port) as listening, kept(service), told as telemetry:
@@ -65,11 +74,9 @@ def run(
 class Source:
     """Where the configuration comes from, and what the command line says instead."""
 
-    def __init__(self, path: Path | None, host: str | None, port: int | None, unlocked: bool | None) -> None:
+    def __init__(self, path: Path | None, said: Mapping[str, Any]) -> None:
         self._path = path
-        self._said = {
-            key: value for key, value in (("host", host), ("port", port), ("open", unlocked)) if value is not None
-        }
+        self._said = {key: value for key, value in said.items() if value is not None}
 
     def builder(self) -> Builder:
         """The configuration as it now stands, with its prompt files. Raises `ConfigError`."""
@@ -112,7 +119,11 @@ class Server(uvicorn.Server):
         gc.set_threshold(50_000, 20, 50)
         asyncio.get_running_loop().run_in_executor(None, import_module, "moa.models.openai")  # for the first request
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
-        print(f"ready on {self._address} with {names}", file=sys.stderr, flush=True)  # noqa: T201
+        ready = f"ready on {self._address} with {names}"
+        if self._service.table.log == "json":
+            log.info(ready)
+        else:
+            print(ready, file=sys.stderr, flush=True)  # noqa: T201
 
     def _stop(self, number: int) -> None:
         if self._draining:
@@ -177,11 +188,3 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _log() -> None:
-    """To standard error. The libraries beneath say only what is wrong."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    log.setLevel(logging.INFO)

@@ -84,4 +84,5 @@ class Visits:
 
 def logged(visit: Visit) -> None:
     """One line in the log. What only asks whether the server is alive is not worth one."""
-    log.log(logging.DEBUG if visit.route in ("/healthz", "/readyz", "/metrics") else logging.INFO, "%s", visit)
+    level = logging.DEBUG if visit.route in ("/healthz", "/readyz", "/metrics") else logging.INFO
+    log.log(level, "%s", visit, extra={"visit": visit})
