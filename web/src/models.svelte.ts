@@ -1,9 +1,18 @@
 // The mixtures and models that can be asked here, fetched once.
-import { get, type Refused } from "./api/client";
+import { get, Refused } from "./api/client";
+
+interface Mixture {
+  name: string;
+  description: string;
+  calls: number;
+}
 
 class Models {
+  // Everything that can be asked, by its whole name.
   names = $state.raw<string[]>([]);
+  preferred = $state("");
   problem = $state<Refused | undefined>();
+  #mixtures = $state.raw<Mixture[]>([]);
   #asked: Promise<void> | undefined;
 
   fetch(): Promise<void> {
@@ -12,11 +21,16 @@ class Models {
 
   async #fetch(): Promise<void> {
     try {
-      const { data } = await get<{ data: { id: string }[] }>("/v1/models");
-      this.names = data.map((one) => one.id);
+      const [models, drawn] = await Promise.all([
+        get<{ data: { id: string }[] }>("/v1/models"),
+        get<{ default: string; mixtures: Mixture[] }>("/api/mixtures"),
+      ]);
+      this.names = models.data.map((one) => one.id);
+      this.#mixtures = drawn.mixtures;
+      this.preferred = this.names.find((name) => name === drawn.default || name === `moa:${drawn.default}`) ?? "";
       this.problem = undefined;
     } catch (error) {
-      this.problem = error as Refused;
+      this.problem = error instanceof Refused ? error : new Refused(String(error), 0);
       this.#asked = undefined;
     }
   }
@@ -27,6 +41,14 @@ class Models {
 
   get others(): string[] {
     return this.names.filter((name) => !name.startsWith("moa:"));
+  }
+
+  // What a name stands for, in a line.
+  described(name: string): string {
+    const mixture = this.#mixtures.find((one) => `moa:${one.name}` === name);
+    if (!mixture) return name && "A single model.";
+    const calls = `${mixture.calls} calls a question`;
+    return mixture.description ? `${mixture.description} · ${calls}` : calls;
   }
 }
 

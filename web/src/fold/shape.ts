@@ -57,3 +57,9 @@ export function asked(root: Node): string {
   if (typeof last.content === "string") return last.content;
   return last.content.map((part) => part.text ?? "").join("");
 }
+
+// The models that proposed to the mixture that was asked, in their order, layer by layer.
+export function proposers(root: Node): string[] {
+  const layers = stages(root).flatMap((stage) => (stage.kind === "layer" ? [stage.node] : []));
+  return layers.flatMap((layer) => layer.children.map((proposal) => proposal.start.model));
+}
