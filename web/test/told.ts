@@ -9,7 +9,7 @@ export function stands(trace: Trace): unknown {
     time: trace.time,
     first_word: trace.firstWord ?? null,
     lost: trace.lost,
-    calls: Object.fromEntries(trace.calls.map((node) => [node.start.span, doing(node, false)])),
+    calls: Object.fromEntries(trace.calls.map((node) => [node.start.span, doing(node, "running")])),
   };
 }
 

@@ -1,5 +1,6 @@
 // What a view tells of a call, and of a run. The words for what a call is doing are those of the terminal
 // (src/moa/terminal/live.py).
+import type { State } from "../api/watch";
 import type { SpanEnd, Usage } from "../events";
 import { remarks, type Remark } from "./remarks";
 import { isMixture, stages, voice, words, type Words } from "./shape";
@@ -16,10 +17,10 @@ export type Doing =
   | "lost"
   | "stopped";
 
-// `over` says that the run has come to its end, so what has not ended was stopped.
-export function doing(node: Node, over: boolean): Doing {
-  if (node.end) return node.error === undefined ? "done" : "lost";
-  if (over) return "stopped";
+// `state` is how the run stands: where it was stopped, what it then was doing was stopped too.
+export function doing(node: Node, state: State): Doing {
+  if (node.end) return node.error === undefined ? "done" : wasStopped(node, state) ? "stopped" : "lost";
+  if (state !== "running") return "stopped";
   if (node.start.role === "reading") return "reading";
   if (node.text || voice(node)?.text) return "writing";
   const last = node.notes.at(-1);
@@ -29,26 +30,38 @@ export function doing(node: Node, over: boolean): Doing {
   return "thinking";
 }
 
+// Whether a call ended only because the whole run did.
+function wasStopped(node: Node, state: State): boolean {
+  return state === "stopped" && node.error === "cancelled";
+}
+
+// Why a call failed, where it did and was not merely stopped.
+export function reason(node: Node, state: State): string | undefined {
+  return wasStopped(node, state) ? undefined : node.error?.replace(`${node.start.model}:`, "").trim();
+}
+
 // All that a view of one call tells. `version` is what `version` gave: while it is the same, so is all this.
 export interface Told {
   doing: Doing;
   words: Words;
   remarks: Remark[];
   end: SpanEnd | undefined;
+  reason: string | undefined;
   // Of a mixture, the calls inside it.
   inner: { node: Node; doing: Doing; remarks: Remark[] }[];
 }
 
-export function told(node: Node, over: boolean, _version: number): Told {
+export function told(node: Node, state: State, _version: number): Told {
   const inner = isMixture(node)
     ? stages(node).flatMap((stage) => (stage.kind === "layer" ? stage.node.children : stage.nodes))
     : [];
   return {
-    doing: doing(node, over),
+    doing: doing(node, state),
     words: words(node),
     remarks: remarks(node),
     end: node.end,
-    inner: inner.map((call) => ({ node: call, doing: doing(call, over), remarks: remarks(call) })),
+    reason: reason(node, state),
+    inner: inner.map((call) => ({ node: call, doing: doing(call, state), remarks: remarks(call) })),
   };
 }
 
@@ -80,11 +93,12 @@ export function spent(trace: Trace): Spent {
 }
 
 // How far a run is, in a sentence: what a screen reader is told, so it changes seldom.
-export function progress(trace: Trace, over: boolean): string {
+export function progress(trace: Trace, state: State): string {
   const root = trace.root;
   if (!root) return "";
+  if (state === "stopped") return "It was stopped.";
   if (root.end) return root.error === undefined ? "The answer is complete." : `It failed: ${root.error}`;
-  if (over) return "It was stopped.";
+  if (state !== "running") return "It was cut off.";
   if (trace.firstWord !== undefined) return "The answer is being written.";
   const layer = stages(root).findLast((stage) => stage.kind === "layer")?.node;
   if (!layer) return "Asked.";
