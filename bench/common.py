@@ -162,13 +162,13 @@ def outputs(path: Path, field: str = "output") -> dict[str, str]:
         return {row["instruction"]: row[field] for row in json.load(file)}
 
 
-def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
-    """Print the rows, with the machine they were measured on."""
+def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespace, of_runs: str = "median") -> None:
+    """Print the rows, with the machine they were measured on, and what of the runs they are."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     if options.json:
         print(json.dumps({"title": title, "machine": machine, "runs": options.runs, "rows": list(rows)}))
         return
-    print(f"{title} (median of {options.runs}; {machine})")
+    print(f"{title} ({of_runs} of {options.runs}; {machine})")
     cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:

@@ -45,7 +45,7 @@ FLOORS = (
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "draft"}
     | {"otel", "observing"},
     # many questions
-    {"doctor", "batch", "evals"},
+    {"doctor", "batch", "evals", "selection"},
     # surfaces
     {"cli", "commands", "__main__", "terminal", "server", "integrations"},
 )

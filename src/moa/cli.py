@@ -16,6 +16,7 @@ import typer
 from .commands.evaluation import evaluation
 from .commands.keys import keys
 from .commands.runs import runs
+from .commands.select import select
 from .commands.settings import settings
 from .commands.shared import ConfigFile, help_without_command, kept, remembering_builder, table, told, view
 from .errors import ConfigError, MoaError, RequestError
@@ -35,6 +36,7 @@ app.add_typer(settings, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(runs, name="runs")
 app.add_typer(evaluation, name="eval")
+app.command()(select)
 
 
 def main() -> None:
