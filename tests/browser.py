@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,13 @@ def six() -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+@contextmanager
+def started() -> Iterator[Browser]:
     """Chromium, where Playwright is installed, as the group `browser` installs it."""
     playwright = pytest.importorskip("playwright.sync_api")
     assert (BUILT / "index.html").is_file(), "build the page first: npm --prefix web ci && npm --prefix web run build"
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
         browser.close()
 
@@ -113,18 +113,18 @@ def visiting(
     """The page, just loaded, before a server of its own. At the end nothing may have gone wrong in it, and nothing may
     have been asked of anybody but that server."""
     options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **context}
-    with Upstream(six() if says is None else says) as upstream:
-        with Served(toml, upstream, Store() if store else None) as served:
-            looked = chromium.new_context(base_url=served.url, **options)
-            visit = Visit(looked.new_page(), served, upstream)
-            visit.page.set_default_timeout(20_000)
-            visit.page.on("request", lambda request: visit.asked.append(request.url))
-            visit.page.on("pageerror", lambda error: visit.wrong.append(str(error)))
-            visit.page.on("console", lambda said: visit.wrong.append(said.text) if said.type == "error" else None)
-            try:
-                visit.page.goto("/")
-                yield visit
-                assert visit.wrong == []
-                assert [url for url in visit.asked if not url.startswith((f"{served.url}/", "blob:"))] == []
-            finally:
-                looked.close()
+    with (
+        Upstream(six() if says is None else says) as upstream,
+        Served(toml, upstream, Store() if store else None) as served,
+        closing(chromium.new_context(base_url=served.url, **options)) as looked,
+    ):
+        visit = Visit(looked.new_page(), served, upstream)
+        visit.page.set_default_timeout(20_000)
+        visit.page.on("request", lambda request: visit.asked.append(request.url))
+        visit.page.on("pageerror", lambda error: visit.wrong.append(str(error)))
+        visit.page.on("console", lambda said: visit.wrong.append(said.text) if said.type == "error" else None)
+        visit.page.goto("/")
+        yield visit
+        assert not visit.wrong, visit.wrong
+        elsewhere = [url for url in visit.asked if not url.startswith((f"{served.url}/", "blob:"))]
+        assert not elsewhere, elsewhere

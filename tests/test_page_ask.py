@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from browser import OWN, QUESTION, SIX, SUN, TIDE, chromium, six, visiting
+from browser import OWN, QUESTION, SIX, SUN, TIDE, six, visiting
+from moa.server.keys import made, write
 from upstream import Body, Reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
-
-__all__ = ["chromium"]
 
 
 def card(page: Page, model: str):  # type: ignore[no-untyped-def]
@@ -47,10 +48,7 @@ def test_words_are_seen_while_they_are_written(chromium: Browser) -> None:
     go = threading.Event()
 
     async def held(body: Body) -> Reply:
-        import asyncio
-
-        while not go.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(go.wait, 20)
         return Reply("Late.")
 
     with visiting(chromium, {**six(), "d": held}) as visit:
@@ -111,10 +109,7 @@ def test_a_reload_in_the_middle_of_a_run_goes_on_watching_it(chromium: Browser) 
     go = threading.Event()
 
     async def held(body: Body) -> Reply:
-        import asyncio
-
-        while not go.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(go.wait, 20)
         return Reply("Late.")
 
     with visiting(chromium, {**six(), "d": held}) as visit:
@@ -168,10 +163,6 @@ def test_a_question_that_fails_says_why_and_what_to_do(chromium: Browser) -> Non
 
 
 def test_a_server_that_wants_a_key_is_given_one_for_this_tab(chromium: Browser) -> None:
-    from pathlib import Path
-
-    from moa.server.keys import made, write
-
     secret, key = made("anna")
     write(Path("keys.jsonl"), [key])
     toml = SIX + '[server]\nkeys_file = "keys.jsonl"\n'

@@ -26,10 +26,7 @@ export function page(run: Watched, provenance: Provenance | undefined): string {
   const width = told.createElement("meta");
   width.name = "viewport";
   width.content = "width=device-width, initial-scale=1";
-  const styles = told.createElement("style");
-  styles.textContent = style + (provenance ? rules(provenance) : "");
   told.head.prepend(charset, policy, width);
-  told.head.append(styles);
   told.body.append(
     element("h1", question),
     element("p", facts(run), "muted"),
@@ -39,7 +36,9 @@ export function page(run: Watched, provenance: Provenance | undefined): string {
   );
   if (root.error !== undefined) told.body.append(element("p", root.error, "lost"));
   if (provenance) told.body.append(element("p", LEGEND, "muted"));
-  return `<!doctype html>\n${told.documentElement.outerHTML}\n`;
+  // Only now the style, as text: the policy of this page would not let it be an element here.
+  const styles = `<style>${style}${provenance ? rules(provenance) : ""}</style>`;
+  return `<!doctype html>\n${told.documentElement.outerHTML.replace("</head>", () => `${styles}</head>`)}\n`;
 }
 
 const LEGEND =
