@@ -39,7 +39,19 @@ FLOORS = (
         "provenance",
     },
     # things that answer
-    {"reading", "reader", "ahead", "aggregators", "layer", "mixture", "guard", "plan", "agreement", "staircase"}
+    {
+        "reading",
+        "reader",
+        "ahead",
+        "aggregators",
+        "layer",
+        "mixture",
+        "guard",
+        "plan",
+        "agreement",
+        "staircase",
+        "tracing",
+    }
     | {"cached", "middleware", "turns", "breaker", "hedge", "models"},
     # names and records
     {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "draft"}

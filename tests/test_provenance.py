@@ -7,6 +7,7 @@ import pytest
 import moa
 from moa.provenance import Proposal, Provenance, of_run, provenance
 from moa.recall import folded
+from moa.tracing import judged
 
 BRIDGE = Proposal(
     "lab:a",
@@ -88,3 +89,27 @@ def test_a_run_that_has_not_begun_has_no_sentences() -> None:
 def test_signs_alone_are_no_numbers() -> None:
     text = "Then x - 1 is y + 2 - z."
     assert relations(provenance(text, [Proposal("a", text)])) == [{0: "supports"}]
+
+
+async def test_a_judge_decides_by_meaning_and_is_seen_and_priced_as_one() -> None:
+    events: list[moa.Event] = []
+    judge = moa.Scripted("judge", "1: -1 +2\n2: none")
+    proposals = [Proposal("a", "Prices rose."), Proposal("b", "Everything became cheaper that year.")]
+    found = await judged("Prices fell. Buy now.", proposals, judge, events.append)
+    assert relations(found) == [{0: "contradicts", 1: "supports"}, {}]
+    (call,) = folded(events).calls
+    assert (call.start.role, call.start.model) == ("judge", "judge")
+    assert call.start.request is not None
+    assert "Prices rose." in call.start.request.messages[0].text
+    assert call.start.request.messages[1].text == "1: Prices fell.\n\n2: Buy now."
+
+
+@pytest.mark.parametrize("reply", ["1: +1", "1: +1\n2: +3", "Both come from the first.", "1: +1\n2: perhaps"])
+async def test_a_verdict_that_is_not_clear_is_never_guessed_at(reply: str) -> None:
+    proposals = [Proposal("a", "Red."), Proposal("b", "Blue.")]
+    with pytest.raises(moa.BadReply, match="was to judge 2 sentences by 2 proposals"):
+        await judged("Red. Green.", proposals, moa.Scripted("judge", reply))
+
+
+async def test_without_proposals_no_judge_is_asked() -> None:
+    assert relations(await judged("Red.", [], moa.Scripted("judge", RuntimeError("asked")))) == [{}]

@@ -16,6 +16,7 @@ SAYS = {
     "a": "The bridge opened in 1932. Boats pass\x1b[2J beneath it.",
     "b": "The bridge opened in 1934. Copper turns green.",
     "big": "The bridge opened in 1932. Bring a coat, as it is windy up there.",
+    "judge": "1: +1 -2\n2: +2",
 }
 
 
@@ -62,3 +63,13 @@ def test_a_run_without_its_words_has_no_provenance() -> None:
     done = command("runs", "show", "--provenance")
     assert (done.returncode, done.stdout) == (2, "")
     assert "were not kept" in done.stderr
+
+
+def test_a_judge_is_a_run_of_its_own() -> None:
+    found = json.loads(command("runs", "show", "--judge", "lab:judge", "--json").stdout)["provenance"]
+    assert [[one["relation"] for one in sentence["sources"]] for sentence in found["sentences"]] == [
+        ["supports", "contradicts"],
+        ["supports"],
+    ]
+    latest = json.loads(command("runs", "--json").stdout)[0]
+    assert (latest["model"], latest["calls"], latest["cost"] > 0) == ("provenance by lab:judge", 1, True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -25,13 +25,15 @@ from .sentences import Kind, sentences
 from .similarity import cosine, rarity, statements, terms, unit_vector, words
 from .trace import Trace
 
-SUPPORTS = 0.35
+SUPPORTS = 0.32
 """The strength from which a passage supports a sentence."""
 CONTRADICTS = 0.45
 """The strength from which a passage with another number, or a denial, contradicts it: so far the words must be alike
 that they speak of the same."""
 FAR = 0.5
 """A source of less than this share of the strongest one's strength is no source: it only speaks of the same topic."""
+USUAL = 0.4
+"""The most that speaking of one topic may count for: with short proposals it is not told from saying the same."""
 LEAST = 0.2
 """The cosine from which a passage is looked at."""
 CANDIDATES = 3
@@ -103,7 +105,8 @@ class Provenance:
             supporting = [source for source in one.sources if source.relation == "supports"]
             total = sum(source.strength for source in supporting)
             for source in supporting:
-                shares[source.proposal] += (one.end - one.start) / whole * source.strength / total
+                part = source.strength / total if total else 1 / len(supporting)  # a judge needs no word in common
+                shares[source.proposal] += part * (one.end - one.start) / whole
         return shares
 
     def as_json(self) -> dict[str, Any]:
@@ -147,45 +150,54 @@ class Provenance:
 
 
 def of_run(trace: Trace) -> Provenance:
-    """The provenance of a run's answer, or of what there is of it so far, in the proposals of the last layer that made
-    any: those its aggregator read. Other than a mixture has none, so all is its own."""
+    """The provenance of a run's answer, or of what there is of it so far."""
+    return provenance(*answered(trace))
+
+
+def answered(trace: Trace) -> tuple[str, list[Proposal]]:
+    """The answer of a run, or what there is of it so far, and the proposals of the last layer that made any: those its
+    aggregator read. What is no mixture has none."""
     if not trace.root:
-        return provenance("", ())
+        return "", []
     made = next((made for made in reversed(layers(trace.root)) if made), [])
-    proposals = [Proposal(node.start.model, response.text, node.start.span) for node, response in made]
-    return provenance(recalled(trace.root).text, proposals)
+    return recalled(trace.root).text, [Proposal(node.start.model, one.text, node.start.span) for node, one in made]
 
 
 def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:
     """Where each sentence of the answer comes from, among these proposals."""
-    asked = _read(answer)
-    read = [_read(proposal.text) for proposal in proposals]
-    weights = rarity([one.bag for text in (asked, *read) for one in text])
-    texts = [_Text(text, weights) for text in read]
-    index = _index(texts)
-    count = sum(map(len, read))
+    corpus = _Corpus(answer, proposals)
     found = []
-    for one in asked:
-        vector = unit_vector(one.bag, weights)
-        near: dict[tuple[int, int], float] = defaultdict(float)
-        for term, weight in vector.items():
-            for where, other in index.get(term, ()):
-                near[where] += weight * other
-        usual = _usual(near.values(), count)
-        closest: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        for (place, at), alike in near.items():
-            if alike >= LEAST:
-                closest[place].append((alike, at))
-        sources = []
-        for place, candidates in closest.items():
-            candidates.sort(reverse=True)
-            source = _source(one, vector, place, texts[place], candidates[:CANDIDATES], usual)
-            if source:
-                sources.append(source)
-        sources.sort(key=_rank, reverse=True)
+    for one in corpus.asked:
+        near = corpus.near(one)
+        sources = [source for place in near.closest if (source := _source(one, near, place, corpus.texts[place]))]
         enough = FAR * max((source.strength for source in sources), default=0.0)
-        found.append(Traced(one.start, one.end, one.kind, tuple(s for s in sources if s.strength >= enough)))
+        found.append(_traced(one, (source for source in sources if source.strength >= enough)))
     return Provenance(tuple(proposals), tuple(found))
+
+
+def as_judged(answer: str, proposals: Sequence[Proposal], verdicts: Sequence[Mapping[int, Relation]]) -> Provenance:
+    """The provenance as somebody else judged it: for each sentence of the answer, what the proposals are to it.
+
+    The passages are the closest by their words, the strengths how alike the words are; a proposal without a word in
+    common is its own passage.
+    """
+    corpus = _Corpus(answer, proposals)
+    found = []
+    for one, verdict in zip(corpus.asked, verdicts, strict=True):
+        near = corpus.near(one)
+        sources = []
+        for place, relation in verdict.items():
+            alike, start, end = 0.0, 0, len(proposals[place].text)
+            if place in near.closest:
+                alike, at = near.closest[place][0]
+                start, end = corpus.texts[place].read[at].start, corpus.texts[place].read[at].end
+            sources.append(Source(place, relation, round(near.strength(alike), 4), start, end))
+        found.append(_traced(one, sources))
+    return Provenance(tuple(proposals), tuple(found))
+
+
+def _traced(one: _Read, sources: Iterable[Source]) -> Traced:
+    return Traced(one.start, one.end, one.kind, tuple(sorted(sources, key=_rank, reverse=True)))
 
 
 def _rank(source: Source) -> tuple[bool, float, int]:
@@ -263,39 +275,60 @@ def _read(text: str) -> list[_Read]:
     return [_Read(words(text[one.start : one.end]), one.start, one.end, one.kind) for one in sentences(text)]
 
 
-def _index(texts: Sequence[_Text]) -> dict[str, list[tuple[tuple[int, int], float]]]:
-    """Which sentences of which proposals hold a term, with its weight in their vectors."""
-    found: dict[str, list[tuple[tuple[int, int], float]]] = defaultdict(list)
-    for place, text in enumerate(texts):
-        for at, vector in enumerate(text.vectors):
-            for term, weight in vector.items():
-                found[term].append(((place, at), weight))
-    return found
+class _Corpus:
+    """An answer and its proposals, prepared so that a sentence meets only those it has a word in common with."""
+
+    def __init__(self, answer: str, proposals: Sequence[Proposal]) -> None:
+        self.asked = _read(answer)
+        read = [_read(proposal.text) for proposal in proposals]
+        self._weights = rarity([one.bag for text in (self.asked, *read) for one in text])
+        self.texts = [_Text(text, self._weights) for text in read]
+        self._postings: dict[str, list[tuple[tuple[int, int], float]]] = defaultdict(list)
+        for place, text in enumerate(self.texts):
+            for at, vector in enumerate(text.vectors):
+                for term, weight in vector.items():
+                    self._postings[term].append(((place, at), weight))
+
+    def near(self, one: _Read) -> _Near:
+        """What is near a sentence."""
+        vector = unit_vector(one.bag, self._weights)
+        cosines: dict[tuple[int, int], float] = defaultdict(float)
+        for term, weight in vector.items():
+            for where, other in self._postings.get(term, ()):
+                cosines[where] += weight * other
+        closest: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        for (place, at), alike in cosines.items():
+            closest[place].append((alike, at))
+        for candidates in closest.values():
+            candidates.sort(reverse=True)
+        seconds = sum(candidates[1][0] for candidates in closest.values() if len(candidates) > 1)
+        usual = min(USUAL, seconds / max(1, len(self.texts)))
+        near = {place: candidates[:CANDIDATES] for place, candidates in closest.items() if candidates[0][0] >= LEAST}
+        return _Near(vector, near, usual)
 
 
-def _usual(near: Collection[float], count: int) -> float:
-    """The cosine that nine in ten of all sentences at hand do not reach: what speaking of one topic makes of it.
+@dataclass(frozen=True)
+class _Near:
+    """The vector of a sentence, the closest sentences of each proposal with their cosines, the closest first, and the
+    cosine that is usual: what the second closest of a proposal has on the average, by speaking of the same topic."""
 
-    With few sentences that cannot be told from saying the same, so it counts for less, and never for much.
-    """
-    place = int(count * 0.9) - (count - len(near))  # those with no word in common are 0
-    return min(0.35, sorted(near)[place] if 0 <= place < len(near) else 0.0) * count / (count + 10)
+    vector: Mapping[str, float]
+    closest: Mapping[int, Sequence[tuple[float, int]]]
+    usual: float
+
+    def strength(self, alike: float) -> float:
+        """How far a cosine goes beyond the usual, from 0 to 1."""
+        return min(1.0, max(0.0, (alike - self.usual) / (1 - self.usual)))
 
 
-def _source(
-    one: _Read,
-    vector: Mapping[str, float],
-    place: int,
-    text: _Text,
-    candidates: Sequence[tuple[float, int]],
-    usual: float,
-) -> Source | None:
-    """What one proposal has to say to a sentence, given its sentences that are closest, the closest first."""
+def _source(one: _Read, near: _Near, place: int, text: _Text) -> Source | None:
+    """What one proposal has to say to a sentence, given what of it is near."""
+    candidates = near.closest[place]
     best = candidates[0][1]
     pairs = filter(None, (text.pair(best - 1), text.pair(best)))
-    passages = [(text.read[at], near, True) for near, at in candidates]
-    passages += [(both, cosine(vector, other), False) for both, other in pairs]
-    found = (_compared(one, passage, (near - usual) / (1 - usual), place, single) for passage, near, single in passages)
+    passages = [(text.read[at], alike, True) for alike, at in candidates]
+    passages += [(both, cosine(near.vector, other), False) for both, other in pairs]
+    found = (_compared(one, passage, near.strength(alike), place, single) for passage, alike, single in passages)
     return max(filter(None, found), key=_rank, default=None)
 
 
@@ -316,7 +349,7 @@ def _compared(one: _Read, passage: _Read, strength: float, place: int, single: b
         if strength < SUPPORTS:
             return None
     relation: Relation = "contradicts" if why else "supports"
-    return Source(place, relation, round(min(1.0, strength), 4), passage.start, passage.end, why)
+    return Source(place, relation, round(strength, 4), passage.start, passage.end, why)
 
 
 def _phrase(one: Sequence[str], other: Sequence[str]) -> int:

@@ -68,6 +68,9 @@ def show_run(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Show which proposals each sentence of the answer comes from.")
     ] = False,
+    judge: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Let this model judge that, instead of comparing words.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -77,7 +80,7 @@ def show_run(
     store = _store(config)
     found = store.find(run)
     trace = folded(store.events(found.id))
-    traced = _traced(found, trace) if provenance else None
+    traced = _traced(found, trace, judge, config) if provenance or judge else None
     if as_json:
         import json
 
@@ -98,12 +101,23 @@ def show_run(
         console.print(part, soft_wrap=not console.is_terminal and isinstance(part, str | Text))
 
 
-def _traced(run: StoredRun, trace: Trace) -> Provenance:
-    from ..provenance import of_run
+def _traced(run: StoredRun, trace: Trace, judge: str | None, config: Path | None) -> Provenance:
+    from ..provenance import answered, of_run
 
     if run.question is None:
         raise ConfigError(f"the words of run {run.id} were not kept, so nobody can say where they come from")
-    return of_run(trace)
+    if judge is None:
+        return of_run(trace)
+    import asyncio
+
+    from ..api import get_builder
+    from ..fetching import ensure
+    from ..tracing import judged
+
+    builder = get_builder(config)
+    ensure(builder.config, judge)
+    with kept(config) as emit:
+        return asyncio.run(judged(*answered(trace), builder.model(judge), emit))
 
 
 @runs.command("replay")
