@@ -227,6 +227,8 @@ class Tail:
 
 
 def _tokens(node: Node) -> str:
+    if any(note.kind == "cached" for note in node.notes):
+        return "cached"
     if node.usage is not None:
         return f"{'~' * node.usage.estimated}{node.usage.output_tokens}"
     return f"~{estimate_tokens(node.text + node.reasoning)}" if node.text or node.reasoning else ""
