@@ -12,5 +12,6 @@ export interface View {
 
 export const views: readonly View[] = [
   { place: "", title: "Ask", offered: true, load: () => import("./views/Ask.svelte") },
+  { place: "runs", title: "Runs", offered: true, load: () => import("./views/Runs.svelte") },
   { place: "answer", title: "Answer", offered: false, load: () => import("./views/Answer.svelte") },
 ];
