@@ -40,6 +40,9 @@ def list_runs(
         str | None, typer.Option(metavar="WHEN", help="Only since: 2h, 7d, or a date such as 2026-11-20.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, were stopped or cut off.")] = False,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORDS", help='Only with these in question and answer; "in this order".')
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
@@ -51,7 +54,7 @@ def list_runs(
 
     name = f"moa:{mixture}" if mixture and ":" not in mixture else mixture
     after = moment(since) if since else None
-    found = _store(config).runs(model=name, since=after, failed=failed, limit=limit)
+    found = _store(config).runs(model=name, since=after, failed=failed, limit=limit, search=search)
     if as_json:
         import json
 

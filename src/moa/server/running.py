@@ -102,15 +102,20 @@ class Runs:
                     pass
                 record.response = answering.response
         except asyncio.CancelledError:
-            record.end("stopped")
+            await self._over(record, "stopped")
             raise
         except Exception as error:
             if not started.done():
                 raise
             record.error = error
-            record.end("failed")
+            await self._over(record, "failed")
         else:
-            record.end("answered")
+            await self._over(record, "answered")
+
+    async def _over(self, record: Record, state: State) -> None:
+        """Let it be over, which is told once it is stored: whoever heard of it finds it, whatever happens."""
+        await self._service.stored()
+        record.end(state)
 
     def find(self, run: str) -> Record | None:
         """The run of an id, where it is known here and the caller may see it."""

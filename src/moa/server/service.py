@@ -138,6 +138,11 @@ class Service:
         self.store = store
         self.watchers.append(lambda asked: partial(store.emit, owner=self.client))
 
+    async def stored(self) -> None:
+        """Wait until the runs that are over are stored; but no longer than a slow disk is worth."""
+        if self.store:
+            await asyncio.wait([asyncio.wrap_future(self.store.settled())], timeout=1.0)
+
     @property
     def client(self) -> str | None:
         """Whose runs are begun now: the id of the caller's key, or `None` for whoever this server belongs to.

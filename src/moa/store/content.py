@@ -10,7 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SHORT = 64
 """Texts of fewer characters stand where they are."""
@@ -84,6 +87,14 @@ def unfolded(value: Any, texts: Mapping[str, str]) -> Any:
 def pieces(body: str) -> list[str]:
     """The hashes of the texts that a joined one is made of."""
     return [piece["#"] for piece in json.loads(body) if isinstance(piece, dict)]
+
+
+def stored_texts(db: sqlite3.Connection, number: int) -> dict[str, tuple[str, bool]]:
+    """All texts of a run as they are stored."""
+    found = db.execute(
+        "SELECT hex(hash), body, joined FROM uses JOIN texts ON texts.number = uses.text WHERE run = ?", (number,)
+    )
+    return {name.lower(): (body, bool(joined)) for name, body, joined in found}
 
 
 def whole(stored: Mapping[str, tuple[str, bool]]) -> dict[str, str]:

@@ -13,10 +13,10 @@ from ..errors import StoreError
 from ..events import Event
 from ..types import Usage
 from .alive import lives
-from .content import whole
+from .content import stored_texts, whole
 from .record import events
 from .schema import connected, reported
-from .writer import stored_texts
+from .search import query
 
 State = Literal["running", "answered", "failed", "stopped", "unfinished"]
 """How a run stands. An unfinished one was cut off: its process is gone."""
@@ -52,7 +52,7 @@ class NoSuchRun(StoreError):
 
 
 _COLUMNS = (
-    "id, started, model, state, question, parent, error, seconds, first_word, calls, lost, "
+    "id, started, model, state, runs.question, parent, error, seconds, first_word, calls, lost, "
     "input_tokens, output_tokens, cost, estimated, writer, owner"
 )
 
@@ -91,17 +91,20 @@ class Reader:
             conditions["owner = ?"] = owner
         if state is not None:  # one that is said to be running may have been cut off
             conditions["state = ?" if state not in ("running", "unfinished") else "state IN ('running', ?)"] = state
+        source, order, last = "runs", "id", "?"
+        if search is not None:
+            if not (words := query(search)):
+                return []
+            conditions["search MATCH ?"] = words
+            source, order = "search JOIN runs ON runs.number = search.rowid", "search.rowid"
+            last = "(SELECT number FROM runs WHERE id = ?)"
         if before is not None:
-            conditions["id < ?"] = before
-        values = list(conditions.values())
-        words = (search or "").split()
-        values += words
-        where = " AND ".join((*conditions, *["instr(lower(question), lower(?))"] * len(words)))
-        where = " AND ".join((where, *["state != 'answered'"] * failed)).removeprefix(" AND ") or "1"
+            conditions[f"{order} < {last}"] = before
+        where = " AND ".join((*conditions, *["state != 'answered'"] * failed)) or "1"
         found: list[StoredRun] = []
-        asked = f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY id DESC"  # noqa: S608
+        asked = f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {order} DESC"  # noqa: S608
         with reported(self._path):
-            for row in self.db.execute(asked, values):
+            for row in self.db.execute(asked, tuple(conditions.values())):
                 if limit is not None and len(found) >= limit:
                     break
                 run = self._run(row)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import search
 from .alive import lives
 from .schema import transaction
 
@@ -102,6 +103,7 @@ def _remove(db: sqlite3.Connection, which: str, value: object, most: int = PIECE
 
 def _drop(db: sqlite3.Connection, number: int) -> None:
     texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
+    search.remove(db, number)
     db.execute("DELETE FROM runs WHERE number = ?", (number,))
     db.executemany(
         "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)", texts

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StoreError
+from . import search
 
 APPLICATION = 0x6D6F6131
 """What marks a SQLite file as ours."""
 
-MIGRATIONS = (
+Migration = str | Callable[[sqlite3.Connection], None]
+"""SQL, or what does it."""
+
+MIGRATIONS: tuple[Migration, ...] = (
     """
     CREATE TABLE runs (
         number INTEGER PRIMARY KEY,
@@ -60,6 +64,7 @@ MIGRATIONS = (
     ALTER TABLE runs ADD COLUMN owner TEXT;
     CREATE INDEX runs_by_owner ON runs (owner, id)
     """,
+    search.fill,
 )
 """What makes each version out of the one before. A store's version is how many of these it has been through."""
 
@@ -83,7 +88,9 @@ def reported(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror or error}; another store can be named with MOA_STORE") from error
 
 
-def connected(path: Path, migrations: Sequence[str] = MIGRATIONS, application: int = APPLICATION) -> sqlite3.Connection:
+def connected(
+    path: Path, migrations: Sequence[Migration] = MIGRATIONS, application: int = APPLICATION
+) -> sqlite3.Connection:
     """A connection to the store, which is made if there is none, and brought up to date if it is older.
 
     `application` is what marks a file of its kind. Raises `StoreError`, and then the file is as it was.
@@ -121,7 +128,7 @@ def _created(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[str], application: int) -> None:
+def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], application: int) -> None:
     version = _version(db, path, migrations, application)
     if version == len(migrations):
         return
@@ -130,16 +137,18 @@ def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[str], a
     else:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     with transaction(db):
-        for script in migrations[
-            _version(db, path, migrations, application) :
-        ]:  # another process may have been quicker
-            for statement in script.split(";"):
-                db.execute(statement)
+        version = _version(db, path, migrations, application)  # another process may have been quicker
+        for step in migrations[version:]:
+            if callable(step):
+                step(db)
+            else:
+                for statement in step.split(";"):
+                    db.execute(statement)
         db.execute(f"PRAGMA application_id = {application}")
         db.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
-def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str], expected: int) -> int:
+def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], expected: int) -> int:
     """How far the store has come, 0 for an empty file. Raises `StoreError` where it is none of ours."""
     used = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first, as another process may make it now
     version, application = (

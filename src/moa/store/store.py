@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -71,6 +72,14 @@ class Store:
         """Wait until all that was emitted is written; whether that came to be in so many seconds."""
         return self._writer is None or self._writer.flush(seconds)
 
+    def settled(self) -> Future[None]:
+        """Done when the runs that are over by now are written, or given up."""
+        if self._writer:
+            return self._writer.settled()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
     def close(self, seconds: float = 10.0) -> bool:
         """Write what there is and let go of the file; whether that came to be in so many seconds."""
         writer, self._writer = self._writer, None
@@ -93,7 +102,10 @@ class Store:
     ) -> list[StoredRun]:
         """The runs, the latest first: of one `model`, `since` a moment (Unix time), only those that `failed`, were
         stopped or cut off, at most `limit`; of one `owner`, else of all; of one `state`; those `before` the run of this
-        id; those whose question holds the words of `search`. Raises `StoreError`."""
+        id; those in whose question and answer are the words of `search`, in the order in which they were stored.
+
+        The last word of a search may be the beginning of one, and "several in quotation marks" stand next to each
+        other. Raises `StoreError`."""
         from .reading import Reader
 
         self.flush()

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
 from ..types import Request
+from . import search
 from .alive import Alive
 from .content import pieces
 from .record import Recorded, shortened
@@ -44,7 +46,7 @@ class Writer:
         self._text = text
         self._sweeper = Sweeper(limits)
         self._tell = tell
-        self._waiting: deque[Event | threading.Event | None] = deque()
+        self._waiting: deque[Event | threading.Event | Future[None] | None] = deque()
         self._begun = threading.Event()  # there is something to do
         self._hurry = threading.Event()  # and it is not to wait for more
         self._roots: set[str] = set()
@@ -86,13 +88,19 @@ class Writer:
         self._urge(done)
         return done.wait(seconds)
 
+    def settled(self) -> Future[None]:
+        """Done when the runs whose end was put are written, or given up."""
+        done: Future[None] = Future()
+        self._urge(done)
+        return done
+
     def close(self, seconds: float) -> bool:
         """Write what there is and end; whether that came to be in time."""
         self._urge(None)
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _urge(self, marker: threading.Event | None) -> None:
+    def _urge(self, marker: threading.Event | Future[None] | None) -> None:
         self._waiting.append(marker)
         self._begun.set()
         self._hurry.set()
@@ -107,10 +115,13 @@ class Writer:
             self._hurry.clear()
             events: list[Event] = []
             flushed: list[threading.Event] = []
+            settled: list[Future[None]] = []
             while self._waiting:
                 one = self._waiting.popleft()
                 if isinstance(one, threading.Event):
                     flushed.append(one)
+                elif isinstance(one, Future):
+                    settled.append(one)
                 elif one is None:
                     going = False
                 else:
@@ -119,6 +130,9 @@ class Writer:
             self._write_due(bool(flushed) or not going)
             for done in flushed:
                 done.set()
+            for future in settled:
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
         self._close()
 
     def _take(self, events: Sequence[Event]) -> None:
@@ -193,6 +207,10 @@ class Writer:
             records = shortened(records, run.texts.named)
             self._end(db, run, number)
         db.execute("INSERT INTO chunks (run, body) VALUES (?, ?)", (number, orjson.dumps(records).decode()))
+        if run.kept and (run.over or not begun):
+            root = run.trace.root
+            asked = run.start.request.question if run.start.request else ""
+            search.put(db, number, asked, (root.text or root.error or "") if root and run.over else "")
 
     def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
         start = run.start
@@ -288,11 +306,3 @@ def _use(db: sqlite3.Connection, run: int, name: str, old: bool) -> None:
         body, joined = db.execute("SELECT body, joined FROM texts WHERE hash = ?", (key,)).fetchone()
         for inner in pieces(body) if joined else ():
             _use(db, run, inner, old)
-
-
-def stored_texts(db: sqlite3.Connection, number: int) -> dict[str, tuple[str, bool]]:
-    """All texts of a run as they are stored."""
-    found = db.execute(
-        "SELECT hex(hash), body, joined FROM uses JOIN texts ON texts.number = uses.text WHERE run = ?", (number,)
-    )
-    return {name.lower(): (body, bool(joined)) for name, body, joined in found}

@@ -1,0 +1,65 @@
+"""Words found in what was asked and answered: an index of SQLite's own, written as each run begins and ends."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import orjson
+
+from ..events import SpanEnd, SpanStart, from_json
+from .content import stored_texts, unfolded, whole
+
+TABLE = """
+    CREATE VIRTUAL TABLE search USING fts5 (question, answer, tokenize = "unicode61 remove_diacritics 2")
+"""
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_EACH = re.compile(f"([{_UNSPACED}])")
+_ASKED = re.compile(r'"([^"]*)"|(\S+)')
+
+
+def put(db: sqlite3.Connection, number: int, question: str, answer: str) -> None:
+    """Have the run of this number found by these words, and by no others."""
+    row = number, _spaced(question), _spaced(answer)
+    db.execute("INSERT OR REPLACE INTO search (rowid, question, answer) VALUES (?, ?, ?)", row)
+
+
+def remove(db: sqlite3.Connection, number: int) -> None:
+    """Forget the words of a run."""
+    db.execute("DELETE FROM search WHERE rowid = ?", (number,))
+
+
+def query(asked: str) -> str:
+    """What a person typed, as SQLite wants it: all the words, the last one perhaps not yet typed to its end; "several
+    in quotation marks" stand next to each other. Nothing to look for is ""."""
+    terms = [phrase or word for phrase, word in _ASKED.findall(asked)]
+    told = [" ".join(re.findall(r"\w+", _spaced(term))) for term in terms]
+    told = [f'"{term}"' for term in told if term]
+    if told and asked[-1:].isalnum() and len(terms[-1]) > 2:
+        told[-1] += "*"
+    return " AND ".join(told)
+
+
+def fill(db: sqlite3.Connection) -> None:
+    """Put in the runs of a store that had no such index."""
+    db.execute(TABLE)
+    numbers = db.execute("SELECT number FROM runs WHERE question IS NOT NULL").fetchall()
+    for (number,) in numbers:
+        put(db, number, *_words(db, number))
+
+
+def _words(db: sqlite3.Connection, number: int) -> tuple[str, str]:
+    """What a stored run was asked, and what it answered, or why it did not."""
+    chunks = db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
+    records = [record for (body,) in chunks for record in orjson.loads(body)]
+    texts = whole(stored_texts(db, number))
+    start, end = (from_json(orjson.dumps(unfolded(record, texts))) for record in (records[0], records[-1]))
+    assert isinstance(start, SpanStart)
+    answer = (end.text or end.error) if isinstance(end, SpanEnd) and end.span == start.span else None
+    return start.request.question if start.request else "", answer or ""
+
+
+def _spaced(text: str) -> str:
+    """The text with spaces about each character of a script that has none, as the index goes by words."""
+    return _EACH.sub(r" \1 ", text)
