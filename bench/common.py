@@ -123,13 +123,14 @@ class Served:
 
 
 @contextmanager
-def served(config: Path, core: int | None = None, profile: str = "", store: bool = True) -> Iterator[Served]:
-    """Start `moa serve` with a configuration, and stop it again. `profile` is a file for what cProfile finds.
+def served(
+    config: Path, core: int | None = None, store: bool = True, python: Sequence[str] = (sys.executable,)
+) -> Iterator[Served]:
+    """Start `moa serve` with a configuration, and stop it again. `python` is what runs it, such as a profiler.
 
     It keeps its runs, as it does for everybody who has not switched that off, but beside its configuration.
     """
-    profiler = ["-m", "cProfile", "-o", profile] if profile else []
-    command = [sys.executable, *profiler, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
+    command = [*python, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         path = Path(log.name)
         begun = time.perf_counter()

@@ -123,6 +123,7 @@ async def main() -> None:
     place = cores()
     bind(place.helpers)
     rows: list[dict[str, Any]] = []
+    python = [sys.executable, *(["-m", "cProfile", "-o", options.profile] if options.profile else [])]
     with mock(place.helpers) as upstream, tempfile.TemporaryDirectory() as folder:
         for name, shown in SHOWN.items():
             if options.show not in ("", shown):
@@ -130,7 +131,7 @@ async def main() -> None:
             loads: list[Load] = []
             for _ in range(options.runs):
                 config = upstream.config(Path(folder), CONFIG % shown)
-                with served(config, place.measured, options.profile, options.store == "on") as server:
+                with served(config, place.measured, options.store == "on", python) as server:
                     print(f"the server's process is {server.process.pid}", file=sys.stderr)
                     if options.clients:
                         loads.append(await loaded(server, upstream, options.clients, options.seconds))

@@ -47,9 +47,12 @@ class SpanStart:
     type: Literal["span_start"] = "span_start"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Delta:
-    """Some words of a call, as they arrive."""
+    """Some words of a call, as they arrive.
+
+    A value like the others. It is not `frozen`, which would make it eight times as dear, and there is one a word.
+    """
 
     span: str
     time: float

@@ -8,7 +8,7 @@ begins, nobody waits any more, and what proposals still say is not told.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .events import Delta, Event, Note, SpanEnd, SpanStart
 
@@ -16,8 +16,7 @@ PieceKind = Literal["proposal", "reasoning", "text"]
 """Words of a proposal (with its label), of the answering model's own thinking, or of the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Some words for the reader. `proposer` is the place of the proposal among all, from 0, where it is one."""
 
     kind: PieceKind

@@ -29,20 +29,19 @@ class Decoder:
         self._after_return = packet.endswith(b"\r")
         lines = (self._rest + packet).splitlines()
         self._rest = b"" if packet.endswith((b"\n", b"\r")) else lines.pop()
+        if self._first and lines:
+            self._first, lines[0] = False, lines[0].removeprefix(_BYTE_ORDER_MARK)
         complete: list[bytes] = []
+        data = self._data
         for line in lines:
-            self._line(line, complete)
+            if not line:
+                if data:
+                    complete.append(data[0] if len(data) == 1 else b"\n".join(data))
+                    data.clear()
+            elif line.startswith(b"data: "):
+                data.append(line[6:])
+            elif line.startswith(b"data:"):
+                data.append(line[5:])
+            elif line == b"data":
+                data.append(b"")
         return complete
-
-    def _line(self, line: bytes, complete: list[bytes]) -> None:
-        if self._first:
-            self._first = False
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if not line:
-            if self._data:
-                complete.append(b"\n".join(self._data))
-                self._data = []
-        elif line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-        elif line == b"data":
-            self._data.append(b"")

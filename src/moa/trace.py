@@ -95,18 +95,19 @@ class Trace:
 
     def add(self, event: Event) -> None:
         """Take in the next event of the run."""
-        self.time = max(self.time, event.time)
+        if event.time > self.time:
+            self.time = event.time
         match event:
+            case Delta():
+                self._nodes[event.span].hear(event)
+                if self.first_word is None and event.answer and event.kind == "text":
+                    self.first_word = event.time
             case SpanStart():
                 node = self._nodes[event.span] = Node(event)
                 if event.parent is None:
                     self.root = node
                 else:
                     self._nodes[event.parent].children.append(node)
-            case Delta():
-                self._nodes[event.span].hear(event)
-                if self.first_word is None and event.answer and event.kind == "text":
-                    self.first_word = event.time
             case Note():
                 node = self._nodes[event.span]
                 node.notes.append(event)

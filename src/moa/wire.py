@@ -111,9 +111,10 @@ class Draft:
             if words := _words(delta.get("content"), self.name):
                 self._texts.append(words)
                 span.text(words)
-            for call in _list(delta.get("tool_calls")):
-                self._tool_call(_table(call), span)
-            if logprobs := _list(_table(choice.get("logprobs")).get("content")):
+            if calls := delta.get("tool_calls"):
+                for call in _list(calls):
+                    self._tool_call(_table(call), span)
+            if (told := choice.get("logprobs")) and (logprobs := _list(_table(told).get("content"))):
                 known = self.logprobs["content"] if self.logprobs else []
                 self.logprobs = {"content": [*known, *logprobs]}
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
@@ -234,8 +235,10 @@ def _estimate(request: Request, text: str) -> Usage:
 
 def _words(content: Any, name: str) -> str:
     """The words of a content, which a few endpoints send in parts."""
-    if content is None or isinstance(content, str):
-        return content or ""
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "".join(_string(part.get("text")) for part in content if part.get("type") == "text")
     raise BadReply(f"{name}: the content of the reply is not text: {content!r}", model=name)
@@ -243,7 +246,10 @@ def _words(content: Any, name: str) -> str:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """The model's own thinking, under either of its two names; who sends both sends the same twice."""
-    return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
+    for name in ("reasoning_content", "reasoning"):
+        if (thought := message.get(name)) and isinstance(thought, str):
+            return thought
+    return ""
 
 
 def _table(value: Any) -> dict[str, Any]:
