@@ -60,7 +60,6 @@ def run(
     with session(asked) as begun:
         with progress(begun.benchmark.name) as tell:
             results = asyncio.run(begun.run(begun.models, tell))
-        typer.echo(begun.folder.path, err=True)
         _print(results, begun.folder)
 
 
@@ -70,7 +69,11 @@ def _print(results: Results, folder: Folder) -> None:
         for model, figures in results.figures.items()
         for figure in figures
     ]
+    from ..evals.report import write
+
     table(("model", "score", "value", "interval", "n", ""), rows)
+    if any(figures[0].value is not None for figures in results.figures.values()):
+        typer.echo(write(folder), err=True)
     if not results.complete:
         from ..terminal.closing import cost
 
@@ -85,6 +88,19 @@ def _value(figure: Figure) -> str:
 
 def _interval(figure: Figure) -> str:
     return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.", show_default=False)],
+    seconds: Annotated[
+        bool, typer.Option("--seconds", help="Show how long answers took.")
+    ] = False,
+) -> None:
+    """Write the report of results: one HTML file, readable without network."""
+    from ..evals.folder import Folder
+    from ..evals.report import write
+
+    typer.echo(write(Folder.read(folder), seconds=seconds))
 
 
 def fetch(

@@ -30,6 +30,11 @@ class Sample:
         """The words of the last message that opens the conversation."""
         return self.messages[-1].text
 
+    @property
+    def cluster(self) -> str:
+        """What samples share that are versions of one another; else its id."""
+        return str(self.metadata.get("cluster", self.id))
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
@@ -96,6 +101,11 @@ class Scored:
     scores: tuple[Score, ...] = ()
     bill: Bill = Bill()
     error: str | None = None
+
+    @property
+    def first(self) -> float | None:
+        """The value of the first score, or `None`."""
+        return self.scores[0].value if self.scores else None
 
     def value(self, name: str) -> float | None:
         """The value of the score of this name, or `None`."""

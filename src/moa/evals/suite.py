@@ -226,7 +226,7 @@ def _share(title: str, name: str, scored: Sequence[Scored]) -> Figure:
             missing += 1
             continue
         values.append(100 * value)
-        clusters.append(one.sample.metadata.get("cluster", one.sample.id))
+        clusters.append(one.sample.cluster)
     note = f"{missing} not {'answered' if name == CORRECT else 'judged'}" if missing else ""
     if not values:
         return Figure(title, None, unit="%", note=note)

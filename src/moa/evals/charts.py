@@ -1,0 +1,134 @@
+"""Plots as plain SVG for a page without scripts: values with their intervals, and value against price.
+
+Their colours are the page's: text is `currentColor`, marks are of the classes `mark`, `whisker`, `zero` and `grid`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 720
+ROW = 30
+LETTER = 7.2
+"""About how wide a letter of a label is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A value with its interval, where there is one."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A value against a price; `front` says that nothing is better and cheaper."""
+
+    label: str
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    front: bool = False
+
+
+def intervals(rows: Sequence[Row], unit: str, zero: float | None = None) -> str:
+    """A line a row: a dot for the value, a bar for its interval; `zero` is where there is no difference."""
+    left = min(300.0, max(len(row.label) for row in rows) * LETTER + 16)
+    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+    ticks = _ticks(min([*ends, *([] if zero is None else [zero])]), max([*ends, *([] if zero is None else [zero])]))
+    right = WIDTH - 120.0
+    scale = _Scale(ticks[0], ticks[-1], left, right)
+    height = len(rows) * ROW + 34
+    parts = [_line(scale(tick), 4, scale(tick), height - 30, "grid") for tick in ticks]
+    parts += [_text(scale(tick), height - 12, f"{tick:g}", "middle", "small") for tick in ticks]
+    if zero is not None:
+        parts.append(_line(scale(zero), 0, scale(zero), height - 30, "zero"))
+    for place, row in enumerate(rows):
+        y = place * ROW + 18
+        parts.append(_text(left - 12, y + 4, _shortened(row.label, left), "end"))
+        if row.low is not None and row.high is not None:
+            parts.append(_line(scale(row.low), y, scale(row.high), y, "whisker"))
+        parts.append(f'<circle class="mark" cx="{scale(row.value):.1f}" cy="{y}" r="5"/>')
+        parts.append(_text(right + 14, y + 4, f"{row.value:+.1f}" if zero == 0 else f"{row.value:.1f}{unit}", "start"))
+    return _svg(height, parts, "; ".join(f"{row.label}: {_spoken(row)}" for row in rows))
+
+
+def scattered(spots: Sequence[Spot], x_axis: str, y_axis: str) -> str:
+    """Values against a price, with a line through those that nothing beats at their price."""
+    height, left, right, top, bottom = 340, 56.0, WIDTH - 24.0, 16.0, 290.0
+    xs = _ticks(0, max(spot.x for spot in spots))
+    ends = [end for spot in spots for end in (spot.y, spot.low, spot.high) if end is not None]
+    ys = _ticks(min(ends), max(ends))
+    across, up = _Scale(xs[0], xs[-1], left, right), _Scale(ys[0], ys[-1], bottom, top)
+    parts = [_line(left, up(tick), right, up(tick), "grid") for tick in ys]
+    parts += [_text(left - 8, up(tick) + 4, f"{tick:g}", "end", "small") for tick in ys]
+    parts += [_text(across(tick), bottom + 18, f"{tick:g}", "middle", "small") for tick in xs]
+    parts += [
+        _text((left + right) / 2, height - 8, x_axis, "middle"),
+        _text(left - 40, top - 2, y_axis, "start", "small"),
+    ]
+    front = sorted((spot for spot in spots if spot.front), key=lambda spot: spot.x)
+    if len(front) > 1:
+        path = " ".join(f"{across(spot.x):.1f},{up(spot.y):.1f}" for spot in front)
+        parts.append(f'<polyline class="front" points="{path}"/>')
+    for spot in spots:
+        x, y = across(spot.x), up(spot.y)
+        if spot.low is not None and spot.high is not None:
+            parts.append(_line(x, up(spot.low), x, up(spot.high), "whisker thin"))
+        parts.append(f'<circle class="{"mark" if spot.front else "mark off"}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+        beyond = x + 10 + len(spot.label) * LETTER > right
+        parts.append(_text(x - 9 if beyond else x + 9, y - 7, spot.label, "end" if beyond else "start"))
+    return _svg(height, parts, "; ".join(f"{spot.label}: {spot.y:.1f} at {spot.x:g}" for spot in spots))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from below the least to above the most."""
+    span = (high - low) or abs(high) or 1.0
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(times for times in (1, 2, 2.5, 5, 10) if span / (step * times) <= 5)
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+    name = f' class="{kind}"' if kind else ""
+    return f'<text{name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _shortened(label: str, left: float) -> str:
+    most = int((left - 16) / LETTER)
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
+def _spoken(row: Row) -> str:
+    between = "" if row.low is None or row.high is None else f", from {row.low:.1f} to {row.high:.1f}"
+    return f"{row.value:.1f}{between}"
+
+
+def _svg(height: float, parts: Sequence[str], spoken: str) -> str:
+    head = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(spoken, quote=True)}">'
+    return "".join((head, *parts, "</svg>"))

@@ -1,0 +1,172 @@
+"""The report of an evaluation: what it comes to in words first; then figures, prices, flags and the answers themselves.
+
+Everything on it is read from the results folder, and nothing of it depends on the day: the same answers make the same
+bytes. How long things took does depend on it, so that is shown only where it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from . import charts
+from .folder import Folder
+from .leading import Verdict, leading
+from .measured import Measured, count, interval, number, value
+from .page import Section, folded, items, page, paragraph, quoted, table
+from .sample import Scored
+
+REPORT = "report.html"
+
+SHOWN = 20
+"""Samples whose answers are shown, those first that tell the models apart most."""
+
+
+def write(
+    folder: Folder, *, seconds: bool = False, verdict: Verdict | None = None, first: Sequence[Section] = ()
+) -> Path:
+    """Write the report into the folder. `verdict` is another one than that on the scores, `first` what it rests on."""
+    path = folder.path / REPORT
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(html(folder, seconds=seconds, verdict=verdict, first=first), "utf-8", newline="\n")
+    beside.replace(path)
+    return path
+
+
+def html(
+    folder: Folder, *, seconds: bool = False, verdict: Verdict | None = None, first: Sequence[Section] = ()
+) -> str:
+    """The report. Raises `ConfigError` where nothing was scored yet."""
+    models = [Measured(name, figures, folder.of(name)) for name, figures in folder.figures.items() if figures]
+    if all(model.headline.value is None for model in models):
+        raise ConfigError(f"{folder.path}: nothing is scored yet; moa eval run goes on with it")
+    sections = [
+        Section("Not complete", _missing(folder, models)),
+        *first,
+        Section("Scores", _scores(models)),
+        Section("What a question takes", _prices(models, seconds)),
+        Section("To be careful with", items(_lost(models))),
+        Section("In parts", _parts(models)),
+        Section("Answers", _answers(models)),
+        Section("What was asked", _asked(folder.manifest)),
+    ]
+    said, tone = verdict or leading(models)
+    return page(f"{folder.manifest['suite']}: {len(folder.samples)} samples", said, tone, sections)
+
+
+def _missing(folder: Folder, models: Sequence[Measured]) -> str:
+    asked, there = len(folder.samples) * len(models), sum(len(model.scored) for model in models)
+    return paragraph(f"{there} of {asked} answers are there; moa eval run goes on with it.") if there < asked else ""
+
+
+def _scores(models: Sequence[Measured]) -> str:
+    rows = [
+        charts.Row(one.name, one.headline.value, one.headline.low, one.headline.high)
+        for one in models
+        if one.headline.value is not None
+    ]
+    unit = models[0].headline.unit
+    cells = [
+        (one.name, value(one.headline), interval(one.headline), str(one.headline.n), one.headline.note)
+        for one in models
+    ]
+    header = ("model", models[0].headline.name, "95 % interval", "samples", "")
+    return charts.intervals(rows, f" {unit}".rstrip()) + table(header, cells, numbers=(1, 2, 3))
+
+
+def _prices(models: Sequence[Measured], seconds: bool) -> str:
+    header = ["model", "US dollars", "calls", "tokens read", "written", "one after another"]
+    rows = []
+    for one in models:
+        cost = one.mean("cost")
+        means = (count(one.mean(of)) for of in ("calls", "input_tokens", "output_tokens", "chain"))
+        row = [one.name, "unknown" if cost is None else f"{cost:.4g}", *means]
+        rows.append([*row, f"{one.mean('seconds') or 0:.2f}"] if seconds else row)
+    note = "A mean per sample, whether it was paid now or came from the call cache."
+    return (
+        _plot([one for one in models if one.headline.value is not None])
+        + table([*header, "seconds"] if seconds else header, rows, numbers=range(1, 7))
+        + f'<p class="note">{note}</p>'
+    )
+
+
+def _plot(models: Sequence[Measured]) -> str:
+    """Score against price, in dollars or, where they tell nothing, in tokens."""
+    priced = all(one.mean("cost") for one in models)
+    prices = {one.name: (one.mean("cost") if priced else one.tokens) or 0.0 for one in models}
+    if len(models) < 2 or not max(prices.values()):
+        return ""
+    spots = []
+    for one in models:
+        score = one.headline.value or 0.0
+        beaten = any(
+            (other.headline.value or 0.0) >= score and prices[other.name] < prices[one.name] for other in models
+        )
+        spots.append(charts.Spot(one.name, prices[one.name], score, one.headline.low, one.headline.high, not beaten))
+    axis = f"{'US dollars' if priced else 'tokens'} a question"
+    return charts.scattered(spots, axis, f"{models[0].headline.name} {models[0].headline.unit}".rstrip())
+
+
+def _lost(models: Sequence[Measured]) -> list[str]:
+    told = []
+    for one in models:
+        lost = [why for scored in one.scored if (why := scored.answer.error or scored.error)]
+        if lost:
+            told.append(f"{one.name}: {len(lost)} of {len(one.scored)} failed, such as: {lost[0]}")
+    return told
+
+
+def _parts(models: Sequence[Measured]) -> str:
+    rows = [
+        (one.name, figure.name, value(figure), interval(figure), str(figure.n), figure.note)
+        for one in models
+        for figure in one.figures[1:]
+    ]
+    return table(("model", "", "value", "95 % interval", "samples", ""), rows, numbers=(2, 3, 4)) if rows else ""
+
+
+def _answers(models: Sequence[Measured]) -> str:
+    by_sample: dict[str, list[Scored]] = {}
+    for one in models:
+        for scored in one.scored:
+            by_sample.setdefault(scored.sample.id, []).append(scored)
+    apart = sorted(by_sample.values(), key=_spread, reverse=True)[:SHOWN]
+    more = len(by_sample) - len(apart)
+    note = f'<p class="note">{more} more are in answers.jsonl.</p>' if more else ""
+    return "".join(map(_answered, apart)) + note
+
+
+def _answered(found: Sequence[Scored]) -> str:
+    """A sample with all answers to it, folded."""
+    sample = found[0].sample
+    texts = [quoted(sample.question)]
+    for scored in found:
+        scores = ", ".join(f"{score.name} {number(score.value)}" for score in scored.scores)
+        texts.append(f"<div><b>{escape(scored.answer.model)}</b> {escape(scores)}</div>")
+        texts.append(quoted(scored.answer.error or "\n\n".join(scored.answer.texts)))
+    return folded(f"{sample.question[:90]} ({' · '.join(number(scored.first) for scored in found)})", "".join(texts))
+
+
+def _spread(found: Sequence[Scored]) -> float:
+    values = [scored.first for scored in found if scored.first is not None]
+    return max(values) - min(values) if values else -1.0
+
+
+def _asked(manifest: Mapping[str, Any]) -> str:
+    prices = [
+        f"{name} {'unknown' if price is None else '{input:g} in, {output:g} out'.format(**price)}"
+        for name, price in manifest["prices"].items()
+    ]
+    rows = [
+        ("suite", f"{manifest['suite']}, data {manifest['data']}"),
+        ("models", ", ".join(f"{name} ({manifest['configuration'][name][:8]})" for name in manifest["models"])),
+        ("judge", manifest["judge"] or "none"),
+        ("seed", str(manifest["seed"])),
+        ("prices", f"{'; '.join(prices)} (US dollars a million tokens)"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())),
+    ]
+    return table(("", ""), rows)
