@@ -92,9 +92,7 @@ def _interval(figure: Figure) -> str:
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.", show_default=False)],
-    seconds: Annotated[
-        bool, typer.Option("--seconds", help="Show how long answers took.")
-    ] = False,
+    seconds: Annotated[bool, typer.Option("--seconds", help="Show how long answers took.")] = False,
 ) -> None:
     """Write the report of results: one HTML file, readable without network."""
     from ..evals.folder import Folder
