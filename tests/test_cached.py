@@ -24,6 +24,7 @@ from moa.build import Builder
 from moa.config import Config
 from moa.hedge import Hedged
 from moa.models.openai import OpenAI
+from moa.rerun import Changes, Rerun
 from upstream import Body, Reply, Upstream
 
 REQUEST = Request((Message("user", "Which colour?"),))
@@ -258,11 +259,11 @@ async def test_an_answer_comes_back_whole_in_another_process(tmp_path: Path) -> 
     assert again == replace(first, usage=Usage(cost=0.0))
 
 
-def panel(upstream: Upstream, calls: Calls | None, more: str = "") -> moa.Model:
+def panel_builder(upstream: Upstream, calls: Calls) -> Builder:
     lab = {"base_url": upstream.url, "attempts": 1, "price": {"input": 1, "output": 1}}
     mixture = {"proposers": [{"model": "lab:a", "samples": 3}, "lab:b"], "aggregator": "lab:big"}
     config = {"default": "moa:panel", "providers": {"lab": lab}, "mixtures": {"panel": mixture}}
-    return Builder(Config.model_validate(config), Path(), calls).model("moa:panel")
+    return Builder(Config.model_validate(config), Path(), calls)
 
 
 SAYS = {"a": "red", "b": "blue", "big": "purple"}
@@ -272,12 +273,23 @@ async def test_what_has_a_seed_is_remembered_and_everything_when_asked(tmp_path:
     with Upstream(SAYS) as upstream:
         for when, calls in (("seeded", ["b", "big"]), ("all", [])):
             with Calls(tmp_path / when, when) as known:  # type: ignore[arg-type]
-                model = panel(upstream, known)
+                model = panel_builder(upstream, known).model("moa:panel")
                 await moa.generate(model, REQUEST)
                 before = len(upstream.calls)
                 answer = await moa.generate(model, REQUEST)
                 assert [call.model for call in upstream.calls[before:]] == calls
                 assert (answer.text, answer.usage.cost == 0.0) == ("purple", when == "all")
+
+
+async def test_a_run_made_again_asks_anew_whatever_is_remembered(tmp_path: Path) -> None:
+    trace = moa.Trace()
+    with Upstream(SAYS) as upstream, Calls(tmp_path, "all") as calls:
+        builder = panel_builder(upstream, calls)
+        await moa.generate(builder.model("moa:panel"), REQUEST, trace.add)
+        for changes, asked in ((Changes(), ["big"]), (Changes(layer=1), ["a", "a", "a", "b", "big"])):
+            before = len(upstream.calls)
+            await moa.generate(Rerun(builder, trace, changes).model(), REQUEST)
+            assert sorted(call.model for call in upstream.calls[before:]) == asked
 
 
 async def test_temperature_0_says_which_answer_is_wanted_and_other_temperatures_do_not(tmp_path: Path) -> None:

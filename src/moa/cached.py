@@ -22,6 +22,9 @@ When = Literal["seeded", "all"]
 apart: ContextVar[bool] = ContextVar("apart", default=False)
 """Whether a call is made because another one like it takes too long, so that it must not wait for that one."""
 
+anew: ContextVar[bool] = ContextVar("anew", default=False)
+"""Whether calls are made whatever is remembered, and nothing of them is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -112,7 +115,7 @@ class Cached(Around):
 
     async def generate(self, request: Request, span: Span) -> Response:
         model, asked = as_asked(self.model, request)
-        if not (self.always or self.answers.wants(asked)):
+        if anew.get() or not (self.always or self.answers.wants(asked)):
             return await self.model.generate(request, span)
         key = fingerprint(asked, self.name, identity(model))
         while not apart.get():

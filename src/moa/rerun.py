@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from .aggregators import Aggregator, Pick, Synthesize
 from .build import Builder
-from .cached import fingerprint
+from .cached import anew, fingerprint
 from .config import AggregatorTable, did_you_mean
 from .errors import ConfigError, ModelError
 from .guard import NeverWorse
@@ -173,14 +173,18 @@ def split(plan: Trace) -> tuple[list[Node], list[Node]]:
 
 @dataclass(frozen=True)
 class Marked(Around):
-    """A model whose run says which run it is made from, and what was changed."""
+    """A model whose run says which run it is made from, and what was changed. Who is asked in it is asked anew."""
 
     of: str
     changed: str
 
     async def generate(self, request: Request, span: Span) -> Response:
         span.note("rerun", of=self.of, changed=self.changed)
-        return await self.model.generate(request, span)
+        before = anew.set(True)
+        try:
+            return await self.model.generate(request, span)
+        finally:
+            anew.reset(before)
 
 
 @dataclass(frozen=True)
