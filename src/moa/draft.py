@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .config import Config, MixtureTable
+from .config import Config, MixtureTable, Sampling
 from .errors import ConfigError
 from .mistakes import told
 
@@ -55,8 +55,10 @@ def of_toml(config: Config, text: str) -> Draft:
 
 
 def as_told(table: MixtureTable) -> dict[str, Any]:
-    """A mixture as a table of what is said of it, a model that nothing else is said of by its name alone."""
-    return {key: _short(value) for key, value in table.model_dump(exclude_unset=True, exclude_none=True).items()}
+    """A mixture as a table of what is said of it, what it is before how it samples; a model that nothing else is said of
+    by its name alone."""
+    told: dict[str, Any] = _short(table.model_dump(exclude_unset=True, exclude_none=True))
+    return told
 
 
 def written(name: str, table: MixtureTable) -> str:
@@ -69,6 +71,8 @@ def written(name: str, table: MixtureTable) -> str:
 def _short(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_short(one) for one in value]
-    if isinstance(value, dict) and value.keys() == {"model"}:
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"model"}:
         return value["model"]
-    return value
+    return {key: _short(value[key]) for key in sorted(value, key=lambda key: key in Sampling.model_fields)}

@@ -13,5 +13,6 @@ export interface View {
 export const views: readonly View[] = [
   { place: "", title: "Ask", offered: true, load: () => import("./views/Ask.svelte") },
   { place: "runs", title: "Runs", offered: true, load: () => import("./views/Runs.svelte") },
+  { place: "mixtures", title: "Mixtures", offered: true, load: () => import("./views/Mixtures.svelte") },
   { place: "answer", title: "Answer", offered: false, load: () => import("./views/Answer.svelte") },
 ];
