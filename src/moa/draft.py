@@ -55,8 +55,8 @@ def of_toml(config: Config, text: str) -> Draft:
 
 
 def as_told(table: MixtureTable) -> dict[str, Any]:
-    """A mixture as a table of what is said of it, what it is before how it samples; a model that nothing else is said of
-    by its name alone."""
+    """A mixture as a table of what is said of it: what it is made of, then how it samples. A model of which there is
+    nothing else to say is its name alone."""
     told: dict[str, Any] = _short(table.model_dump(exclude_unset=True, exclude_none=True))
     return told
 
