@@ -18,8 +18,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..extras import needs
-from .files import needed_in, rows_of
-from .length_control import Compared, Gamed, bootstrap, fit
+from .files import folder_of, needed_in, rows_of
+from .length_control import Compared, Controlled, Gamed, controlled
 from .win_rate import win_rate
 
 with needs("eval"):
@@ -104,7 +104,7 @@ class Control:
     @staticmethod
     def read(data: Path) -> Control:
         """Read it from a folder of data. Raises `ConfigError`."""
-        folder = data / "alpaca_eval" if (data / "alpaca_eval").is_dir() else data
+        folder = folder_of(data, "alpaca_eval")
         why = "length control needs"
         names = ("instruction_difficulty.csv", "instruction_difficulty_recovered.csv")
         difficulty = _numbers(needed_in(folder, *names, why=why), "instruction_difficulty")
@@ -155,29 +155,26 @@ def score(annotations: Annotations, control: Control, c: float | None = None, se
             f"{annotations.model}: {len(rows)} comparisons, "
             f"but the difficulty of {len(control.difficulty)} instructions is known"
         )
-    raw = win_rate(known)
-    difficulty = np.array(control.difficulty[: len(rows)])
-    warnings = tuple(_warnings(annotations))
     if annotations.model == annotations.baseline:  # by definition
-        return AlpacaScore(
-            annotations.model, raw.win_rate, raw.discrete, 50.0, raw.standard_error, 0.0, raw.n, c, warnings
+        found = Controlled(50.0, 0.0, c)
+    else:
+        compared = Compared(
+            np.array([math.nan if row.preference is None else row.preference for row in rows]),
+            np.array([len(row.baseline) - len(row.output) for row in rows], dtype=float),
+            np.array(control.difficulty[: len(rows)]),
         )
-    compared = Compared(
-        np.array([math.nan if row.preference is None else row.preference for row in rows]),
-        np.array([len(row.baseline) - len(row.output) for row in rows], dtype=float),
-        difficulty,
-    )
-    fitted = fit(compared, control.gamed, c)
+        found = controlled(compared, control.gamed, c, seed)
+    raw = win_rate(known)
     return AlpacaScore(
         annotations.model,
         raw.win_rate,
         raw.discrete,
-        fitted.win_rate(difficulty),
+        found.win_rate,
         raw.standard_error,
-        bootstrap(compared, control.gamed, fitted, seed),
+        found.error,
         raw.n,
-        fitted.c,
-        warnings,
+        found.c,
+        tuple(_warnings(annotations)),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,29 @@ def found_in(folder: Path, *names: str) -> Path | None:
 
 
 def needed_in(folder: Path, *names: str, why: str) -> Path:
-    """The same, where one must be there. `why` says what it is for."""
+    """The same, where one must be there; `why` ends the sentence that says which is missing."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; --data names the one with the benchmark's files")
     path = found_in(folder, *names)
     if path is None:
         raise ConfigError(f"{folder} has no {' or '.join(names)} (plain or .gz), which {why}")
     return path
+
+
+def folder_of(data: Path, suite: str) -> Path:
+    """The folder of a benchmark's files: one of its name in `data`, or `data` itself."""
+    return data / suite if (data / suite).is_dir() else data
+
+
+def digest(*paths: Path) -> str:
+    """What changes when a file does, packed or not."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(hashlib.sha256(text_of(path).encode()).digest())
+    return whole.hexdigest()[:16]
+
+
+def filled(template: str, **words: str) -> str:
+    """A template with words in place of `{name}`s. What stands in braces otherwise, also within the words, stays."""
+    names = "|".join(map(re.escape, words))
+    return re.sub(rf"\{{({names})\}}", lambda found: words[found[1]], template)

@@ -31,6 +31,9 @@ Array = NDArray[np.float64]
 GRID = tuple(10 ** (-4 + 8 * step / 9) for step in range(10))
 """The values of C that cross-validation chooses from."""
 
+USUAL = GRID[5]
+"""The C of most published fits."""
+
 FOLDS = 5
 GAMED_WEIGHT = 0.1
 PULL = (-18.2692, 41.288)
@@ -108,6 +111,21 @@ def fit(compared: Compared, gamed: Gamed, c: float | None = None) -> Fit:
 def _fit(weights: Array, c: float | None) -> Fit:
     length, difficulty, quality = map(float, weights)
     return Fit(length, difficulty, quality, c)
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """A length-controlled win rate and its standard error in percent, and the penalty's C."""
+
+    win_rate: float
+    error: float
+    c: float | None
+
+
+def controlled(compared: Compared, gamed: Gamed, c: float | None = None, seed: int = 0) -> Controlled:
+    """The length-controlled win rate; `seed` is that of the bootstrap."""
+    fitted = fit(compared, gamed, c)
+    return Controlled(fitted.win_rate(compared.difficulty), bootstrap(compared, gamed, fitted, seed), fitted.c)
 
 
 def bootstrap(compared: Compared, gamed: Gamed, fitted: Fit, seed: int = 0, samples: int = 2000) -> float:

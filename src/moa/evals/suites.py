@@ -11,20 +11,27 @@ from . import public
 from .benchmark import Benchmark
 from .suite import Suite
 
-PUBLIC = ("alpaca_eval", "mt_bench", "flask")
-"""Benchmarks whose data their authors publish; each is a module here with `read(data)`."""
+PUBLIC = {
+    "alpaca_eval": "alpaca_eval",
+    "mt_bench": "mt_bench",
+    "mt_bench_pairwise": "mt_bench",
+    "flask": "flask",
+    "flask_hard": "flask",
+}
+"""Benchmarks whose authors publish their data, and whose data that is: a module here, with `read(data, name)`."""
 
 
 def benchmark(name: str, data: Path | None = None) -> Benchmark:
     """The benchmark of a name, with its data from the folder `data`, else from where `moa eval fetch` puts it; or the
     suite in a .jsonl file. Raises `ConfigError`."""
     if name in PUBLIC:
-        where = data or public.folder(name)
+        of = PUBLIC[name]
+        where = data or public.folder(of)
         if not where.is_dir():
             raise ConfigError(
-                f"{where}: no data of {name}; moa eval fetch {name} gets it, or name its folder with --data"
+                f"{where}: no data of {name}; moa eval fetch {of} gets it, or name its folder with --data"
             )
-        read: Benchmark = import_module(f"{__package__}.{name}").read(where)
+        read: Benchmark = import_module(f"{__package__}.{of}").read(where, name)
         return read
     path = Path(name)
     if path.suffix == ".jsonl" or path.is_file():

@@ -1,0 +1,126 @@
+"""Do recorded judgements come out again through `moa eval run alpaca_eval`, asked of models that answer as they did?
+
+An OpenAI-compatible server gives each model's recorded answers, and to the judge's prompts the recorded
+log-probabilities. `worst` is the largest difference between a preference that comes out and the one that is stored;
+`published` is the raw win rate of the leaderboard, `win rate` what the command prints. Models whose annotations hold no
+log-probabilities cannot be replayed.
+
+DIR holds alpaca_eval/ as `moa eval run` takes it, with annotations/ and expected_dev.csv in it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from common import arguments, report
+from moa.evals.alpaca_eval import is_switched, read
+from moa.evals.annotations import preference_of
+from moa.evals.files import rows_of
+from moa.evals.sample import Answer
+
+Row = dict[str, Any]
+Recorded = dict[str, tuple[str, Any]]
+"""What is said to the last message of a request, and its log-probabilities."""
+
+
+def recorded(data: Path, path: Path) -> tuple[Recorded, Recorded]:
+    """What a model said, and what its judge said of it."""
+    bench, rows = read(data), {row["instruction"]: row for row in rows_of(path)}
+    answers, judgements = Recorded(), Recorded()
+    for sample in bench.samples:
+        if row := rows.get(sample.question):
+            answers[sample.question] = (row["output_2"], None)
+            if said := row.get("raw_completion"):
+                told = Answer(sample.id, "", (row["output_2"],))
+                asked = bench.scorer.comparison(sample, told, is_switched(sample.question))
+                judgements[asked.question] = (said["text"], said["logprobs"])
+    return answers, judgements
+
+
+@contextmanager
+def served(said: dict[str, Recorded]) -> Iterator[str]:
+    """A server whose models say what is recorded of them."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            found = said[body["model"]].get(body["messages"][-1]["content"])
+            status, told = (200, _completion(*found)) if found else (404, {"error": {"message": "nothing is recorded"}})
+            reply = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def _completion(text: str, logprobs: Any) -> Row:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    return {"id": "1", "object": "chat.completion", "choices": [{**choice, "logprobs": logprobs}], "usage": usage}
+
+
+def replayed(data: Path, path: Path, published: float | None) -> Row | None:
+    """One model through the command."""
+    name = path.name.partition(".json")[0]
+    answers, judgements = recorded(data, path)
+    if not judgements:
+        return None
+    with served({name: answers, "gpt-4-1106-preview": judgements}) as url, tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "moa.toml")
+        config.write_text(f'[providers.lab]\nbase_url = "{url}"\nattempts = 1\nprice = {{ input = 0, output = 0 }}\n')
+        out = Path(folder, "out")
+        asked = ["-m", f"lab:{name}", "--judge", "lab:gpt-4-1106-preview", "--data", str(data), "--out", str(out)]
+        command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *asked, "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = [json.loads(line) for line in (out / "scores.jsonl").read_text("utf-8").splitlines()]
+        samples = {one["id"]: one["messages"][0]["content"] for one in map(json.loads, (out / "samples.jsonl").open())}
+    stored = {row["instruction"]: preference_of(row["preference"]) for row in rows_of(path)}
+    got = {samples[line["sample"]]: line["scores"][0]["value"] for line in lines}
+    shown = {row[1]: row[2] for row in (line.split("\t") for line in done.stdout.splitlines())}
+    return {
+        "model": name,
+        "stored": len(stored),
+        "came out": len(got),
+        "worst": max(abs(got[question] - value) for question, value in stored.items() if value is not None),
+        "win rate": shown["win rate"],
+        "published": published,
+        "length-controlled": shown["length-controlled win rate"],
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__, runs=1, data="")
+    if not options.data:
+        print("skipped: it needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
+        return
+    data = Path(options.data)
+    folder = data / "alpaca_eval"
+    expected = {row["model"]: float(row["win_rate"]) for row in rows_of(folder / "expected_dev.csv")}
+    files = sorted((folder / "annotations").glob("*.json*"))
+    rows = [row for path in files if (row := replayed(data, path, expected.get(path.name.partition(".json")[0])))]
+    report("preferences of recorded judgements, once more", rows, options)
+
+
+if __name__ == "__main__":
+    main()
