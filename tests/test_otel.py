@@ -8,13 +8,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 import moa
-from moa import Layer, Message, Mixture, ModelError, Request, Response, Retried, Scripted, SpanStart, Synthesize, Usage
+from moa import (
+    Layer,
+    Message,
+    Mixture,
+    ModelError,
+    Request,
+    Response,
+    Retried,
+    Scripted,
+    SpanEnd,
+    SpanStart,
+    Synthesize,
+    Usage,
+)
 from moa.config import TelemetryTable
 from moa.models.openai import OpenAI
 from moa.observing import Places, places, unfit
@@ -155,6 +169,28 @@ def test_a_cached_call_says_so() -> None:
     assert (known["moa.cached"], known["gen_ai.usage.output_tokens"], known["moa.cost.usd"]) == (True, 0, 0.0)
 
 
+def test_whatever_a_client_asks_for_can_be_encoded() -> None:
+    kept = Kept(content=True)
+    options = {"top_k": 10**30, "presence_penalty": {"a": [1]}, "frequency_penalty": None}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    call = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages = (
+        Message("user", ({"type": "text", "text": "Which?"}, picture)),
+        Message("assistant", "", tool_calls=(call,)),
+        Message("tool", "rain", tool_call_id="call_7"),
+    )
+    ask(Scripted("lab:a", "red"), kept, Request(messages, seed=2**64 - 1, max_tokens=10**20, extra=options))
+    (span,) = encode_spans(kept.spans).resource_spans[0].scope_spans[0].spans
+    known = {one.key: one.value.string_value for one in span.attributes}
+    assert known["gen_ai.request.seed"] == str(2**64 - 1)
+    assert known["gen_ai.request.presence_penalty"] == '{"a": [1]}'
+    assert json.loads(known["gen_ai.input.messages"]) == [
+        {"role": "user", "parts": [{"type": "text", "content": "Which?"}, {"type": "text", "content": "[image_url]"}]},
+        {"role": "assistant", "parts": [{"type": "tool_call", "id": "call_7", "name": "weather", "arguments": "{}"}]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "call_7", "response": "rain"}]},
+    ]
+
+
 def test_what_was_said_is_recorded_only_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     silent, open_ = Kept(), Kept(content=True)
     for kept in (silent, open_):
@@ -203,6 +239,10 @@ def test_a_run_that_was_cut_off_is_ended_with_the_telemetry() -> None:
     kept.close()
     assert kept.open == 0
     assert [span.status.description for span in kept.spans] == ["cut off"] * 2
+    late = "0" * 15 + "3"  # a call of the run, which went on all the same
+    kept(SpanStart("0" * 31 + "1", late, 3.0, "proposer", "lab:a", "0" * 15 + "2", 1))
+    kept(SpanEnd(late, 4.0))
+    assert (kept.open, len(kept.spans)) == (0, 2)
 
 
 def test_a_run_is_part_of_what_its_caller_traces() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from command import configured, moa
@@ -97,3 +100,28 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
         assert served.code() == 0
     assert len(collector.spans) == 5
     assert {span.trace_id.hex() for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}
+
+
+OBSERVED = """
+import sys
+from moa.config import TelemetryTable
+from moa.observing import observed
+{before}
+with observed(TelemetryTable({settings}), print) as telemetry:
+    print(telemetry, any(name.startswith("opentelemetry") for name in sys.modules))
+"""
+
+
+def python(before: str = "", settings: str = "") -> str:
+    program = OBSERVED.format(before=before, settings=settings)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_nothing_of_opentelemetry_is_loaded_where_it_is_off() -> None:
+    assert python() == "None False\n"
+
+
+def test_where_opentelemetry_is_not_installed_it_is_said_how_to() -> None:
+    told = python("sys.modules['opentelemetry'] = None", "endpoint='http://127.0.0.1:4318'")
+    said = r'no telemetry is sent: opentelemetry\S* is missing: pip install "mixture-of-agents\[otel\]"\nNone True\n'
+    assert re.fullmatch(said, told)

@@ -120,7 +120,7 @@ def _model(name: str) -> tuple[str, str]:
 
 
 def _sampling(request: Request) -> Values:
-    options: dict[str, Value | None] = {
+    options: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": request.max_tokens,
@@ -128,7 +128,7 @@ def _sampling(request: Request) -> Values:
         "stop_sequences": list(request.stop) or None,
         **{option: request.extra.get(option) for option in _EXTRA},
     }
-    values: Values = {f"gen_ai.request.{key}": value for key, value in options.items() if value is not None}
+    values = {f"gen_ai.request.{key}": _plain(value) for key, value in options.items() if value is not None}
     if request.response_format and request.response_format.get("type") != "text":
         values["gen_ai.output.type"] = "json"
     return values
@@ -178,9 +178,11 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Value:
-    """A value as an attribute may be."""
-    if isinstance(value, (str, bool, int, float)):
+    """A value as an attribute may be: one that cannot be encoded would lose all that is sent with it."""
+    if isinstance(value, (str, bool, float)):
         return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         return list(value)
     return _json(value)

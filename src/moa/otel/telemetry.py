@@ -71,14 +71,16 @@ class Telemetry:
         self._open: dict[str, _Call] = {}
 
     def __call__(self, event: Event) -> None:
-        """Take in an event. Its run must be given from its first event on."""
-        if isinstance(event, SpanStart):
-            self._begin(event)
-        elif (call := self._open.get(event.span)) is None:
-            return
-        elif isinstance(event, Delta):
-            if call.first is None:
+        """Take in an event. What belongs to a run that was not given from its first event on is left out."""
+        call = self._open.get(event.span)
+        if isinstance(event, Delta):
+            if call and call.first is None:
                 call.first = event.time
+        elif isinstance(event, SpanStart):
+            if event.parent is None or event.parent in self._open:
+                self._begin(event)
+        elif call is None:
+            return
         elif isinstance(event, Note):
             self._note(call, event)
         else:
@@ -107,7 +109,7 @@ class Telemetry:
                 self._cut_off(call, call.start.time)
 
     def _begin(self, start: SpanStart) -> None:
-        above = self._open.get(start.parent) if start.parent else None
+        above = self._open[start.parent] if start.parent else None
         if above and not above.holds:
             above.holds = True
             above.span.update_name(names.name(above.start, holds=True))
