@@ -52,6 +52,8 @@ PROPOSERS = (
 )
 STRANGERS = ("claude", "wizardlm-13b", "falcon-40b-instruct", "vicuna-13b-v1.5-togetherai", "OpenHermes-2.5-Mistral-7B")
 TUNED_ON = 200
+FRESH = 1000
+"""Held-out sets of lower numbers were looked at while the method was made."""
 WORDS = 5
 """Real sentences of no more words are not spliced: "I hope this helps!" is nobody's."""
 
@@ -236,7 +238,8 @@ def spliced(data: Path, count: int) -> dict[str, Any]:
 def main() -> None:
     options = arguments(__doc__, data="", cases=60, instructions=150, half="held-out")
     half: Half = options.half
-    seeds = range(options.cases)
+    first = FRESH if half == "held-out" else 0
+    seeds = range(first, first + options.cases)
     rows = [
         {"set": kind, **_measured([case(half, kind, seed) for seed in seeds])}
         for kind in ("verbatim", "paraphrased", "joined", "mixed")

@@ -25,7 +25,7 @@ from .sentences import Kind, sentences
 from .similarity import cosine, rarity, statements, terms, unit_vector, words
 from .trace import Trace
 
-SUPPORTS = 0.32
+SUPPORTS = 0.34
 """The strength from which a passage supports a sentence."""
 CONTRADICTS = 0.45
 """The strength from which a passage with another number, or a denial, contradicts it: so far the words must be alike
