@@ -130,6 +130,12 @@ def test_a_run_is_told_the_same_while_the_server_remembers_it_and_when_it_does_n
     assert again == fresh
 
 
+def test_the_very_first_run_is_listed_while_it_goes_on() -> None:
+    with serving({**SAYS, "b": Reply("blue", delay=60)}, store=Store()) as (served, _):
+        run = started(served)
+        assert [(one["id"], one["state"]) for one in served.get("/api/runs").json["runs"]] == [(run, "running")]
+
+
 def test_a_run_that_another_process_is_making_is_followed_to_its_end() -> None:
     go = threading.Event()
 

@@ -37,13 +37,13 @@ class Past:
         owner = self._service.client
 
         def found(store: Store) -> list[StoredRun]:
-            return store.runs(**conditions, owner=owner) if store.path.exists() else []
+            return store.runs(**conditions, owner=owner) if _there(store) else []
 
         return await self._read(found) if self.kept else []
 
     async def find(self, run: str) -> StoredRun:
         """The caller's run of exactly this id."""
-        found = await self._read(lambda store: store.find(run) if store.path.exists() else None) if self.kept else None
+        found = await self._read(lambda store: store.find(run) if _there(store) else None) if self.kept else None
         if found is None or found.id != run or not self._service.shows(found.owner):
             raise NotFound("there is no such run, or it is over since long")
         return found
@@ -66,6 +66,12 @@ class Past:
         except StoreError as error:
             log.error("the stored runs cannot be read: %s", error)
             raise Unreadable("the stored runs cannot be read; the log of moa serve says why") from error
+
+
+def _there(store: Store) -> bool:
+    """Whether anything is stored yet, what is on its way counted."""
+    store.flush()
+    return store.path.exists()
 
 
 class Recounted:

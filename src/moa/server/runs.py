@@ -217,14 +217,15 @@ class Listing:
     def among(self, records: Sequence[Record]) -> list[StoredRun]:
         """Those of the runs that are known here."""
         words = (self.search or "").lower().split()
+        said = [(record.row(), record.trace.root.text if record.trace.root else "") for record in records]
         found = [
             run
-            for run in (record.row() for record in records)
+            for run, answer in said
             if self.model in (None, run.model)
             and self.state in (None, run.state)
             and (self.since is None or run.started >= self.since)
             and (self.before is None or run.id < self.before)
-            and all(word in (run.question or "").lower() for word in words)
+            and all(word in f"{run.question} {answer}".lower() for word in words)
         ]
         return found[: self.limit + 1]
 
