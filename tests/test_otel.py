@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 import moa
 from moa import (
@@ -74,6 +74,18 @@ def test_a_run_is_a_tree_of_the_mixture_its_layers_and_their_calls() -> None:
         "      chat d",
         "  chat big",
     ]
+
+
+def test_a_call_to_elsewhere_is_a_client_and_what_holds_calls_is_not() -> None:
+    kept = Kept()
+    ask(panel(Scripted("lab:a", "red"), Scripted("local:smollm2", "blue")), kept)
+    assert {span.name: span.kind for span in kept.spans} == {
+        "invoke_workflow panel": SpanKind.INTERNAL,
+        "layer 1": SpanKind.INTERNAL,
+        "chat a": SpanKind.CLIENT,
+        "chat smollm2": SpanKind.INTERNAL,
+        "chat big": SpanKind.CLIENT,
+    }
 
 
 def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:

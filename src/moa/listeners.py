@@ -31,8 +31,9 @@ class Tee:
 
 def tee(*emits: Emit | None) -> Emit:
     """One listener that is all of these; `None` is nobody."""
-    there = tuple(emit for emit in emits if emit is not None)
-    return there[0] if len(there) == 1 else Tee(there)
+    there = [emit for emit in emits if emit is not None]
+    every = [one for emit in there for one in (emit.emits if isinstance(emit, Tee) else (emit,))]
+    return every[0] if len(every) == 1 else Tee(tuple(every))
 
 
 def headers(emit: Emit, span: str) -> Mapping[str, str]:

@@ -16,10 +16,12 @@ from ..types import Message, Request, Usage
 Value = str | bool | int | float | list[str]
 Values = dict[str, Value]
 
+FAILED: Values = {"error.type": "_OTHER"}
+"""What the conventions say of a failure where there is no known class of it: the words are in the span's status."""
+
 CHAT, WORKFLOW, READ_AHEAD = "chat", "invoke_workflow", "read_ahead"
 OPERATION = "gen_ai.operation.name"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
-ERROR = "error.type"
 RETRIES, CACHED, LOST, QUEUED = "moa.retries", "moa.cached", "moa.lost", "moa.queued.seconds"
 
 _PROVIDERS = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
@@ -62,6 +64,11 @@ def begun(start: SpanStart, run: str) -> Values:
     return values | (_sampling(start.request) if start.request else {})
 
 
+def within(start: SpanStart) -> bool:
+    """Whether a call, as far as its name tells, is answered in this process."""
+    return start.role in ("layer", "section") or _model(start.model)[0] in ("moa", "local", "gguf")
+
+
 def called(start: SpanStart) -> Values:
     """Which model a call is to."""
     provider, model = _model(start.model)
@@ -86,7 +93,7 @@ def ended(end: SpanEnd, holds: bool) -> Values:
     if end.finish_reason and not holds:
         values["gen_ai.response.finish_reasons"] = [end.finish_reason]
     if end.error is not None:
-        values[ERROR] = "_OTHER"  # what the conventions say where there is no known class
+        values |= FAILED
     if end.usage:
         values |= _totals(end.usage) if holds else _used(end.usage)
     return values

@@ -14,7 +14,8 @@ _TOKENS = tuple(4**power for power in range(14))
 
 
 class Measures:
-    """The instruments. Attributes are models, roles and operations: a known few."""
+    """The instruments, by operation, model and role. OpenTelemetry keeps no more than 2,000 series of each, should
+    clients name ever new models."""
 
     def __init__(self, provider: MeterProvider) -> None:
         meter = provider.get_meter("moa")
@@ -46,8 +47,7 @@ class Measures:
         if does is None:
             return
         labels: Values = {names.OPERATION: does, "moa.role": start.role, **names.called(start)}
-        failed: Values = {names.ERROR: "_OTHER"} if end.error is not None else {}
-        self._duration.record(end.time - start.time, {**labels, **failed})
+        self._duration.record(end.time - start.time, labels if end.error is None else {**labels, **names.FAILED})
         if holds:
             return
         if first is not None:

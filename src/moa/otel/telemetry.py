@@ -120,7 +120,7 @@ class Telemetry:
             span = self._tracer.start_span(
                 names.name(start, holds=False),
                 set_span_in_context(above.span) if above else None,
-                SpanKind.INTERNAL if start.role in ("layer", "section", "root") else SpanKind.CLIENT,
+                SpanKind.INTERNAL if names.within(start) else SpanKind.CLIENT,
                 names.begun(start, run),
                 start_time=began + int(start.time * 1e9),
             )
