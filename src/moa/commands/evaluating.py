@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..evals.evaluate import Results
     from ..evals.folder import Folder
     from ..evals.sample import Figure
+    from ..evals.statistics import Comparison
 
 Models = Annotated[
     list[str] | None,
@@ -88,6 +90,58 @@ def _value(figure: Figure) -> str:
 
 def _interval(figure: Figure) -> str:
     return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
+
+
+def worth(
+    model: Annotated[str, typer.Option("-m", "--model", metavar="MIXTURE", help="The mixture.", show_default=False)],
+    prompts: Annotated[Path, typer.Option(metavar="FILE", help="Your prompts: a .jsonl file.", show_default=False)],
+    judge: JudgeName = None,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    worthwhile: Annotated[float, typer.Option(min=0, help="Points that a gain must be able to reach.")] = 5.0,
+    limit: Limit = None,
+    seed: Seed = 0,
+    out: Out = None,
+    spend: Spend = None,
+    at_once: AtOnce = 32,
+    trace: Traced = True,
+    config: ConfigFile = None,
+) -> None:
+    """Say whether a mixture is worth its price for your prompts.
+
+    It is compared with each member alone, and with the best member sampled: as often as costs the same, and as often as
+    takes the same time. Prompts with answers are scored by rule; of others a judge sees each pair in both orders.
+    """
+    import asyncio
+
+    from ..evals.report import write
+    from ..evals.session import session
+    from ..evals.suites import benchmark
+    from ..evals.verdict import keep
+    from ..evals.worthwhile import Question, asked
+    from ..terminal.evaluating import progress
+
+    wanted = asked(benchmark(str(prompts)), model, judge, config)
+    wanted = replace(wanted, seed=seed, limit=limit, out=out, at_once=at_once, spend=spend, traced=trace)
+    with session(wanted) as begun:
+        question = Question(begun, begun.asked.models[0], confidence, worthwhile)
+        with progress(f"{question.mixture} and its members") as tell:
+            results = asyncio.run(question.first(tell))
+        if not results.complete:
+            _print(results, begun.folder)
+        with progress("the best member, sampled") as tell:
+            found = asyncio.run(question.second(results, tell))
+        keep(begun.folder, question.mixture, found)
+        header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time")
+        table(header, [_compared(one) for one in found.comparisons])
+        typer.echo(f"{question.mixture} is {found.sentence}")
+        typer.echo(write(begun.folder), err=True)
+
+
+def _compared(one: Comparison) -> tuple[str, ...]:
+    gain = one.decisive
+    ratios = ("" if ratio is None else f"{ratio:.1f}x" for ratio in (one.cost_ratio, one.seconds_ratio))
+    counts = map(str, (one.wins, one.ties, one.losses))
+    return (one.rival, *counts, f"{gain.value:+.1f}", f"{gain.low:+.1f}..{gain.high:+.1f}", *ratios)
 
 
 def report(

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError
-from .evaluating import fetch, report, run
+from .evaluating import fetch, report, run, worth
 from .shared import help_without_command, table, told
 
 evaluation = typer.Typer(help="Benchmarks, your own prompts, and judgements that exist.", rich_markup_mode=None)
 
-for command in (run, report, fetch):
+for command in (run, worth, report, fetch):
     evaluation.command()(command)
 
 

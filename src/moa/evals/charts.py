@@ -62,7 +62,7 @@ def intervals(rows: Sequence[Row], unit: str, zero: float | None = None) -> str:
 
 def scattered(spots: Sequence[Spot], x_axis: str, y_axis: str) -> str:
     """Values against a price, with a line through those that nothing beats at their price."""
-    height, left, right, top, bottom = 340, 56.0, WIDTH - 24.0, 16.0, 290.0
+    height, left, right, top, bottom = 356, 56.0, WIDTH - 24.0, 34.0, 306.0
     xs = _ticks(0, max(spot.x for spot in spots))
     ends = [end for spot in spots for end in (spot.y, spot.low, spot.high) if end is not None]
     ys = _ticks(min(ends), max(ends))
@@ -72,7 +72,7 @@ def scattered(spots: Sequence[Spot], x_axis: str, y_axis: str) -> str:
     parts += [_text(across(tick), bottom + 18, f"{tick:g}", "middle", "small") for tick in xs]
     parts += [
         _text((left + right) / 2, height - 8, x_axis, "middle"),
-        _text(left - 40, top - 2, y_axis, "start", "small"),
+        _text(left - 40, 12, y_axis, "start", "small"),
     ]
     front = sorted((spot for spot in spots if spot.front), key=lambda spot: spot.x)
     if len(front) > 1:

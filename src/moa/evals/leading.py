@@ -22,13 +22,15 @@ def leading(models: Sequence[Measured]) -> Verdict:
     if any(one.headline.note == "the baseline" for one in models):
         return _against_baseline(best, others, told)
     second = others[0]
+    then = f"{second.name} with {value(second.headline)}"
     low, high = _difference(best.scored, second.scored)
     if low is None or high is None:
-        return f"{told}; next is {second.name} with {value(second.headline)}.", "open"
-    sure = low > 0
-    words = "ahead of" if sure else "not shown to be ahead of"
-    gap = f"difference {low:+.3g} .. {high:+.3g} a sample"
-    return f"{told}; {words} {second.name} with {value(second.headline)} ({gap}).", "good" if sure else "open"
+        return f"{told}; next is {then}.", "open"
+    scale, points = (100, " points") if best.headline.unit == "%" else (1, "")
+    gap = f"difference {scale * low:+.3g} .. {scale * high:+.3g}{points}"
+    if low > 0:
+        return f"{told}; ahead of {then} ({gap}).", "good"
+    return f"No model is shown to be best. {told}; next is {then} ({gap}).", "open"
 
 
 def _against_baseline(best: Measured, others: Sequence[Measured], told: str) -> Verdict:

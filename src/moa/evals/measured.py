@@ -53,7 +53,7 @@ def between(figure: Figure) -> str:
 
 def number(value: float | None) -> str:
     """As many digits as tell something."""
-    return "–" if value is None else f"{value:.1f}" if abs(value) >= 10 or value == int(value) else f"{value:.3g}"
+    return "–" if value is None else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def count(value: float | None) -> str:

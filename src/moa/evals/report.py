@@ -10,15 +10,17 @@ import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from ..errors import ConfigError
 from . import charts
 from .folder import Folder
-from .leading import Verdict, leading
-from .measured import Measured, count, interval, number, value
+from .leading import leading
+from .measured import Measured, between, count, interval, number, value
 from .page import Section, folded, items, page, paragraph, quoted, table
-from .sample import Scored
+from .sample import Figure, Scored
+from .verdict import compared, kept, verdict
 
 REPORT = "report.html"
 
@@ -26,27 +28,24 @@ SHOWN = 20
 """Samples whose answers are shown, those first that tell the models apart most."""
 
 
-def write(
-    folder: Folder, *, seconds: bool = False, verdict: Verdict | None = None, first: Sequence[Section] = ()
-) -> Path:
-    """Write the report into the folder. `verdict` is another one than that on the scores, `first` what it rests on."""
+def write(folder: Folder, *, seconds: bool = False) -> Path:
+    """Write the report into the folder."""
     path = folder.path / REPORT
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(html(folder, seconds=seconds, verdict=verdict, first=first), "utf-8", newline="\n")
+    beside.write_text(html(folder, seconds=seconds), "utf-8", newline="\n")
     beside.replace(path)
     return path
 
 
-def html(
-    folder: Folder, *, seconds: bool = False, verdict: Verdict | None = None, first: Sequence[Section] = ()
-) -> str:
+def html(folder: Folder, *, seconds: bool = False) -> str:
     """The report. Raises `ConfigError` where nothing was scored yet."""
+    worth = kept(folder)
     models = [Measured(name, figures, folder.of(name)) for name, figures in folder.figures.items() if figures]
     if all(model.headline.value is None for model in models):
         raise ConfigError(f"{folder.path}: nothing is scored yet; moa eval run goes on with it")
     sections = [
         Section("Not complete", _missing(folder, models)),
-        *first,
+        Section("Is it worth it?", compared(worth) if worth else ""),
         Section("Scores", _scores(models)),
         Section("What a question takes", _prices(models, seconds)),
         Section("To be careful with", items(_lost(models))),
@@ -54,7 +53,7 @@ def html(
         Section("Answers", _answers(models)),
         Section("What was asked", _asked(folder.manifest)),
     ]
-    said, tone = verdict or leading(models)
+    said, tone = verdict(worth) if worth else leading(models)
     return page(f"{folder.manifest['suite']}: {len(folder.samples)} samples", said, tone, sections)
 
 
@@ -121,12 +120,26 @@ def _lost(models: Sequence[Measured]) -> list[str]:
 
 
 def _parts(models: Sequence[Measured]) -> str:
-    rows = [
-        (one.name, figure.name, value(figure), interval(figure), str(figure.n), figure.note)
-        for one in models
-        for figure in one.figures[1:]
-    ]
-    return table(("model", "", "value", "95 % interval", "samples", ""), rows, numbers=(2, 3, 4)) if rows else ""
+    """The figures after the headline, a column for each model."""
+    names = dict.fromkeys(figure.name for one in models for figure in one.figures[1:])
+    if not names:
+        return ""
+    by_name = [{figure.name: figure for figure in one.figures} for one in models]
+    headline = models[0].headline.name
+
+    def cell(found: Mapping[str, Figure], name: str) -> str:
+        return f"{value(found[name])}{between(found[name])}" if name in found else ""
+
+    rows = []
+    for name in names:
+        counts = {str(found[name].n) for found in by_name if name in found}
+        notes = {found[name].note for found in by_name if name in found and found[name].note}
+        told = name.removeprefix(f"{headline}: ")
+        rows.append(
+            (told, *(cell(found, name) for found in by_name), "/".join(sorted(counts)), "; ".join(sorted(notes)))
+        )
+    header = ("", *(one.name for one in models), "samples", "")
+    return table(header, rows, numbers=range(1, len(models) + 2))
 
 
 def _answers(models: Sequence[Measured]) -> str:
@@ -148,7 +161,8 @@ def _answered(found: Sequence[Scored]) -> str:
         scores = ", ".join(f"{score.name} {number(score.value)}" for score in scored.scores)
         texts.append(f"<div><b>{escape(scored.answer.model)}</b> {escape(scores)}</div>")
         texts.append(quoted(scored.answer.error or "\n\n".join(scored.answer.texts)))
-    return folded(f"{sample.question[:90]} ({' · '.join(number(scored.first) for scored in found)})", "".join(texts))
+    asked = shorten(sample.question, 90, placeholder=" …")
+    return folded(f"{asked} ({' · '.join(number(scored.first) for scored in found)})", "".join(texts))
 
 
 def _spread(found: Sequence[Scored]) -> float:
