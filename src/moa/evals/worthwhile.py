@@ -11,6 +11,7 @@ from pathlib import Path
 from ..api import get_builder
 from ..config import Config, MixtureTable, Sampling
 from ..errors import ConfigError
+from ..estimate import INSTRUCTION
 from ..model import Model
 from .benchmark import Benchmark
 from .candidate import Candidate
@@ -106,8 +107,8 @@ class Question:
             a_token = known["input"] / 1e6
         else:
             limit, once, a_token = mixture.tokens, alone.tokens, 1.0
-        read = (alone.mean("output_tokens") or 0.0) * a_token
-        return max((n for n in range(2, MOST + 1) if n * once + once + n * read <= limit), default=None)
+        reading, read = once + INSTRUCTION * a_token, (alone.mean("output_tokens") or 0.0) * a_token
+        return max((n for n in range(2, MOST + 1) if n * (once + read) + reading <= limit), default=None)
 
     def _judged(self, results: Results, arms: Sequence[Arm]) -> Worth:
         own = results.scored[self.mixture]
