@@ -29,7 +29,9 @@ def knows(share: int) -> object:
 
 
 def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None:
-    with Upstream({"a": knows(2), "b": knows(3), "c": "7", "big": lambda body: str(asked(body))}) as upstream:
+    with Upstream(
+        {"a": knows(2), "b": knows(3), "c": "7", "big": lambda body: f"{'so ' * 99}{asked(body)}"}
+    ) as upstream:
         configured(upstream, PANEL)
         prompts()
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl")
