@@ -28,10 +28,13 @@ def knows(share: int) -> object:
     return lambda body: "no idea" if asked(body) % share == 0 else str(asked(body))
 
 
+def at_length(body: Body) -> str:
+    """Right, after many words."""
+    return f"{' '.join(f'word{place}' for place in range(99))} {asked(body)}"
+
+
 def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None:
-    with Upstream(
-        {"a": knows(2), "b": knows(3), "c": "7", "big": lambda body: f"{'so ' * 99}{asked(body)}"}
-    ) as upstream:
+    with Upstream({"a": knows(2), "b": knows(3), "c": "7", "big": at_length}) as upstream:
         configured(upstream, PANEL)
         prompts()
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl")
@@ -52,7 +55,7 @@ def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None
 def test_the_best_member_is_sampled_as_often_as_the_mixture_costs() -> None:
     """Every call costs the words it reads and writes; `a` alone writes two, and its answers are read again."""
     says = {name: lambda body: f"is {asked(body)}" for name in ("a", "b", "c")}
-    with Upstream({**says, "big": lambda body: f"{'so ' * 400}{asked(body)}"}) as upstream:
+    with Upstream({**says, "big": lambda body: " ".join([at_length(body)] * 4)}) as upstream:
         configured(upstream, PANEL)
         prompts()
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl", "--no-trace")
