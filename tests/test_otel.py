@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 import moa
+from command import until
 from moa import (
     Layer,
     Message,
@@ -35,7 +36,7 @@ from moa.observing import Places, places, unfit
 from moa.otel import Telemetry
 from server import SAYS, TOML, Served
 from telemetry import Kept
-from upstream import Upstream
+from upstream import Reply, Upstream
 
 ASK = Request((Message("user", "Which colour?"),))
 RED = Response("lab:a", "red", Usage(3, 1, 0.25))
@@ -310,6 +311,18 @@ def test_every_route_joins_the_trace_of_its_client(path: str, body: dict[str, An
     assert root.context and root.parent
     assert (f"{root.context.trace_id:032x}", f"{root.parent.span_id:016x}") == (TRACE, "b7ad6b7169203331")
     assert {call.headers["traceparent"].split("-")[1] for call in upstream.calls} == {TRACE}
+
+
+def test_a_run_that_a_client_stops_leaves_nothing_open() -> None:
+    kept = Kept()
+    says = {**SAYS, "b": Reply("blue", delay=60)}
+    with Upstream(says) as upstream, Served(TOML, upstream, telemetry=kept) as served:
+        run = served.post("/api/runs", {"model": "moa:duo", "messages": MESSAGES}).json["run_id"]
+        until(lambda: upstream.to("b") and [span.name for span in kept.spans] == ["chat a"])
+        served.ask("DELETE", f"/api/runs/{run}")
+        assert kept.open == 0
+    assert kept.span("invoke_workflow duo").status.status_code == StatusCode.ERROR
+    assert kept.span("chat a").status.status_code == StatusCode.UNSET
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-1-01"])
