@@ -19,6 +19,7 @@ from .commands.runs import runs
 from .commands.select import select
 from .commands.settings import settings
 from .commands.shared import ConfigFile, help_without_command, kept, remembering_builder, table, told, view
+from .commands.tuning import tune
 from .errors import ConfigError, MoaError, RequestError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(runs, name="runs")
 app.add_typer(evaluation, name="eval")
 app.command()(select)
+app.command()(tune)
 
 
 def main() -> None:

@@ -11,11 +11,12 @@ import typer
 
 from ..errors import ConfigError
 from .evaluating import fetch, report, run, worth
+from .experimenting import experiment
 from .shared import help_without_command, table, told
 
 evaluation = typer.Typer(help="Benchmarks, your own prompts, and judgements that exist.", rich_markup_mode=None)
 
-for command in (run, worth, report, fetch):
+for command in (run, worth, report, experiment, fetch):
     evaluation.command()(command)
 
 

@@ -94,7 +94,8 @@ class Folder:
 
     def finish(self, figures: Mapping[str, Sequence[Figure]]) -> None:
         """Keep what the scores come to, and put the lines in the order of the samples."""
-        keys = [(sample, model) for sample in self.samples for model in figures]
+        models = dict.fromkeys((*figures, *(model for _, model in self.answers)))
+        keys = [(sample, model) for sample in self.samples for model in models]
         _write(self.path / ANSWERS, (_json(_answer_line(self.answers[key])) for key in keys if key in self.answers))
         _write(self.path / SCORES, (_json(_scored_line(self.scored[key])) for key in keys if key in self.scored))
         told = {model: [asdict(one) for one in of_model] for model, of_model in figures.items()}

@@ -60,7 +60,7 @@ def lines(series: Series, axis: str, value: str) -> Figure:
 
 
 def points(found: Sequence[Point], axis: str, value: str) -> Figure:
-    """Points by their names, and a line through those on the front."""
+    """Points, with a line through those on the front and their names, one for each place."""
     figure, axes = _begun(axis, value)
     front = sorted((one for one in found if one.front), key=lambda one: one.x)
     axes.plot([one.x for one in front], [one.y.value for one in front], color=_colour(0), linewidth=1, zorder=1)
@@ -68,8 +68,10 @@ def points(found: Sequence[Point], axis: str, value: str) -> Figure:
         if chosen:
             at = [one.x for one in chosen]
             axes.errorbar(at, **_errors([one.y for one in chosen]), fmt="o", color=colour, capsize=2, elinewidth=0.8)
-    for one in found:
-        axes.annotate(one.name, (one.x, one.y.value), (6, 4), textcoords="offset points", fontsize=7, color=INK)
+    axes.set_xlim(left=0)
+    names = {(one.x, one.y.value): one.name for one in reversed(front)}
+    for place, name in names.items():
+        axes.annotate(name, place, (6, 5), textcoords="offset points", fontsize=8, color=INK)
     return _ended(figure, axes)
 
 

@@ -87,8 +87,8 @@ async def tune(members: Sequence[str], assess: Assess, prompts: int, limits: Lim
         running = _better_half(running, measured, limits)
         count = min(prompts, count * 2)
     within = {candidate: measured[candidate] for candidate in running if limits.hold(measured[candidate])}
-    front = _front(within)
-    found = [Found(one, measured[one], one in within, one in front) for one in running]
+    best = front(within)
+    found = [Found(one, measured[one], one in within, one in best) for one in running]
     return sorted(found, key=lambda one: (not one.within, not one.front, -one.measured.score.value))
 
 
@@ -125,9 +125,9 @@ def _better_half(
     """The better half of those within the limits, whoever is on the front, and the best model alone, for comparison."""
     within = [one for one in running if limits.hold(measured[one])] or list(running)
     ranked = _ranked(within, measured)
-    front = _front({one: measured[one] for one in within})
+    best = front({one: measured[one] for one in within})
     single = _ranked([one for one in running if not one.aggregator], measured)[0]
-    kept = {*ranked[: math.ceil(len(ranked) / 2)], *front, single}
+    kept = {*ranked[: math.ceil(len(ranked) / 2)], *best, single}
     return [one for one in running if one in kept]
 
 
@@ -135,7 +135,8 @@ def _ranked(candidates: Iterable[Candidate], measured: Mapping[Candidate, Measur
     return sorted(candidates, key=lambda one: (-measured[one].score.value, one.name))
 
 
-def _front(measured: Mapping[Candidate, Measured]) -> set[Candidate]:
+def front(measured: Mapping[Candidate, Measured]) -> set[Candidate]:
+    """Those that nobody beats in score, cost or time without being worse in another."""
     return {one for one in measured if not any(_beats(other, measured[one]) for other in measured.values())}
 
 
