@@ -36,7 +36,7 @@ def sending(
     to_traces: str | None, to_metrics: str | None, tell: Tell, *, content: bool | None, propagate: bool
 ) -> Iterator[Telemetry]:
     """Telemetry for these addresses. One that does not take it is told, once until it does again."""
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what is wrong is told once, in our words
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # what is not taken is told once, by us
     timeout = None if os.environ.get("OTEL_EXPORTER_OTLP_TIMEOUT") else TIMEOUT
     resource = _resource()
     with ExitStack() as closing:
