@@ -25,8 +25,8 @@ export function several(value: number, one: string, many = `${one}s`): string {
 
 // The tokens a call has written: counted, or estimated from its words as the server does, a quarter of their bytes.
 export function written(usage: Usage | undefined, text: string): string {
-  if (usage) return `${usage.estimated ? "~" : ""}${count(usage.output_tokens)} tok`;
-  return text ? `~${count(Math.ceil(text.length / 4))} tok` : "";
+  if (usage?.output_tokens) return `${usage.estimated ? "~" : ""}${count(usage.output_tokens)} tok`;
+  return text && !usage ? `~${count(Math.ceil(text.length / 4))} tok` : "";
 }
 
 export function when(moment: number): string {

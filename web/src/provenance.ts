@@ -43,7 +43,7 @@ export function markSentences(shown: HTMLElement, answer: string, sentences: rea
     for (const range of found[number]!.reverse()) {
       const span = document.createElement("span");
       span.dataset.sentence = String(number);
-      if (sentences[number]!.own) span.dataset.own = "";
+      if (sentences[number]!.own && sentences[number]!.kind !== "heading") span.dataset.own = "";
       if (contradicts(sentences[number]!).length) span.dataset.against = "";
       range.surroundContents(span);
     }

@@ -40,6 +40,9 @@ export async function watch(run: string, hear: (heard: Heard) => void, signal: A
   }
 }
 
+// So many events are read at a time at most, however many have come.
+const SLICE = 400;
+
 interface Packet {
   id: string;
   event: string;
@@ -61,20 +64,21 @@ async function* blocks(response: Response): AsyncGenerator<Packet[]> {
       const end = text.lastIndexOf("\n\n");
       parts.length = 0;
       if (end + 2 < text.length) parts.push(text.slice(end + 2));
-      const packets = text.slice(0, end).split("\n\n").map(packet).filter((one) => one.data);
-      if (packets.length) yield packets;
+      const told = text.slice(0, end).split("\n\n");
+      for (let place = 0; place < told.length; place += SLICE) {
+        if (place) await new Promise((resolve) => setTimeout(resolve)); // so that frames are drawn between
+        yield told.slice(place, place + SLICE).map(packet).filter((one) => one.data);
+      }
     }
   } finally {
     reader.cancel().catch(() => undefined);
   }
 }
 
+const FIELD = /^(id|event|data): ?(.*)$/gm;
+
 function packet(block: string): Packet {
   const told = { id: "", event: "message", data: "" };
-  for (const line of block.split("\n")) {
-    const colon = line.indexOf(":");
-    const field = line.slice(0, colon);
-    if (field === "id" || field === "event" || field === "data") told[field] = line.slice(colon + 1).replace(/^ /, "");
-  }
+  for (const [, field, value] of block.matchAll(FIELD)) told[field as keyof Packet] = value!;
   return told;
 }

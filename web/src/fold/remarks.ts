@@ -30,7 +30,7 @@ type Data = Readonly<Record<string, unknown>>;
 const REMARKS: Record<string, (data: Data) => Remark | undefined> = {
   hedged: (data) => ({ word: "asked twice", story: `No answer after ${data.after} s, so it was asked once more.`, tone: "warn" }),
   cached: () => ({ word: "cached", story: "The answer to this very call was kept, so nothing was asked or paid.", tone: "plain" }),
-  recalled: (data) => ({ word: "from before", story: `Its answer in the run ${data.of}, so nothing was asked or paid.`, tone: "plain" }),
+  recalled: (data) => ({ word: "from before", story: `Its answer in the run ${String(data.of).slice(0, 8)}, so nothing was asked or paid.`, tone: "plain" }),
   queued: (data) =>
     Number(data.seconds) >= 0.1
       ? { word: `waited ${Number(data.seconds).toFixed(1)} s`, story: "It waited for its turn.", tone: "plain" }
@@ -49,7 +49,7 @@ const REMARKS: Record<string, (data: Data) => Remark | undefined> = {
     story: `The proposals agree, so what only would have repeated them was not asked (${listed(data.skipped)}).`,
     tone: "plain",
   }),
-  rerun: (data) => ({ word: "made again", story: `From the run ${data.of}: ${data.changed}.`, tone: "plain" }),
+  rerun: (data) => ({ word: "made again", story: `From the run ${String(data.of).slice(0, 8)}: ${data.changed}.`, tone: "plain" }),
   no_staircase: (data) => ({ word: "not in steps", story: String(data.reason), tone: "plain" }),
   choice: (data) => ({ word: `chose ${data.model}`, story: `Proposal ${data.number} is the answer.`, tone: "plain" }),
   read_ahead: (data) => ({

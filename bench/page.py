@@ -1,0 +1,101 @@
+"""The page in Chromium: how soon it is there, how much is loaded for it, and whether it stutters while twelve models write.
+
+Frames are counted by the page's own clock while the words stream: the longest gap between two is what somebody would see
+as a stutter. Needs the group `browser`, the system's Chromium and the built page:
+
+    uv run --group browser python bench/page.py
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import arguments, median, mock, report, run, served
+
+CHROMIUM = os.environ.get("MOA_CHROMIUM", "/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+ASSETS = Path(__file__).parents[1] / "src/moa/web/assets"
+
+CARDS = 12
+WORD = 8.9  # bytes of a word of the mock, on average, with its space
+MIXTURE = """
+[mixtures.panel]
+proposers = [{{ model = "mock:d0.2-w{words}-p{pace}", samples = {cards} }}]
+aggregator = "mock:d0.1-w{answer}-p0.004"
+"""
+
+WATCH = """() => {
+    window.frames = [];
+    let last = performance.now();
+    const frame = (now) => {
+        window.frames.push(now - last);
+        last = now;
+        requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+}"""
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+def loaded() -> float:
+    """kB of all scripts and styles, as they are sent."""
+    files = [file for file in ASSETS.iterdir() if file.suffix in (".js", ".css")]
+    return sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) / 1000
+
+
+async def asked(browser: Any, url: str) -> dict[str, float]:
+    """Ask one question in a fresh tab and watch its frames until the answer is there."""
+    tab = await browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = await tab.new_page()
+    try:
+        await page.goto(url)
+        await page.get_by_label("Question").wait_for()
+        paint = await page.evaluate(PAINT)
+        await page.get_by_label("Mixture").select_option("moa:panel")
+        await page.get_by_label("Question").fill("Why?")
+        await page.evaluate(WATCH)
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Save as a page").wait_for(timeout=120_000)
+        frames = sorted((await page.evaluate("window.frames"))[1:])
+        return {
+            "first paint ms": paint,
+            "frames": len(frames),
+            "p99 frame ms": frames[int(len(frames) * 0.99)],
+            "longest frame ms": frames[-1],
+        }
+    finally:
+        await tab.close()
+
+
+async def main() -> None:
+    from playwright.async_api import async_playwright
+
+    options = arguments(__doc__, runs=3, kilobytes="60 720", seconds=5.0)
+    rows = []
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for kilobytes in map(int, options.kilobytes.split()):
+            words = max(1, round(kilobytes * 1000 / CARDS / WORD))
+            mixture = MIXTURE.format(
+                words=words, pace=f"{options.seconds / words:.6f}", cards=CARDS, answer=min(words, 1000)
+            )
+            with mock() as upstream, tempfile.TemporaryDirectory() as folder:
+                with served(upstream.config(Path(folder), mixture)) as server:
+                    told = [await asked(browser, server.url) for _ in range(options.runs)]
+            rows.append(
+                {"kB in 12 cards": kilobytes, "kB loaded": round(loaded(), 1)}
+                | {name: median([one[name] for one in told]) for name in told[0]}
+                | {"worst of all ms": max(one["longest frame ms"] for one in told)}
+            )
+        await browser.close()
+    report("page", rows, options)
+
+
+run(main())
