@@ -7,6 +7,8 @@ import gzip
 import json
 import os
 import random
+import tomllib
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -16,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from command import moa
+from command import configured, moa
 from moa.errors import ConfigError
 from moa.evals.outputs import find, likeness, preferences_of
 from moa.selection import WEIGHTS, select
+from upstream import Body, Upstream
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
 with_data = pytest.mark.skipif(
@@ -209,3 +212,95 @@ def test_diversity_pays_where_the_leaders_are_siblings_and_costs_nothing_elsewhe
         gains[name] = fmean(found)
     assert gains["few"] >= 1.0
     assert gains["all"] >= -0.35
+
+
+RIGHT = {"a": range(8), "b": range(7), "c": range(5, 12), "weak": range(1)}
+"""Which of twelve questions each model answers rightly."""
+
+
+def knowing(name: str) -> Callable[[Body], str]:
+    """Answers what it knows; shown proposals, `c` finds the right one and the others do not."""
+
+    def says(body: Body) -> str:
+        *before, asked = body["messages"]
+        number = int(asked["content"].split()[1])
+        right = name == "c" if before else number in RIGHT[name]
+        words = "we find by counting that it is" if name in "ab" else "surely"
+        return f"{words} {number if right else 99}"
+
+    return says
+
+
+MIXTURES = """
+[mixtures.panel]
+proposers = ["lab:a"]
+aggregator = "lab:a"
+
+[mixtures.by-a]
+proposers = ["lab:a", "lab:b", "lab:c"]
+aggregator = "lab:a"
+
+[mixtures.by-c]
+proposers = ["lab:a", "lab:b", "lab:c"]
+aggregator = "lab:c"
+
+[mixtures.own]
+proposers = [{ model = "lab:a", samples = 3 }]
+aggregator = "lab:c"
+"""
+
+
+def measured(*models: str) -> None:
+    """Results of an evaluation of these models, in the folder results."""
+    heading = '{"suite": "counting", "scorer": "numeric"}\n'
+    lines = "".join(f'{{"prompt": "Question {one} ?", "answer": {one}}}\n' for one in range(12))
+    Path("counting.jsonl").write_text(heading + lines)
+    with Upstream({name: knowing(name) for name in RIGHT}) as upstream:
+        configured(upstream, MIXTURES)
+        asked = [word for model in models for word in ("-m", model)]
+        done = moa("eval", "run", "counting.jsonl", *asked)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_mixture_is_chosen_out_of_results_with_its_reasons() -> None:
+    measured("lab:a", "lab:b", "lab:c", "moa:by-a", "moa:by-c")
+    done = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    table = tomllib.loads(done.stdout)
+    assert table == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
+    assert "# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, number 1 of 3" in done.stdout
+    assert (
+        "# lab:c aggregates: of those that were shown the same proposals it did best (lab:c 100.0 %, lab:a 0.0 %)"
+        in done.stdout
+    )
+    Path("moa.toml").write_text(Path("moa.toml").read_text() + done.stdout)
+    assert "moa:mine" in moa("mixtures").stdout
+
+
+def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
+    measured("lab:a", "lab:c")
+    done = moa("select", "--from", "results", "--k", "2", "--json")
+    found = json.loads(done.stdout)
+    assert (found["members"], found["aggregator"]) == (["lab:a", "lab:c"], "lab:a")
+    assert any("how well models aggregate was not measured" in reason for reason in found["reasons"])
+    assert found["warnings"] == []
+
+
+def test_what_speaks_against_the_mixture_is_said() -> None:
+    measured("lab:a", "lab:b", "lab:weak", "moa:own", "moa:by-c")
+    done = moa("select", "--from", "results", "--k", "3")
+    assert done.stdout.splitlines()[0] == "lab:a"
+    assert "lab:weak is weak beside the best (8.3 % against 66.7 % of lab:a)" in done.stderr
+    assert (
+        "one model sampled does as well: moa:own has 100.0 %, the best mixture of several, moa:by-c, 100.0 %"
+        in done.stderr
+    )
+    alone = moa("select", "--from", "results", "--k", "2", "--method", "quality")
+    assert "lab:a and lab:b answer alike (0.9" in alone.stderr
+
+
+def test_choosing_needs_results_or_a_table() -> None:
+    assert "say what to choose out of" in moa("select").stderr
+    assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr
+    measured("lab:a")
+    assert "fewer than two single models" in moa("select", "--from", "results").stderr

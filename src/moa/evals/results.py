@@ -1,0 +1,90 @@
+"""What results folders say of models: how good each one is, prompt by prompt, what it answered, what it is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from ..config import Config
+from ..errors import ConfigError
+from .folder import MANIFEST, Folder
+from .sample import Scored
+
+BEST = {"mt_bench": 10.0, "flask": 5.0, "flask_hard": 5.0}
+"""The best score of a suite; 1 for all others."""
+
+Key = str
+"""A prompt: its suite, its id, and who judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a mixture is made of: its proposers, one for each sample, and its aggregator."""
+
+    proposers: tuple[str, ...]
+    aggregator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How good a model's answers are, from 0 to 1 by prompt, and what they are. `shape` is that of a mixture."""
+
+    name: str
+    shape: Shape | None
+    quality: Mapping[Key, float]
+    texts: Mapping[Key, str]
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one model, and no mixture."""
+        return " -> " not in self.name and not self.name.startswith("moa:")
+
+
+def gather(folder: Path, config: Config) -> list[Outcome]:
+    """All models of the results folders in a folder, or of that one. Raises `ConfigError` where there are none."""
+    folders = sorted(path.parent for path in folder.rglob(MANIFEST)) if folder.is_dir() else []
+    if not folders:
+        raise ConfigError(f"{folder} holds no results; moa eval run writes them")
+    quality: dict[str, dict[Key, float]] = {}
+    texts: dict[str, dict[Key, str]] = {}
+    for results in map(Folder.read, folders):
+        told = results.manifest
+        for model in told["models"]:
+            for scored in results.of(model):
+                value = _quality(scored, results, BEST.get(told["suite"], 1.0))
+                if value is not None:
+                    key = f"{told['suite']}/{told['data']}/{told['judge']}/{scored.sample.id}"
+                    quality.setdefault(model, {})[key] = value
+                    texts.setdefault(model, {})[key] = "\n\n".join(scored.answer.texts)
+    return [Outcome(name, shape_of(name, config), quality[name], texts[name]) for name in quality]
+
+
+def _quality(scored: Scored, results: Folder, best: float) -> float | None:
+    """The mean of the scores of an answer, from 0 to 1. The baseline of a comparison is as good as itself."""
+    model = scored.answer.model
+    if scored.answer.error is not None:
+        return None
+    if model == results.manifest["models"][0] and not any(key[1] == model for key in results.scored):
+        return 0.5
+    values = [score.value for score in scored.scores if score.value is not None]
+    return fmean(values) / best if values else None
+
+
+def shape_of(name: str, config: Config) -> Shape | None:
+    """What a mixture of some results is made of: out of its name where an experiment gave it, else out of moa.toml.
+
+    `None` for a single model, for a mixture that is not in moa.toml, and for a vote.
+    """
+    if " -> " in name:
+        asked, aggregator = name.split(" -> ", 1)
+        members = [re.fullmatch(r"(.*?)(?: x(\d+))?", one) for one in asked.split(" + ")]
+        proposers = [found[1] for found in members if found for _ in range(int(found[2] or 1))]
+        return Shape(tuple(sorted(proposers)), aggregator.partition(", ")[0].removesuffix(" picks"))
+    table = config.mixtures.get(name.removeprefix("moa:")) if name.startswith("moa:") else None
+    if table is None or table.aggregator.model is None:
+        return None
+    last = [member.model for member in table.proposer_layers[-1] for _ in range(member.samples)]
+    return Shape(tuple(sorted(last)), table.aggregator.model)
