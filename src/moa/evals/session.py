@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from ..api import get_builder
 from ..batch import AT_ONCE, bounded
 from ..build import Builder
+from ..config import Config
 from ..errors import ConfigError
+from ..extras import needs
 from ..fetching import ensure
 from ..model import Emit, Model, check
 from ..store.calls import FILE as CALLS
@@ -81,6 +84,8 @@ class Session:
 @contextmanager
 def session(asked: Asked) -> Iterator[Session]:
     """Begin an evaluation, or go on with it. Raises `ConfigError` before anything is asked."""
+    with needs("eval"):
+        import_module("scipy")  # before anything is paid for, not when it comes to the figures
     plain = get_builder(asked.config)
     names = [_full(plain, name) for name in asked.models]
     judge = _full(plain, asked.judge) if asked.judge else None
@@ -93,7 +98,7 @@ def session(asked: Asked) -> Iterator[Session]:
     path = asked.out or RESULTS / f"{benchmark.name}-{identity(told)}"
     folder = Folder.begin(path, told, benchmark.samples)
     with _calls(plain, folder) as calls, Store(path / RUNS) as store:
-        builder = Builder(bounded(plain.config, asked.at_once), plain.folder, calls)
+        builder = Builder(_steady(bounded(plain.config, asked.at_once)), plain.folder, calls)
         for name in (*names, *([judge] if judge else [])):
             check(builder.model(name))
             ensure(builder.config, name)
@@ -109,6 +114,15 @@ def session(asked: Asked) -> Iterator[Session]:
 
 def _full(builder: Builder, name: str) -> str:
     return ":".join(builder.config.resolve(name))
+
+
+def _steady(config: Config) -> Config:
+    """The configuration with references in the order in which they are declared, where nothing else is said: in that of
+    their arrival, answers that come from the call cache would be read in another order than at first."""
+    mixtures = {
+        name: table.model_copy(update={"order": table.order or "declared"}) for name, table in config.mixtures.items()
+    }
+    return config.model_copy(update={"mixtures": mixtures})
 
 
 def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -> None:
