@@ -106,10 +106,13 @@ def read(store: Store, runs: int, dice: random.Random) -> Iterator[dict[str, Any
         "search a word in nearly all": lambda: store.runs(limit=20, search=WORDS[0]),
         "... two frequent words": lambda: store.runs(limit=20, search=f"{WORDS[3]} {WORDS[7]}"),
         "... a rare word": lambda: store.runs(limit=20, search=f"w{RARE - 2}"),
-        "... the beginning of words": lambda: store.runs(limit=20, search=WORDS[9][:3]),
+        "... how words begin, three letters": lambda: store.runs(limit=20, search=f"{WORDS[9][:3]}*"),
+        "... four": lambda: store.runs(limit=20, search=f"{WORDS[9][:4]}*"),
         "... a phrase": lambda: store.runs(limit=20, search=f'"{WORDS[0]} {WORDS[1]}"'),
         "... a word that is nowhere": lambda: store.runs(limit=20, search="nowhere"),
         "open a run": lambda: store.events(dice.choice(every)),
+        "figures of all models": store.figures,
+        "... day by day": lambda: store.figures(by_day=True),
     }
     for what, ask in asked.items():
         times = []

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moa
@@ -166,6 +166,7 @@ def a_run(draw: st.DrawFn) -> list[Event]:
     return run
 
 
+@settings(deadline=None)
 @given(a_run(), st.lists(st.integers(0, 30), max_size=4), st.booleans())
 def test_any_run_comes_back_wherever_it_was_cut_into_pieces(run: list[Event], cuts: list[int], shorter: bool) -> None:
     start = run[0]
@@ -183,6 +184,7 @@ def test_any_run_comes_back_wherever_it_was_cut_into_pieces(run: list[Event], cu
     assert list(events(shortened(records, told) if shorter else records, told)) == run
 
 
+@settings(deadline=None)
 @given(a_run())
 def test_of_a_run_whose_words_are_not_kept_nothing_but_their_length_is(run: list[Event]) -> None:
     start = run[0]

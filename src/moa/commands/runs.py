@@ -25,6 +25,10 @@ SHORT = 14
 """Characters of an id that are shown: its time in milliseconds and two more."""
 
 
+def _named(mixture: str | None) -> str | None:
+    return f"moa:{mixture}" if mixture and ":" not in mixture else mixture
+
+
 def _store(config: Path | None) -> Store:
     from ..config import load
     from ..store.chosen import chosen
@@ -41,7 +45,7 @@ def list_runs(
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, were stopped or cut off.")] = False,
     search: Annotated[
-        str | None, typer.Option(metavar="WORDS", help='Only with these in question and answer; "in this order".')
+        str | None, typer.Option(metavar="WORDS", help='Only with these in question and answer; begin*, "one phrase".')
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -52,9 +56,8 @@ def list_runs(
     from ..store.listing import listed, moment
     from ..terminal.listing import row
 
-    name = f"moa:{mixture}" if mixture and ":" not in mixture else mixture
     after = moment(since) if since else None
-    found = _store(config).runs(model=name, since=after, failed=failed, limit=limit, search=search)
+    found = _store(config).runs(model=_named(mixture), since=after, failed=failed, limit=limit, search=search)
     if as_json:
         import json
 
@@ -228,6 +231,38 @@ def compare_runs(
     typer.echo()
     header = ("", *(run.id[:SHORT] for run in found))
     table(header, figures(list(zip(found, traces, strict=True))))
+
+
+@runs.command("figures")
+def show_figures(
+    mixture: Annotated[str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only of this one.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only since that day: 7d, or a date such as 2026-11-20.")
+    ] = None,
+    by_day: Annotated[bool, typer.Option("--by-day", help="Each day by itself.")] = False,
+    trace: Annotated[int, typer.Option(min=0, help="Find out for so many more answers whose words they are.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Say what each model gave, took and cost.
+
+    For each mixture, its whole runs first: how many calls, how many gave no answer, how long they took (half of them,
+    and 95 of 100, no longer than this), tokens written, cost, and which share of the answers came from a proposer, as
+    far as they were traced.
+    """
+    from ..store.listing import moment
+    from ..terminal.figures import HEADER, row
+
+    store = _store(config)
+    if trace:
+        store.trace_shares(trace)
+    found = store.figures(since=moment(since) if since else None, mixture=_named(mixture), by_day=by_day)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([one.as_json() for one in found], ensure_ascii=False, indent=2))
+        return
+    table((*["day"] * by_day, *HEADER), [(*[one.day or ""] * by_day, *row(one)) for one in found])
 
 
 @runs.command("export")

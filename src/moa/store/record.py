@@ -7,6 +7,7 @@ are only their lengths in it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,9 +25,11 @@ class Recorded:
         self.start = start
         self.kept = kept
         self.owner = owner
+        self.started = start.started_at or time.time()
         self.trace = Trace()
         self.texts = Texts()
         self._records: list[Record] = []
+        self._heard: set[str] = set()  # whose first word came
         self.parent: str | None = None
         self._words: list[Any] | None = None  # of the last record, where it is one of words
         self._voices: dict[tuple[str, str, bool], int] = {}
@@ -45,6 +48,8 @@ class Recorded:
         self.trace.add(event)
         if isinstance(event, Note) and event.kind == "rerun":
             self.parent = str(event.data["of"])
+        elif isinstance(event, Note) and event.kind == "retry":
+            self._heard.discard(event.span)
         self._records.append(self._record(event))
 
     def pieces(self) -> list[Record]:
@@ -63,7 +68,8 @@ class Recorded:
 
     def _hear(self, event: Delta) -> None:
         event.text.encode()  # what is not Unicode fails here, and not among the runs of others
-        if event.answer and self.trace.first_word is None:
+        if event.span not in self._heard or (event.answer and self.trace.first_word is None):
+            self._heard.add(event.span)
             self.trace.add(event)  # all that the figures of a run need of its words
         if self._words is None:
             self._voices, self._words = {}, []

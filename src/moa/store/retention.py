@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import search
+from . import counting, search
 from .alive import lives
 from .schema import transaction
 
@@ -70,6 +70,7 @@ def purge(db: sqlite3.Connection, limits: Limits) -> int:
             break
         removed += gone
     if removed:
+        counting.clear(db)
         db.executescript("PRAGMA incremental_vacuum")  # which `execute` would do for one page
     return removed
 
@@ -79,6 +80,7 @@ def remove(db: sqlite3.Connection, run: str) -> None:
     with transaction(db):
         for (number,) in db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchall():
             _drop(db, number)
+        counting.clear(db)
 
 
 def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
@@ -104,6 +106,7 @@ def _remove(db: sqlite3.Connection, which: str, value: object, most: int = PIECE
 def _drop(db: sqlite3.Connection, number: int) -> None:
     texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
     search.remove(db, number)
+    counting.remove(db, number)
     db.execute("DELETE FROM runs WHERE number = ?", (number,))
     db.executemany(
         "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)", texts

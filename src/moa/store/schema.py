@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StoreError
-from . import search
+from . import counting, search
 
 APPLICATION = 0x6D6F6131
 """What marks a SQLite file as ours."""
@@ -65,6 +65,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     CREATE INDEX runs_by_owner ON runs (owner, id)
     """,
     search.fill,
+    counting.create,
+    "CREATE INDEX runs_unanswered ON runs (id) WHERE state != 'answered'",
 )
 """What makes each version out of the one before. A store's version is how many of these it has been through."""
 

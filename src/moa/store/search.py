@@ -11,7 +11,7 @@ from ..events import SpanEnd, SpanStart, from_json
 from .content import stored_texts, unfolded, whole
 
 TABLE = """
-    CREATE VIRTUAL TABLE search USING fts5 (question, answer, tokenize = "unicode61 remove_diacritics 2")
+    CREATE VIRTUAL TABLE search USING fts5 (question, answer, tokenize = "unicode61 remove_diacritics 2", prefix = "3")
 """
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -31,13 +31,12 @@ def remove(db: sqlite3.Connection, number: int) -> None:
 
 
 def query(asked: str) -> str:
-    """What a person typed, as SQLite wants it: all the words, the last one perhaps not yet typed to its end; "several
-    in quotation marks" stand next to each other. Nothing to look for is ""."""
-    terms = [phrase or word for phrase, word in _ASKED.findall(asked)]
-    told = [" ".join(re.findall(r"\w+", _spaced(term))) for term in terms]
-    told = [f'"{term}"' for term in told if term]
-    if told and asked[-1:].isalnum() and len(terms[-1]) > 2:
-        told[-1] += "*"
+    """What a person typed, as SQLite wants it: all the words; begin* is how some begin, "several in quotation marks"
+    stand next to each other. Nothing to look for is ""."""
+    told = []
+    for phrase, word in _ASKED.findall(asked):
+        if term := " ".join(re.findall(r"\w+", _spaced(phrase or word))):
+            told.append(f'"{term}"' + "*" * word.endswith("*"))
     return " AND ".join(told)
 
 

@@ -15,6 +15,7 @@ from ..events import Event, SpanStart
 from ..folders import state_folder
 
 if TYPE_CHECKING:
+    from .figures import Figures
     from .reading import State, StoredRun
     from .writer import Writer
 
@@ -104,8 +105,8 @@ class Store:
         stopped or cut off, at most `limit`; of one `owner`, else of all; of one `state`; those `before` the run of this
         id; those in whose question and answer are the words of `search`, in the order in which they were stored.
 
-        The last word of a search may be the beginning of one, and "several in quotation marks" stand next to each
-        other. Raises `StoreError`."""
+        Words are whole words, begin* is how some begin, and "several in quotation marks" stand next to each other.
+        Raises `StoreError`."""
         from .reading import Reader
 
         self.flush()
@@ -127,6 +128,39 @@ class Store:
         self.flush()
         with closing(Reader(self.path)) as reader:
             return list(reader.events(reader.find(name)))
+
+    def figures(
+        self,
+        *,
+        since: float | None = None,
+        mixture: str | None = None,
+        owner: str | None = None,
+        by_day: bool = False,
+    ) -> list[Figures]:
+        """What each model gave, took and cost in the runs that are over: all of them, or those begun `since` a day (the
+        one of that Unix time, here), of one `mixture` or model that was asked, of one `owner`.
+
+        Raises `StoreError`.
+        """
+        from .counting import day
+        from .figures import figures
+        from .reading import Reader
+        from .schema import reported
+
+        self.flush()
+        with closing(Reader(self.path)) as reader, reported(self.path):
+            return figures(reader.db, None if since is None else day(since), mixture, owner, by_day)
+
+    def trace_shares(self, limit: int, *, owner: str | None = None) -> int:
+        """Find out which part of their answers came from whom, for the latest runs of which that is not known yet, at
+        most `limit`: some 10 ms for each. How many they were; `figures` knows them then. Raises `StoreError`."""
+        from .reading import Reader
+        from .schema import reported
+        from .shares import trace_shares
+
+        self.flush()
+        with closing(Reader(self.path)) as reader, reported(self.path):
+            return trace_shares(reader, limit, owner)
 
     def take(self, lines: Iterable[bytes]) -> tuple[int, int]:
         """Take in runs as JSON lines (`moa ask --jsonl`, `moa runs export`): how many, and how many were there already.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
 from ..types import Request
-from . import search
+from . import counting, search
 from .alive import Alive
 from .content import pieces
 from .record import Recorded, shortened
@@ -217,7 +217,7 @@ class Writer:
         assert self._alive
         row = (
             start.run,
-            start.started_at or time.time(),
+            run.started,
             start.model,
             question(start.request) if start.request and run.kept else None,
             run.parent,
@@ -253,6 +253,7 @@ class Writer:
         }
         columns = ", ".join(f"{name} = :{name}" for name in told)
         db.execute(f"UPDATE runs SET {columns} WHERE number = :number", {**told, "number": number})  # noqa: S608
+        counting.put(db, number, run.started, run.owner, trace)
 
     def _give_up(self, runs: Any, problem: str) -> None:
         for run in list(runs):
