@@ -167,7 +167,7 @@ def test_constant_answers_are_told_however_often_they_win(tmp_path: Path) -> Non
     path = written(tmp_path, [1.99] * 40, words="I win whatever you ask.")
     found = score(Annotations.read(path), Control.read(tmp_path))
     assert found.win_rate > 98
-    assert any("constant answers: 100 %" in warning for warning in found.warnings)
+    assert any("40 of 40 answers are, or begin as, one and the same text" in warning for warning in found.warnings)
 
 
 def test_what_is_wrong_with_the_files_is_told(tmp_path: Path) -> None:

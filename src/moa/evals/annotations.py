@@ -10,7 +10,6 @@ A folder of data holds `alpaca_eval/` or is that folder itself:
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ from typing import Any
 from ..errors import ConfigError
 from ..extras import needs
 from .files import folder_of, needed_in, rows_of
+from .guards import constant
 from .length_control import Compared, Controlled, Gamed, controlled
 from .win_rate import win_rate
 
 with needs("eval"):
     import numpy as np
-
-SAME, BEGINNING = 0.05, 200
-"""The share of answers that may begin alike before it is said, and how many characters of them are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +176,7 @@ def score(annotations: Annotations, control: Control, c: float | None = None, se
 
 
 def _warnings(annotations: Annotations) -> list[str]:
-    told = []
-    beginnings = Counter(" ".join(row.output.split())[:BEGINNING] for row in annotations.rows)
-    text, count = beginnings.most_common(1)[0]
-    if count > max(2, SAME * len(annotations.rows)):
-        share = round(100 * count / len(annotations.rows))
-        told.append(
-            f"constant answers: {share} % of them are, or begin as, one and the same text ({text[:40]!r}); "
-            "such answers can win without answering anything, so these win rates mean nothing"
-        )
+    told = [flag.evidence for flag in constant(annotations.model, [row.output for row in annotations.rows])]
     missing = sum(row.preference is None for row in annotations.rows) - annotations.odd
     if missing:
         told.append(f"{missing} of {len(annotations.rows)} comparisons have no preference and are left out")

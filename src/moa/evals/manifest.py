@@ -27,7 +27,8 @@ def manifest(
 ) -> dict[str, Any]:
     """The manifest, as JSON. The same evaluation has the same one, but for the versions."""
     asked = [*models, *([judge] if judge else [])]
-    leaves = dict.fromkeys(leaf for name in asked for leaf in single(builder.config, name))
+    members = {name: list(dict.fromkeys(single(builder.config, name))) for name in asked}
+    configured = {name: _configured(builder, name) for name in asked}
     return {
         "format": FORMAT,
         "suite": benchmark.name,
@@ -37,8 +38,10 @@ def manifest(
         "models": list(models),
         "judge": judge,
         "seed": seed,
-        "configuration": {name: _digest(_configured(builder, name)) for name in asked},
-        "prices": {leaf: price(builder.config, leaf) for leaf in leaves},
+        "members": members,
+        "configuration": {name: _digest(told) for name, told in configured.items()},
+        "instructions": {name: list(dict.fromkeys(_instructions(told))) for name, told in configured.items()},
+        "prices": {leaf: price(builder.config, leaf) for of in members.values() for leaf in of},
         "versions": {"moa": version("mixture-of-agents"), "python": platform.python_version()},
     }
 
@@ -83,6 +86,18 @@ def _configured(builder: Builder, name: str) -> Any:
     files = {path for path in (mixture.prompt_file, mixture.aggregator.prompt_file) if path}
     texts = {path: (builder.folder / path).read_text("utf-8-sig") for path in sorted(files)}
     return {**told, "files": texts, "of": [_configured(builder, one) for one in mixture.references]}
+
+
+def _instructions(told: Any) -> Iterator[str]:
+    """What models are told beforehand, wherever it stands in their configuration."""
+    if isinstance(told, list):
+        for one in told:
+            yield from _instructions(one)
+    elif isinstance(told, dict):
+        yield from (told[key] for key in ("system", "prompt") if told.get(key))
+        yield from told.get("files", {}).values()
+        for one in told.values():
+            yield from _instructions(one)
 
 
 def _digest(value: Any) -> str:

@@ -64,6 +64,10 @@ def verdict(text: str) -> str | None:
     return found[-1].lower() if found else None
 
 
+SWAPPED = {"1": "2", "2": "1", "tie": "tie"}
+"""A verdict as it would be with the answers in the other order."""
+
+
 def _share(said: str | None, own: str) -> float | None:
     if said is None:
         return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import charts
+from .flagged import flags
 from .folder import Folder
 from .leading import leading
 from .measured import Measured, between, count, interval, number, value
@@ -48,7 +49,7 @@ def html(folder: Folder, *, seconds: bool = False) -> str:
         Section("Is it worth it?", compared(worth) if worth else ""),
         Section("Scores", _scores(models)),
         Section("What a question takes", _prices(models, seconds)),
-        Section("To be careful with", items(_lost(models))),
+        Section("To be careful with", items([*_lost(models), *(flag.evidence for flag in flags(folder))])),
         Section("In parts", _parts(models)),
         Section("Answers", _answers(models)),
         Section("What was asked", _asked(folder.manifest)),
