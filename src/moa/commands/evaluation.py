@@ -50,7 +50,8 @@ def score(
     for warning in found.warnings:
         told(f"{found.model}: {warning}", 0)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        figures = {key: None if value != value else value for key, value in asdict(found).items()}  # JSON has no NaN
+        typer.echo(json.dumps(figures, ensure_ascii=False))
         return
     rows = [
         ("win rate", f"{found.win_rate:.2f} %", f"± {found.standard_error:.2f}"),

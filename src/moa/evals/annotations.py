@@ -137,30 +137,34 @@ class AlpacaScore:
     warnings: tuple[str, ...] = ()
 
 
-def score(annotations: Annotations, control: Control, c: float | None = None, seed: int = 0) -> AlpacaScore:
-    """Score them as AlpacaEval 2.0 does.
+def compared(annotations: Annotations, control: Control) -> Compared:
+    """The comparisons as length control reads them.
 
     As upstream does, the difficulty of a row is that of its place, so rows after a gap have their neighbours':
     published figures depend on that. Raises `ConfigError`.
     """
+    rows, known = annotations.rows, control.difficulty
+    if len(rows) > len(known):
+        raise ConfigError(
+            f"{annotations.model}: {len(rows)} comparisons, but the difficulty of {len(known)} instructions is known"
+        )
+    return Compared(
+        np.array([math.nan if row.preference is None else row.preference for row in rows]),
+        np.array([len(row.baseline) - len(row.output) for row in rows], dtype=float),
+        np.array(known[: len(rows)]),
+    )
+
+
+def score(annotations: Annotations, control: Control, c: float | None = None, seed: int = 0) -> AlpacaScore:
+    """Score them as AlpacaEval 2.0 does. Raises `ConfigError`."""
     rows = annotations.rows
     known = [row.preference for row in rows if row.preference is not None]
     if not known:
         raise ConfigError(f"{annotations.model}: no comparison has a preference")
-    if len(rows) > len(control.difficulty):
-        raise ConfigError(
-            f"{annotations.model}: {len(rows)} comparisons, "
-            f"but the difficulty of {len(control.difficulty)} instructions is known"
-        )
     if annotations.model == annotations.baseline:  # by definition
         found = Controlled(50.0, 0.0, c)
     else:
-        compared = Compared(
-            np.array([math.nan if row.preference is None else row.preference for row in rows]),
-            np.array([len(row.baseline) - len(row.output) for row in rows], dtype=float),
-            np.array(control.difficulty[: len(rows)]),
-        )
-        found = controlled(compared, control.gamed, c, seed)
+        found = controlled(compared(annotations, control), control.gamed, c, seed)
     raw = win_rate(known)
     return AlpacaScore(
         annotations.model,

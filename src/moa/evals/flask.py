@@ -163,13 +163,18 @@ class Flask:
         levels = {level: [one for one in scored if one.sample.metadata["difficulty"] == level] for level in LEVELS}
         by_level = [_mean(f"score: {level}", part) for level, part in levels.items()]
         crossed = [
-            _mean(f"score: {skill}, {level}", part, {skill}) for skill in SKILLS for level, part in levels.items()
+            _mean(f"score: {skill}, {level}", part, {skill}, between=False)
+            for skill in SKILLS
+            for level, part in levels.items()
         ]
         parts = (*by_skill, *by_domain, *by_level, *crossed)
         return [whole, *(part for part in parts if part.n)]
 
 
-def _mean(title: str, scored: Sequence[Scored], skills: set[str] | None = None, note: str = "") -> Figure:
+def _mean(
+    title: str, scored: Sequence[Scored], skills: set[str] | None = None, note: str = "", between: bool = True
+) -> Figure:
+    """The mean of all marks, or of those of some skills; `between` gives it its interval."""
     found = [
         (one.sample.id, score.value)
         for one in scored
@@ -178,7 +183,8 @@ def _mean(title: str, scored: Sequence[Scored], skills: set[str] | None = None, 
     ]
     if not found:
         return Figure(title, None, unit="of 5", note=note)
-    low, high = interval([20 * value for _, value in found], [sample for sample, _ in found])
+    marks, samples = [20 * value for _, value in found], [sample for sample, _ in found]
+    low, high = interval(marks, samples) if between else (None, None)
     mean = sum(value for _, value in found) / len(found)
     ends = [None if end is None else end / 20 for end in (low, high)]
     return Figure(title, mean, ends[0], ends[1], len(found), "of 5", note)
