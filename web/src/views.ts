@@ -14,5 +14,6 @@ export const views: readonly View[] = [
   { place: "", title: "Ask", offered: true, load: () => import("./views/Ask.svelte") },
   { place: "runs", title: "Runs", offered: true, load: () => import("./views/Runs.svelte") },
   { place: "mixtures", title: "Mixtures", offered: true, load: () => import("./views/Mixtures.svelte") },
+  { place: "numbers", title: "Numbers", offered: true, load: () => import("./views/Numbers.svelte") },
   { place: "answer", title: "Answer", offered: false, load: () => import("./views/Answer.svelte") },
 ];

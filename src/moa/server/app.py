@@ -8,7 +8,21 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import anthropic, chat, completions, health, metrics, mixtures, models, ollama, openapi, page, responses, runs
+from . import (
+    anthropic,
+    chat,
+    completions,
+    health,
+    metrics,
+    mixtures,
+    models,
+    numbers,
+    ollama,
+    openapi,
+    page,
+    responses,
+    runs,
+)
 from .gate import Bounded, Gate, Keyed
 from .refusals import no_such_method, no_such_path
 from .request_ids import RequestIds
@@ -28,6 +42,7 @@ PROTOCOLS = (
     ollama,
     runs,
     mixtures,
+    numbers,
 )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 from ..errors import StoreError
 from ..events import Event
+from ..store.figures import Figures
 from ..store.reading import NoSuchRun, State, StoredRun
 from ..store.store import Store
 from .service import NotFound, Service, Unreadable
@@ -34,12 +35,11 @@ class Past:
 
     async def runs(self, **conditions: Any) -> list[StoredRun]:
         """The caller's runs, as `Store.runs` gives them."""
-        owner = self._service.client
+        return await self._mine(Store.runs, conditions)
 
-        def found(store: Store) -> list[StoredRun]:
-            return store.runs(**conditions, owner=owner) if _there(store) else []
-
-        return await self._read(found) if self.kept else []
+    async def figures(self, **conditions: Any) -> list[Figures]:
+        """What the calls of the caller's runs took, as `Store.figures` gives it."""
+        return await self._mine(Store.figures, conditions)
 
     async def find(self, run: str) -> StoredRun:
         """The caller's run of exactly this id."""
@@ -55,6 +55,10 @@ class Past:
     async def remove(self, run: StoredRun) -> None:
         """Remove a run for good."""
         await self._read(lambda store: store.remove(run.id))
+
+    async def _mine(self, found: Callable[..., list[Result]], conditions: Mapping[str, Any]) -> list[Result]:
+        given = {**conditions, "owner": self._service.client}
+        return await self._read(lambda store: found(store, **given) if _there(store) else []) if self.kept else []
 
     async def _read(self, work: Callable[[Store], Result]) -> Result:
         store = self._service.store
@@ -72,6 +76,11 @@ def _there(store: Store) -> bool:
     """Whether anything is stored yet, what is on its way counted."""
     store.flush()
     return store.path.exists()
+
+
+def full_name(model: str) -> str:
+    """The whole name of a mixture or model: a bare one is a mixture's."""
+    return model if ":" in model else f"moa:{model}"
 
 
 class Recounted:

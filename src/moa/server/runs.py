@@ -22,7 +22,7 @@ from .effort import sized
 from .mixtures import DraftBody
 from .operations import TEXT, Operation, one_of, or_null, rows, table, titled
 from .overrides import Overrides, overridden
-from .past import Recounted
+from .past import Recounted, full_name
 from .refusals import failed
 from .replies import Streamed, json, parsed
 from .running import Record
@@ -201,7 +201,7 @@ class Listing:
             raise RequestError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
         model, since = asked["model"], asked["since"]
         return Listing(
-            f"moa:{model}" if model and ":" not in model else model,
+            full_name(model) if model else None,
             cast("State | None", state),
             moment(since) if since else None,
             asked["search"],

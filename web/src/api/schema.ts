@@ -64,6 +64,24 @@ export interface DraftBody {
   name?: string;
 }
 
+export interface Figures {
+  mixture: string;
+  role: "root" | "proposer" | "aggregator" | "judge";
+  model: string;
+  day?: string;
+  calls: number;
+  lost: number;
+  cached: number;
+  retries: number;
+  input_tokens: number;
+  output_tokens: number;
+  cost: number | null;
+  seconds: Spread | null;
+  first_word: Spread | null;
+  share: number | null;
+  traced: number;
+}
+
 export interface Image {
   url: string;
 }
@@ -125,6 +143,11 @@ export interface Mixture {
 export interface Mixtures {
   default: string;
   mixtures: Mixture[];
+}
+
+export interface Numbers {
+  whole: Figures[];
+  days: Figures[];
 }
 
 export interface OtherPart {
@@ -243,6 +266,13 @@ export interface Sent {
   options: Record<string, unknown>;
   answer: string;
   error: string | null;
+}
+
+export interface Spread {
+  p50: number;
+  p90: number;
+  p95: number;
+  p99: number;
 }
 
 export interface Started {
