@@ -76,7 +76,8 @@ def test_a_screen_reader_is_told_how_far_it_is_and_not_every_word(chromium: Brow
                 window.said = [];
                 new MutationObserver((changes) => {
                     for (const { target } of changes) {
-                        const live = (target.nodeType === 1 ? target : target.parentElement)?.closest("[role=status], [aria-live]");
+                        const element = target.nodeType === 1 ? target : target.parentElement;
+                        const live = element?.closest("[role=status], [aria-live]");
                         if (live?.textContent.trim()) said.push(live.textContent.trim());
                     }
                 }).observe(document.body, { subtree: true, childList: true, characterData: true });
