@@ -1,11 +1,6 @@
 // The mixtures and models that can be asked here, fetched once.
 import { get, Refused } from "./api/client";
-
-interface Mixture {
-  name: string;
-  description: string;
-  calls: number;
-}
+import type { Mixture, Mixtures } from "./api/schema";
 
 class Models {
   // Everything that can be asked, by its whole name.
@@ -23,7 +18,7 @@ class Models {
     try {
       const [models, drawn] = await Promise.all([
         get<{ data: { id: string }[] }>("/v1/models"),
-        get<{ default: string; mixtures: Mixture[] }>("/api/mixtures"),
+        get<Mixtures>("/api/mixtures"),
       ]);
       this.names = models.data.map((one) => one.id);
       this.#mixtures = drawn.mixtures;
@@ -43,9 +38,13 @@ class Models {
     return this.names.filter((name) => !name.startsWith("moa:"));
   }
 
+  mixture(name: string): Mixture | undefined {
+    return this.#mixtures.find((one) => `moa:${one.name}` === name);
+  }
+
   // What a name stands for, in a line.
   described(name: string): string {
-    const mixture = this.#mixtures.find((one) => `moa:${one.name}` === name);
+    const mixture = this.mixture(name);
     if (!mixture) return name && "A single model.";
     const calls = `${mixture.calls} calls a question`;
     return mixture.description ? `${mixture.description} · ${calls}` : calls;

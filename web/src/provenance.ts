@@ -1,30 +1,11 @@
 // Where the sentences of an answer come from, as src/moa/provenance.py gives it, and their marks in what is shown of it.
 import { ranges, units } from "./align";
+import type { Provenance } from "./api/schema";
 
+export type { Provenance };
 // Places are counted in Unicode code points, the end not counted in.
-export interface Source {
-  proposal: number;
-  relation: "supports" | "contradicts";
-  strength: number;
-  start: number;
-  end: number;
-  why: string | null;
-}
-
-export interface Sentence {
-  start: number;
-  end: number;
-  kind: "prose" | "heading" | "row" | "code";
-  own: boolean;
-  sources: Source[];
-  lacks: number[];
-}
-
-export interface Provenance {
-  proposals: { model: string; span: string | null; share: number }[];
-  own: number;
-  sentences: Sentence[];
-}
+export type Sentence = Provenance["sentences"][number];
+export type Source = Sentence["sources"][number];
 
 export function supports(sentence: Sentence): Source[] {
   return sentence.sources.filter((one) => one.relation === "supports");
