@@ -54,7 +54,7 @@ FLOORS = (
     }
     | {"cached", "middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "draft"}
+    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "quote", "draft"}
     | {"otel", "observing"},
     # many questions
     {"doctor", "batch", "evals", "selection"},

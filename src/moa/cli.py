@@ -25,6 +25,7 @@ from .errors import ConfigError, MoaError, RequestError
 if TYPE_CHECKING:
     from .config import Config
     from .model import Model
+    from .types import Request
 
 app = typer.Typer(
     name="moa",
@@ -155,8 +156,16 @@ def ask(
     as_events: Annotated[
         bool, typer.Option("--jsonl", help="Print every event, one JSON a line, as it happens.")
     ] = False,
+    quote: Annotated[
+        bool, typer.Option("--quote", help="Say what it is likely to take, and ask it only if you agree.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to any quote.")] = False,
 ) -> None:
-    """Ask one question and print the answer."""
+    """Ask one question and print the answer.
+
+    With --quote it is said first what that is likely to take in tokens, dollars and seconds, by the runs that are kept.
+    Where nobody can be asked whether to go on, that is all, unless --yes is given.
+    """
     import asyncio
 
     from .terminal.watching import watch
@@ -168,8 +177,35 @@ def ask(
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
     ready = _ready(model, config)
+    if quote:
+        ready = _quoted(ready, request, config, yes, as_json or as_events)
     with kept(config) as emit:
         asyncio.run(watch(ready, request, view(proposals, as_json, as_events), emit))
+
+
+def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, as_json: bool) -> Model:
+    """The model, once it was said what asking it is likely to take, and that was agreed to."""
+    from .api import get_builder
+    from .estimate import bound
+    from .quote import Quoted, quote
+    from .store.chosen import chosen
+    from .terminal.quoting import quoted
+
+    loaded = get_builder(config).config
+    store = chosen(loaded.store)
+    told = quote(model, request, store.figures() if store.path.exists() else [])
+    lines = quoted(told, bound(loaded, model.name, request.size, request.max_tokens))
+    asks = not agreed and sys.stdin.isatty() and sys.stderr.isatty()
+    if not (agreed or asks):
+        import json
+
+        typer.echo(json.dumps(told.as_json(), ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
+        raise typer.Exit
+    for line in lines:
+        typer.echo(line, err=True)
+    if asks and not typer.confirm("Ask it?", default=True, err=True):
+        raise typer.Exit(1)
+    return Quoted(model, told)
 
 
 def _question(prompt: str | None) -> str:

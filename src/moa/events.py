@@ -81,7 +81,7 @@ class Note:
     asked in steps: so many proposals are `shown` to it, so many of them `complete`), "withdrawn" (it was told that a
     proposal it had been shown is not to be relied on), "step_failed" (so it waits for the complete proposals),
     "no_staircase" (why this request is not answered in steps); "rerun" (the run is made from the run `of`, with what is
-    `changed`).
+    `changed`), "quoted" (what it was likely to take, see `quote.Quote`).
     """
 
     span: str

@@ -142,6 +142,7 @@ class Trace:
             "references": [_reference(reference) for reference in response.references],
             "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
             **({"agreed": self.agreed} if self.agreed else {}),
+            **{note.kind: dict(note.data) for note in self.root.notes if note.kind == "quoted"},
             "timing": {"total": self.time, "first_word": self.first_word},
         }
 

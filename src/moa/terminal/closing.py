@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..quote import missed
 from ..trace import Trace
 from ..types import Response, Usage
 
@@ -21,6 +22,8 @@ def summary(trace: Trace, response: Response) -> str:
         parts.append("cut off by max_tokens")
     if trace.lost:
         parts.append(f"{len(trace.lost)} lost")
+    if wrong := missed(trace):
+        parts.append(", ".join(f"{name} {part:+.0%}" for name, part in wrong.items()) + " of the quote")
     return " · ".join(parts)
 
 

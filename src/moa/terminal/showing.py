@@ -8,12 +8,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ..provenance import Provenance
+from ..quote import Quote
 from ..recall import recalled, sent
 from ..store.listing import when
 from ..store.reading import StoredRun
 from ..trace import Node, Trace
 from .closing import remarks, summary
 from .controls import printable
+from .quoting import estimated
 from .sources import sources
 from .waterfall import tree
 
@@ -27,6 +29,8 @@ def shown(
     for note in trace.root.notes:
         if note.kind == "rerun":
             yield Text(printable(f"made from {note.data['of']}: {note.data['changed']}"), "dim")
+        elif note.kind == "quoted":
+            yield Text(f"quoted: {estimated(Quote(**note.data))}", "dim")
     if trace.root.start.request:
         yield Text(printable(trace.root.start.request.question))
     yield ""

@@ -13,7 +13,7 @@ from .controls import printable
 from .live import MARKS, STYLES, state
 
 LEGEND = "· waits its turn   ─ until its first word   █ its words"
-_SEEN = ("lost", "queued", "sent", "rerun")
+_SEEN = ("lost", "queued", "sent", "rerun", "quoted")
 """Notes that are told in other places: at the call that was lost, in the bar, with the messages, with the run."""
 
 
