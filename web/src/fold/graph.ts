@@ -57,7 +57,7 @@ const GAP = { along: 52, beside: 10 };
 export function graph(mixture: Mixture, room: number): Graph {
   const told = stages(mixture);
   const wide = told.length * GAP.along - GAP.along + 2 * END.width + (told.length - 2) * BOX.width;
-  return wide <= room ? across(told) : down(told, Math.max(room, 280));
+  return wide <= room ? across(told) : down(told, Math.min(Math.max(room, 280), 480));
 }
 
 function across(told: readonly Asked[][]): Graph {
