@@ -7,8 +7,9 @@ constructed  answers composed of sentences of which it is known which of six pro
              in common. `precision` is the share of the (sentence, proposal) pairs told that are true, those of new
              sentences counted in; `recall` the share of the true ones that are told; `own` the share of the new
              sentences that are told to be the aggregator's own.
-contradicted the same where the proposal has another number, or denies: `told` is the share of such sentences that are
-             told as contradicted, `false` the share of (sentence, proposal) pairs that are told so and are none.
+contradicted the same where the proposal has another number, another unit (a quarter of them it does not know), or
+             denies: `told` is the share of such sentences that are told as contradicted, `false` the share of
+             (sentence, proposal) pairs that are told so and are none.
 cost         milliseconds for an answer of 400 words and six proposals of as many; `cpu ms` without the time in which
              other processes had the core.
 real         with --data: answers of Together's MoA beside five of its six proposers. `attributed` is the share of the
@@ -37,7 +38,7 @@ from typing import Any, NamedTuple
 from common import arguments, median, outputs, percentile, report
 from moa.provenance import Proposal, provenance
 from moa.sentences import sentences
-from phrasebook import Bank, Half, Statement, said, stated
+from phrasebook import UNITS, Bank, Half, Statement, said, stated
 
 PROPOSALS, SENTENCES, ANSWER = 6, 20, 15
 SHARED = 2
@@ -155,6 +156,9 @@ def _changed(sentence: str, kind: str, dice: random.Random) -> str | None:
         if kind == "number" and word.isdecimal():
             words[place] = str(int(word) + dice.randint(1, 9) * 10)
             return " ".join(words)
+        if kind == "unit" and word.isdecimal():
+            words[place + 1] = dice.choice([unit for unit in UNITS if unit != words[place + 1]])
+            return " ".join(words)
         if kind == "negation" and word in ("was", "were", "should"):
             return " ".join([*words[: place + 1], "not", *words[place + 1 :]])
     return None
@@ -245,7 +249,7 @@ def main() -> None:
         for kind in ("verbatim", "paraphrased", "joined", "mixed")
     ]
     report(f"sentences traced to their proposals, {half} words", rows, options)
-    report("contradictions", [contradicted(half, kind, seeds) for kind in ("number", "negation")], options)
+    report("contradictions", [contradicted(half, kind, seeds) for kind in ("number", "unit", "negation")], options)
     report("cost", [cost(half, 4 * options.runs)], options)
     if options.data:
         data = Path(options.data)

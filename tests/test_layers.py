@@ -36,6 +36,7 @@ FLOORS = (
         "similarity",
         "difference",
         "sentences",
+        "facts",
         "provenance",
     },
     # things that answer

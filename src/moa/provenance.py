@@ -2,11 +2,11 @@
 
 It is read off the words alone, offline and in milliseconds: no model is asked. A sentence is laid beside every sentence
 of a proposal, and every two neighbouring ones, and compared by TF-IDF, all sentences at hand being the documents, and
-by the longest phrase they have in common. Numbers and negations are then compared one by one: where the words are alike
-and those are not, the proposal contradicts.
+by the longest phrase they have in common. Numbers, units, dates and negations are then compared one by one: where
+the words are alike and those are not, the proposal contradicts.
 
 What this sees is words. A sentence said again in wholly other words is taken for the aggregator's own, and a
-contradiction without a number or a negation ("rose" where the proposal says "fell") for support. That two texts say the
+contradiction of another kind ("rose" where the proposal says "fell") for support. That two texts say the
 same is evidence that one is the source of the other, and no proof: both may know it.
 """
 
@@ -15,14 +15,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
+from .facts import Facts, conflict, numbered
 from .recall import layers, recalled
 from .sentences import Kind, sentences
-from .similarity import cosine, rarity, statements, terms, unit_vector, words
+from .similarity import cosine, rarity, terms, unit_vector
 from .trace import Trace
 
 SUPPORTS = 0.34
@@ -205,42 +205,18 @@ def _rank(source: Source) -> tuple[bool, float, int]:
     return source.relation == "supports", source.strength, source.start - source.end
 
 
-class _Read:
+class _Read(Facts):
     """A sentence taken apart once for all comparisons. Its numbers are one term: they are compared by themselves."""
 
     def __init__(self, found: Sequence[str], start: int, end: int, kind: Kind) -> None:
-        self.words, self.start, self.end, self.kind = found, start, end, kind
-        self.numbers = {word for word in found if word[0].isdecimal() or (word[0] == "-" and len(word) > 1)}
+        super().__init__(found)
+        self.start, self.end, self.kind = start, end, kind
         self.bag = dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(found)), 1)
-
-    @cached_property
-    def statements(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-        """Neighbouring words that are said, and that are denied."""
-        return statements(self.words, least=2)
 
     @cached_property
     def distinct(self) -> set[str]:
         """Its words, each once."""
         return set(self.words)
-
-    @cached_property
-    def slots(self) -> dict[str, set[str]]:
-        """Its numbers with the words beside them, and the longer ones beside those: what each is a number of."""
-        found: dict[str, set[str]] = {}
-        for at, word in enumerate(self.words):
-            if word in self.numbers:
-                near = self.words[max(0, at - 1) : at + 2]
-                far = [one for one in self.words[max(0, at - 2) : at + 3] if len(one) > 3]
-                found.setdefault(word, set()).update(_root(one) for one in (*near, *far) if one not in self.numbers)
-        return found
-
-    def __add__(self, other: _Read) -> _Read:
-        both = copy(self)
-        both.words, both.end = [*self.words, *other.words], other.end
-        both.numbers, both.bag = self.numbers | other.numbers, self.bag | other.bag
-        for cached in ("statements", "slots", "distinct"):
-            both.__dict__.pop(cached, None)
-        return both
 
 
 class _Text:
@@ -256,7 +232,8 @@ class _Text:
         if at not in self._pairs:
             if not 0 <= at < len(self.read) - 1 or not self.read[at].kind == self.read[at + 1].kind == "prose":
                 return None
-            both = self.read[at] + self.read[at + 1]
+            one, two = self.read[at : at + 2]
+            both = _Read([*one.words, *two.words], one.start, two.end, one.kind)
             self._pairs[at] = both, unit_vector(both.bag, self.weights)
         return self._pairs[at]
 
@@ -272,7 +249,7 @@ def _root(word: str) -> str:
 
 def _read(text: str) -> list[_Read]:
     """The sentences of a text."""
-    return [_Read(words(text[one.start : one.end]), one.start, one.end, one.kind) for one in sentences(text)]
+    return [_Read(numbered(text[one.start : one.end]), one.start, one.end, one.kind) for one in sentences(text)]
 
 
 class _Corpus:
@@ -340,7 +317,7 @@ def _compared(one: _Read, passage: _Read, strength: float, place: int, single: b
         strength = max(strength, run / len(one.words) if run >= enough else 0.0)
     if strength < SUPPORTS:
         return None
-    why = _contradiction(one, passage)
+    why = conflict(one, passage)
     if why:
         if not single or strength < CONTRADICTS:
             return None
@@ -363,17 +340,3 @@ def _phrase(one: Sequence[str], other: Sequence[str]) -> int:
         runs = {at: runs.get(at - 1, 0) + 1 for at in places.get(word, ())}
         best = max(best, *runs.values(), 0)
     return best
-
-
-def _contradiction(one: _Read, other: _Read) -> str | None:
-    """What one says and the other says otherwise, in words."""
-    for mine, around in one.slots.items():
-        if mine not in other.numbers:
-            for theirs, there in other.slots.items():
-                if theirs not in one.numbers and around & there:
-                    return f"{theirs} where the answer says {mine}"
-    if denied := one.statements[1] & other.statements[0]:
-        return f"says what the answer denies: {' '.join(min(denied))}"
-    if said := one.statements[0] & other.statements[1]:
-        return f"denies what the answer says: {' '.join(min(said))}"
-    return None
