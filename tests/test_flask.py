@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -188,3 +189,24 @@ async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark()
     assert len(reviewer.heard) == 1740
     assert results.figures["a"][0].n == 5219
     assert {figure.value for figure in results.figures["a"]} == {3.0}
+
+
+def test_the_report_draws_the_skills_around_a_circle(tmp_path: Path) -> None:
+    def asked(body: Body) -> str:
+        told = body["messages"][-1]["content"]
+        return judge(told).replace("5", "1") if "words of b" in told else judge(told)
+
+    with Upstream({"a": "words of a", "b": "words of b", "j": asked}) as upstream:
+        configured(upstream)
+        data = str(written(tmp_path))
+        named = ("-m", "lab:a", "-m", "lab:b", "--judge", "lab:j", "--data", data, "--out", "out")
+        assert moa("eval", "run", "flask", *named).returncode == 0
+    page = Path("out/report.html").read_text("utf-8")
+    plot = page[page.index("<h2>Skills</h2>") :].partition("</svg>")[0] + "</svg>"
+    drawn = ElementTree.fromstring(plot[plot.index("<svg") :])
+    assert drawn.attrib["aria-label"] == (
+        "lab:a: correctness 3.00, factuality 1.50, readability 4.00, conciseness 3.00; "
+        "lab:b: correctness 3.00, factuality 1.50, readability 2.00, conciseness 3.00"
+    )
+    assert {text.text for text in drawn.iter("text")} >= {"correctness", "readability", "lab:a", "lab:b", "5"}
+    assert len([line for line in drawn.iter("polygon") if line.get("stroke")]) == 2

@@ -202,3 +202,30 @@ async def test_the_real_questions_take_160_calls_60_of_them_with_references() ->
     assert len(with_reference) == 60
     heats = {sample.metadata["category"]: sample.options["temperature"] for sample in bench.samples}
     assert heats == dict(zip(CATEGORIES, TEMPERATURES, strict=True))
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_goes_through_mt_bench_and_flask(tmp_path: Path) -> None:
+    """From the question to the figures, with a judge that is told what to say."""
+    data = written(tmp_path)
+    questions = [{"question_id": 1, "category": "writing", "turns": ["Say yes.", "Say no."]}]
+    (data / "mt_bench" / "question.jsonl").write_text(json.dumps(questions[0]))
+    flask = tmp_path / "flask"
+    flask.mkdir()
+    item = {"idx": 1, "instruction": "Say yes.", "answer": "Yes.", "skill": ["Readability"], "domain": ["Math"]}
+    (flask / "flask_evaluation.jsonl").write_text(json.dumps({**item, "difficulty": "expert level knowledge"}))
+    rubric = {"Skill": "Readability", "Criteria": "?", "Scoring": {str(mark): "..." for mark in range(1, 6)}}
+    (flask / "skillset_description.json").write_text(json.dumps([rubric]))
+    prompt = {
+        "system_prompt": "check",
+        "prompt_template": "{skills}{question}{sample_answer}{response}",
+        "defaults": {},
+    }
+    (flask / "prompt.jsonl").write_text(json.dumps(prompt))
+    with Upstream({"j": "Rating: [[6]] {'readability': 4}"}) as upstream:
+        configured(upstream, '[mixtures.panel]\nproposers = ["lab:j"]\naggregator = "lab:j"\n')
+        asked = ("-m", "local:smollm2", "--judge", "lab:j", "--data", str(tmp_path))
+        marked, reviewed = (moa("eval", "run", suite, *asked) for suite in ("mt_bench", "flask"))
+        assert [len(call.messages) for call in upstream.to("j")] == [2, 2, 2]
+    assert marked.stdout.startswith("local:smollm2\tscore\t6.00 of 10\t"), marked.stderr
+    assert reviewed.stdout.startswith("local:smollm2\tscore\t4.00 of 5\t"), reviewed.stderr

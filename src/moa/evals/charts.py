@@ -1,4 +1,4 @@
-"""Plots as plain SVG for a page without scripts: values with their intervals, and value against price.
+"""Plots as plain SVG for a page without scripts: values with their intervals, value against price, values in a circle.
 
 Their colours are the page's: text is `currentColor`, marks are of the classes `mark`, `whisker`, `zero` and `grid`.
 """
@@ -6,9 +6,11 @@ Their colours are the page's: text is `currentColor`, marks are of the classes `
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+
+from .plots import COLOURS
 
 WIDTH = 720
 ROW = 30
@@ -86,6 +88,60 @@ def scattered(spots: Sequence[Spot], x_axis: str, y_axis: str) -> str:
         beyond = x + 10 + len(spot.label) * LETTER > right
         parts.append(_text(x - 9 if beyond else x + 9, y - 7, spot.label, "end" if beyond else "start"))
     return _svg(height, parts, "; ".join(f"{spot.label}: {spot.y:.1f} at {spot.x:g}" for spot in spots))
+
+
+def radar(lines: Mapping[str, Mapping[str, float]], most: int) -> str:
+    """For each name its values around a circle, from their least to `most`. All should have the same keys."""
+    keys = list(dict.fromkeys(key for found in lines.values() for key in found))
+    inner = min(most - 1, math.floor(min(value for found in lines.values() for value in found.values())))
+    circle = _Circle(len(keys), inner, most)
+    rings = ([circle(place, ring) for place in range(len(keys))] for ring in range(inner, most + 1))
+    parts = [_polygon(ring, "none", "grid") for ring in rings]
+    for ring in range(inner + 1, most + 1):
+        x, y = circle(0, ring)
+        parts.append(_text(x + 5, y + 14, str(ring), "start", "small"))
+    parts += [_text(*circle.label(place), key, circle.anchor(place)) for place, key in enumerate(keys)]
+    for number, (name, found) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        points = [circle(place, found[key]) for place, key in enumerate(keys) if key in found]
+        parts.append(_polygon(points, colour))
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
+        parts.append(f'<circle cx="14" cy="{20 * number + 16}" r="5" fill="{colour}"/>')
+        parts.append(_text(26, 20 * number + 20, name, "start"))
+    told = (f"{name}: {', '.join(f'{key} {one:.2f}' for key, one in found.items())}" for name, found in lines.items())
+    return _svg(2 * circle.radius + 120, parts, "; ".join(told))
+
+
+@dataclass(frozen=True, slots=True)
+class _Circle:
+    """Where a value is on the ray of its place; the first ray points up, the others follow clockwise."""
+
+    places: int
+    inner: float
+    outer: float
+    radius: float = 190.0
+
+    def __call__(self, place: int, value: float) -> tuple[float, float]:
+        return self._at(place, self.radius * (value - self.inner) / (self.outer - self.inner))
+
+    def label(self, place: int) -> tuple[float, float]:
+        x, y = self._at(place, self.radius + 14)
+        return x, y + 4
+
+    def anchor(self, place: int) -> str:
+        side = math.sin(2 * math.pi * place / self.places)
+        return "middle" if abs(side) < 0.1 else "start" if side > 0 else "end"
+
+    def _at(self, place: int, far: float) -> tuple[float, float]:
+        angle = 2 * math.pi * place / self.places
+        return WIDTH / 2 + far * math.sin(angle), self.radius + 60 - far * math.cos(angle)
+
+
+def _polygon(points: Sequence[tuple[float, float]], colour: str, kind: str = "") -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    if kind:
+        return f'<polygon class="{kind}" points="{path}" fill="{colour}"/>'
+    return f'<polygon points="{path}" fill="{colour}" fill-opacity="0.08" stroke="{colour}" stroke-width="2"/>'
 
 
 @dataclass(frozen=True, slots=True)

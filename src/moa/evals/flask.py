@@ -47,6 +47,9 @@ SKILLS = (
 )
 """The names of the scores, in the order in which they are drawn."""
 
+BEST = 5
+"""The best mark."""
+
 DOMAINS = (
     "Humanities",
     "Language",

@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import Any
 
 from ..errors import ConfigError
-from . import charts
+from . import charts, flask
 from .flagged import flags
 from .folder import Folder
 from .leading import leading
@@ -48,6 +48,7 @@ def html(folder: Folder, *, seconds: bool = False) -> str:
         Section("Not complete", _missing(folder, models)),
         Section("Is it worth it?", compared(worth) if worth else ""),
         Section("Scores", _scores(models)),
+        Section("Skills", _skills(models)),
         Section("What a question takes", _prices(models, seconds)),
         Section("To be careful with", items([*_lost(models), *(flag.evidence for flag in flags(folder))])),
         Section("In parts", _parts(models)),
@@ -76,6 +77,17 @@ def _scores(models: Sequence[Measured]) -> str:
     ]
     header = ("model", models[0].headline.name, "95 % interval", "samples", "")
     return charts.intervals(rows, f" {unit}".rstrip()) + table(header, cells, numbers=(1, 2, 3))
+
+
+def _skills(models: Sequence[Measured]) -> str:
+    """The skills that FLASK marks, where it was asked."""
+    told = {one.name: {figure.name: figure.value for figure in one.figures} for one in models}
+    lines = {
+        name: {skill: value for skill in flask.SKILLS if (value := found.get(f"score: {skill}")) is not None}
+        for name, found in told.items()
+    }
+    drawn = {name: found for name, found in lines.items() if len(found) > 2}
+    return charts.radar(drawn, flask.BEST) if drawn else ""
 
 
 def _prices(models: Sequence[Measured], seconds: bool) -> str:
