@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from moa import Store
+from moa.otel import Telemetry
 from moa.server.page import BUILT
 from server import Served
 from upstream import Reply, Upstream
@@ -108,14 +109,14 @@ class Visit:
 
 @contextmanager
 def visiting(
-    chromium: Browser, says: Any = None, toml: str = SIX, store: bool = True, **context: Any
+    chromium: Browser, says: Any = None, toml: str = SIX, telemetry: Telemetry | None = None, **context: Any
 ) -> Iterator[Visit]:
     """The page, just loaded, before a server of its own. At the end nothing may have gone wrong in it, and nothing may
     have been asked of anybody but that server."""
     options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **context}
     with (
         Upstream(six() if says is None else says) as upstream,
-        Served(toml, upstream, Store() if store else None) as served,
+        Served(toml, upstream, Store(), telemetry) as served,
         closing(chromium.new_context(base_url=served.url, **options)) as looked,
     ):
         visit = Visit(looked.new_page(), served, upstream)
