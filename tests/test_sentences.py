@@ -120,3 +120,18 @@ def test_sentences_are_in_order_apart_from_each_other_and_lose_no_letter(text: s
     inside = {place for one in found for place in range(one.start, one.end)}
     lost = {text[place] for place in range(len(text)) if place not in inside}
     assert "a" not in lost or "`" in text  # but for the words after a fence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Go" + "!" * 200_000,
+        "See " + "1. " * 60_000,
+        "a | b\n" + " " * 200_000 + "x",
+        "a | b\n---" + " " * 200_000 + "x",
+        "so it goes\n" * 60_000,
+    ],
+    ids=["marks", "numbers", "spaces", "dashes", "lines"],
+)
+def test_text_of_a_model_that_has_lost_its_way_is_cut_too(text: str) -> None:  # not in hours
+    assert "".join(cut(text)).replace("\n", "").replace(" ", "") in text.replace("\n", "").replace(" ", "")

@@ -28,13 +28,13 @@ class Sentence:
 _FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})")
 _HEADING = re.compile(r"[ \t>]{0,8}#{1,6}[ \t]+")
 _RULE = re.compile(r"[ \t>]*([-*_=])(?:[ \t]*\1)+[ \t]*$")  # also the line beneath a heading
-_DASHES = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_DASHES = re.compile(r"[ \t>]*+(?:\|[ \t]*+)?:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*(?:\|[ \t]*+)?$")
 _ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
 _WIDE = 60
 """Characters from which a line that ends in the middle of a sentence was broken for its length."""
 
 _END = re.compile(
-    r"(?:[.!?…]+|[؟۔।॥]+)(?:[\"'”’»)\]*_`]|\[\d+\])*(?=\s)"  # followed by space
+    r"(?:(?<![.!?…])[.!?…]++|(?<![؟۔।॥])[؟۔।॥]++)(?:[\"'”’»)\]*_`]|\[\d+\])*(?=\s)"  # followed by space
     r"|[。！？｡]+[」』”’）】》\"'*_]*"  # not followed by any
 )
 _NEVER = frozenset(
@@ -89,7 +89,8 @@ def _pieces(text: str) -> Iterator[Sentence]:
         blank = not line.strip(" \t>\r")
         alone = opened or heading or table or blank or _RULE.match(line)
         was, quoted = quoted, line.lstrip(" \t").startswith(">")
-        if begun and (alone or item or quoted != was or not _goes_on(text[slice(*begun)], line)):
+        last = text[max(begun[0], lines[place - 1][0]) : begun[1]] if begun else ""
+        if begun and (alone or item or quoted != was or not _goes_on(last, line)):
             yield from _cut(text, begun, "prose")
             begun = None
         if opened:
@@ -104,9 +105,8 @@ def _pieces(text: str) -> Iterator[Sentence]:
     yield from _cut(text, begun, "code" if fence else "prose")
 
 
-def _goes_on(paragraph: str, line: str) -> bool:
-    """Whether a line goes on with the paragraph before it, rather than standing for itself."""
-    last = paragraph[paragraph.rfind("\n") + 1 :]
+def _goes_on(last: str, line: str) -> bool:
+    """Whether a line goes on with the paragraph whose last line this is, rather than standing for itself."""
     if last.endswith(("  ", "\\")):
         return False
     first = line.lstrip(" \t>")[:1]
@@ -151,5 +151,6 @@ def _ends(text: str, start: int, mark: re.Match[str], end: int) -> bool:
     if re.fullmatch(r"(?:[^\W\d_]\.)*[^\W\d_]", token):  # an initial, U.S., a.m.
         return word.casefold() in _BEGINS
     if re.fullmatch(r"\d{1,2}", token):  # the number of an item within a line, or a German date
-        return word not in _MONATE and not re.search(r"(?:^|[:;,.!?])\s*$", text[start : mark.start() - len(token)])
+        led = text[max(start, mark.start() - 40) : mark.start() - len(token)].rstrip()
+        return word not in _MONATE and led != "" and led[-1] not in ":;,.!?"
     return True
