@@ -113,3 +113,9 @@ async def test_a_verdict_that_is_not_clear_is_never_guessed_at(reply: str) -> No
 
 async def test_without_proposals_no_judge_is_asked() -> None:
     assert relations(await judged("Red.", [], moa.Scripted("judge", RuntimeError("asked")))) == [{}]
+
+
+@pytest.mark.parametrize("text", ["Yes. " * 8000, "so " * 30_000], ids=["sentences", "words"])
+def test_what_a_model_that_has_lost_its_way_says_again_and_again_is_traced_too(text: str) -> None:  # not in hours
+    found = provenance(text, [Proposal("lab:a", text), FERRY])
+    assert set(map(str, relations(found))) == {"{0: 'supports'}"}

@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from heapq import nlargest
 from typing import Any, Literal
 
 from .facts import Facts, conflict, numbered
@@ -40,6 +41,8 @@ CANDIDATES = 3
 """How many sentences of a proposal are looked at for one of the answer."""
 PHRASE, WHOLE = 4, 0.6
 """Words of a common run, and the share of the sentence, from which it counts by itself, as that share."""
+LONG = 1_000_000
+"""Pairs of words of a sentence and a passage from which no common run is looked for: that is no sentence."""
 
 Relation = Literal["supports", "contradicts"]
 
@@ -167,11 +170,12 @@ def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:
     """Where each sentence of the answer comes from, among these proposals."""
     corpus = _Corpus(answer, proposals)
     found = []
+    known: dict[tuple[str, ...], list[Source]] = {}  # a model that has lost its way says one sentence a thousand times
     for one in corpus.asked:
-        near = corpus.near(one)
-        sources = [source for place in near.closest if (source := _source(one, near, place, corpus.texts[place]))]
-        enough = FAR * max((source.strength for source in sources), default=0.0)
-        found.append(_traced(one, (source for source in sources if source.strength >= enough)))
+        said = tuple(one.words)
+        if said not in known:
+            known[said] = _sources(corpus, one)
+        found.append(_traced(one, known[said]))
     return Provenance(tuple(proposals), tuple(found))
 
 
@@ -194,6 +198,14 @@ def as_judged(answer: str, proposals: Sequence[Proposal], verdicts: Sequence[Map
             sources.append(Source(place, relation, round(near.strength(alike), 4), start, end))
         found.append(_traced(one, sources))
     return Provenance(tuple(proposals), tuple(found))
+
+
+def _sources(corpus: _Corpus, one: _Read) -> list[Source]:
+    """What all proposals have to say to a sentence."""
+    near = corpus.near(one)
+    sources = [source for place in near.closest if (source := _source(one, near, place, corpus.texts[place]))]
+    enough = FAR * max((source.strength for source in sources), default=0.0)
+    return [source for source in sources if source.strength >= enough]
 
 
 def _traced(one: _Read, sources: Iterable[Source]) -> Traced:
@@ -273,14 +285,13 @@ class _Corpus:
         for term, weight in vector.items():
             for where, other in self._postings.get(term, ()):
                 cosines[where] += weight * other
-        closest: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        for (place, at), alike in cosines.items():
-            closest[place].append((alike, at))
-        for candidates in closest.values():
-            candidates.sort(reverse=True)
+        alike: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        for (place, at), value in cosines.items():
+            alike[place].append((value, at))
+        closest = {place: nlargest(CANDIDATES, found) for place, found in alike.items()}
         seconds = sum(candidates[1][0] for candidates in closest.values() if len(candidates) > 1)
         usual = min(USUAL, seconds / max(1, len(self.texts)))
-        near = {place: candidates[:CANDIDATES] for place, candidates in closest.items() if candidates[0][0] >= LEAST}
+        near = {place: candidates for place, candidates in closest.items() if candidates[0][0] >= LEAST}
         return _Near(vector, near, usual)
 
 
@@ -312,7 +323,8 @@ def _source(one: _Read, near: _Near, place: int, text: _Text) -> Source | None:
 def _compared(one: _Read, passage: _Read, strength: float, place: int, single: bool) -> Source | None:
     """What a passage has to say to a sentence; two sentences as one contradict nothing, as their facts are mixed."""
     enough = max(PHRASE, WHOLE * len(one.words))
-    if sum(word in passage.distinct for word in one.words) >= enough:
+    short = len(one.words) * len(passage.words) < LONG
+    if short and sum(word in passage.distinct for word in one.words) >= enough:
         run = _phrase(one.words, passage.words)
         strength = max(strength, run / len(one.words) if run >= enough else 0.0)
     if strength < SUPPORTS:
