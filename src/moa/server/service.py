@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +32,9 @@ from .keys import Denied, Key, Keys, caller, midnight
 from .visits import current
 
 Result = TypeVar("Result")
+
+Aside = Callable[..., Awaitable[Any]]
+"""Has work done beside the event loop."""
 
 Show = Literal["fields", "think", "details", "off"]
 """How proposals are shown while the client waits: as reasoning fields, in think tags, in a details element, or not."""
@@ -70,11 +73,12 @@ class Asked:
 class Answering:
     """One request being answered: pieces as they come, then the response and the trace; the provenance if asked for."""
 
-    def __init__(self, events: Events, asked: Asked) -> None:
+    def __init__(self, events: Events, asked: Asked, aside: Aside) -> None:
         self.events = events
         self.trace = Trace()
         self.provenance: dict[str, Any] | None = None
         self._asked = asked
+        self._aside = aside
         self._narration = Narration(asked.show != "off")
 
     async def batches(self) -> AsyncIterator[list[Piece]]:
@@ -87,7 +91,7 @@ class Answering:
             if pieces:
                 yield pieces
         if self._asked.provenance:
-            self.provenance = (await asyncio.to_thread(of_run, self.trace)).as_json()
+            self.provenance = (await self._aside(of_run, self.trace)).as_json()
 
     async def proposals(self) -> list[Piece]:
         """What the proposers said, once the run is over. Raises what the run raises."""
@@ -228,7 +232,7 @@ class Service:
             ):
                 visit = current()
                 visit.run, visit.model = events.run.id, self.label(asked.model.name)
-                yield Answering(events, asked)
+                yield Answering(events, asked, self.aside)
         finally:
             if key:
                 self.keys.spend(key, spending.dollars)
