@@ -32,7 +32,8 @@ def experiment(
 ) -> None:
     """Repeat an experiment of the paper: with and without others' answers, roles, proposers, layers, a ranker.
 
-    What its mixtures have in common is asked and paid once. Prints a table; a page, plots (SVG, PNG) and the figures as
+    What its mixtures have in common is asked and paid once. Where the proposers of a mixture are asked alone too, it is
+    said whether its answers are more like the better of their proposals. Prints a table; a page, plots (SVG, PNG) and the figures as
     JSON are written into the results folder.
     """
     import asyncio
@@ -54,6 +55,6 @@ def experiment(
             results = asyncio.run(tried(begun, tell, [arm.candidate for arm in plan.arms]))
         table(conducted.HEADER, conducted.rows(plan, results))
         typer.echo(conducted.said(plan, results), err=True)
-        for path in conducted.kept(begun.folder.path, plan, results):
+        for path in conducted.kept(begun.folder, plan, results):
             typer.echo(path, err=True)
         typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in all", err=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
+from .alike import Alike, alike
 from .experiments import Experiment
 from .findings import Results, cells, prices, write
-from .page import Section, table
+from .folder import Folder
+from .page import Section, paragraph, table
 from .plots import bars, lines
 from .statistics import Estimate
+from .texts import MEASURES
 
 HEADER = ("", "", "score", "interval", "cost", "time", "mixture")
 
@@ -31,16 +35,41 @@ def said(experiment: Experiment, results: Results) -> str:
     return f"On average {', '.join(means)}. Best: {best.name} with {score}, interval {interval}."
 
 
-def kept(folder: Path, experiment: Experiment, results: Results) -> list[Path]:
+def kept(folder: Folder, experiment: Experiment, results: Results) -> list[Path]:
     """Write it all into the results folder; where to."""
-    data = folder / f"{experiment.name}.json"
-    told = [{**asdict(arm), **asdict(results[arm.candidate])} for arm in experiment.arms]
+    data = folder.path / f"{experiment.name}.json"
+    likeness = alike(experiment, folder)
+    arms = [{**asdict(arm), **asdict(results[arm.candidate])} for arm in experiment.arms]
+    told = {"arms": arms, "likeness": [asdict(one) for one in likeness]}
     data.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", "utf-8", newline="\n")
     draw = bars if experiment.shape == "bars" else lines
     plots = {experiment.name: draw(_series(experiment, results), experiment.axis, "score"), **prices(results)}
     sections = [Section("Figures", table(HEADER, rows(experiment, results), numbers=(2, 3, 4, 5)))]
+    if likeness:
+        sections.append(Section("Is an answer more like the better of its proposals?", _likeness(likeness)))
     title = f"{experiment.title} ({experiment.source} of the paper)"
-    return [data, *write(folder, experiment.name, title, (said(experiment, results), "plain"), sections, plots)]
+    return [data, *write(folder.path, experiment.name, title, (said(experiment, results), "plain"), sections, plots)]
+
+
+def _likeness(likeness: Sequence[Alike]) -> str:
+    """How alike answers and proposals are, then the rank correlation of that with the proposals' scores."""
+    means = [
+        (one.mixture, proposer, *(f"{getattr(like, measure):.3f}" for measure in MEASURES))
+        for one in likeness
+        for proposer, like in one.likeness.items()
+    ]
+    correlations = [
+        (one.mixture, measure, "none" if found.mean is None else f"{found.mean:+.3f}", str(found.samples))
+        for one in likeness
+        for measure, found in one.correlation.items()
+    ]
+    return (
+        table(("mixture", "its proposer", *MEASURES), means, numbers=(2, 3, 4))
+        + paragraph(
+            "Rank correlation of likeness and score within each prompt, the mean over those with an order:"
+        )
+        + table(("mixture", "likeness by", "correlation", "prompts"), correlations, numbers=(2, 3))
+    )
 
 
 def _series(experiment: Experiment, results: Results) -> dict[str, dict[str, Estimate]]:
