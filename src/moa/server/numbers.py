@@ -13,6 +13,9 @@ from .refusals import failed
 from .replies import json
 from .service import Service
 
+TRACED = 10
+"""Answers whose words are traced each time that somebody looks."""
+
 SPREAD = titled("Spread", table(dict.fromkeys(("p50", "p90", "p95", "p99"), NUMBER)))
 FIGURES = titled(
     "Figures",
@@ -53,6 +56,7 @@ def routes(service: Service) -> list[Route]:
             since, mixture = (http.query_params.get(name) or None for name in ("since", "mixture"))
             after = moment(since) if since else None
             conditions = {"since": after, "mixture": full_name(mixture) if mixture else None}
+            await past.trace(TRACED)
             whole, days = [await past.figures(**conditions, by_day=by_day) for by_day in (False, True)]
         except Exception as error:
             return failed(error)

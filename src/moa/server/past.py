@@ -41,6 +41,12 @@ class Past:
         """What the calls of the caller's runs took, as `Store.figures` gives it."""
         return await self._mine(Store.figures, conditions)
 
+    async def trace(self, limit: int) -> None:
+        """Find out for so many more of the caller's answers whose words they are."""
+        owner = self._service.client
+        if self.kept:
+            await self._read(lambda store: store.trace_shares(limit, owner=owner) if _there(store) else 0)
+
     async def find(self, run: str) -> StoredRun:
         """The caller's run of exactly this id."""
         found = await self._read(lambda store: store.find(run) if _there(store) else None) if self.kept else None

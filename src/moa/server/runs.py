@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..events import to_json
 from ..store.listing import listed, moment
 from ..store.reading import State, StoredRun
-from . import details, reruns
+from . import details, quotes, reruns
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized
 from .mixtures import DraftBody
@@ -42,6 +42,7 @@ class RunBody(Table):
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     options: dict[str, Any] = Field({}, description="temperature, max_tokens, seed ... as in a chat completion")
     moa: Overrides | None = None
+    quote: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
 
     def asked(self, service: Service) -> Asked:
         """Raises `RequestError` or `NotFound`."""
@@ -70,6 +71,7 @@ LIST = titled("RunList", table({"runs": rows(LISTED), "before": or_null(TEXT)}))
 
 OPERATIONS = (
     Operation("post", "/api/runs", "Start a run", reruns.STARTED, RunBody, status=201),
+    Operation("post", "/api/quote", "Tell what a run is likely to take; nobody is asked", quotes.QUOTE, RunBody),
     Operation(
         "get",
         "/api/runs",
@@ -112,10 +114,19 @@ def routes(service: Service) -> list[Route]:
 
     async def start(http: HTTPRequest) -> HTTPResponse:
         try:
-            record = await running.start((await parsed(http, RunBody)).asked(service))
+            body = await parsed(http, RunBody)
+            asked = body.asked(service)
+            record = await running.start(await quotes.told(asked, past) if body.quote else asked)
         except Exception as error:
             return failed(error)
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
+
+    async def quote(http: HTTPRequest) -> HTTPResponse:
+        try:
+            told = await quotes.of((await parsed(http, RunBody)).asked(service), past)
+        except Exception as error:
+            return failed(error)
+        return json(told.as_json())
 
     async def listing(http: HTTPRequest) -> HTTPResponse:
         try:
@@ -166,6 +177,7 @@ def routes(service: Service) -> list[Route]:
 
     return [
         Route("/api/runs", start, methods=["POST"]),
+        Route("/api/quote", quote, methods=["POST"]),
         Route("/api/runs", listing, methods=["GET"]),
         Route("/api/runs/{id}", one, methods=["GET"]),
         Route("/api/runs/{id}", stop, methods=["DELETE"]),

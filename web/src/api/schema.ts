@@ -209,6 +209,19 @@ export interface Provenance {
   })[];
 }
 
+export interface Quote {
+  model: string;
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+  runs: number;
+  cost: number | null;
+  seconds: number | null;
+  at_most: number | null;
+  unknown: string[];
+  known: boolean;
+}
+
 export interface RefusalPart {
   type: "refusal";
   refusal: string;
@@ -246,6 +259,7 @@ export interface RunBody {
   messages?: ChatMessage[] | null;
   options?: Record<string, unknown>;
   moa?: Overrides | null;
+  quote?: boolean;
 }
 
 export interface RunList {

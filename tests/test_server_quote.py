@@ -1,0 +1,36 @@
+"""What a question is likely to take is told over HTTP, and the run says how right that was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moa import Store
+from server import SAYS, TOML, serving
+from test_server_runs import started, watched
+
+
+def test_a_quote_asks_nobody_and_comes_from_the_runs_that_were() -> None:
+    body = {"model": "moa:duo", "prompt": "Which colour?"}
+    with serving(SAYS, TOML, Store()) as (served, upstream):
+        first = served.post("/api/quote", body)
+        assert (first.status, first.json["known"], first.json["calls"], upstream.calls) == (200, False, 3, [])
+        watched(served, started(served))
+        before = len(upstream.calls)
+        told = served.post("/api/quote", body).json
+        assert len(upstream.calls) == before
+        assert (told["model"], told["known"], told["runs"], told["calls"]) == ("moa:duo", True, 1, 3)
+        run = started(served, quote=True)
+        watched(served, run)
+        state: Any = served.get(f"/api/runs/{run}").json
+    quoted = state["summary"]["quoted"]
+    assert {key: quoted[key] for key in ("calls", "input_tokens", "output_tokens", "runs")} == {
+        key: told[key] for key in ("calls", "input_tokens", "output_tokens", "runs")
+    }
+    used = state["summary"]["usage"]
+    assert quoted["output_tokens"] == used["output_tokens"]  # the very same question
+
+
+def test_a_quote_for_a_model_that_is_not_there_is_refused() -> None:
+    with serving(SAYS, TOML, Store()) as (served, _):
+        assert served.post("/api/quote", {"model": "moa:none", "prompt": "?"}).status == 404
+        assert served.post("/api/quote", {"model": "moa:duo"}).status == 400
