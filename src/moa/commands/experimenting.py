@@ -33,8 +33,8 @@ def experiment(
     """Repeat an experiment of the paper: with and without others' answers, roles, proposers, layers, a ranker.
 
     What its mixtures have in common is asked and paid once. Where the proposers of a mixture are asked alone too, it is
-    said whether its answers are more like the better of their proposals. Prints a table; a page, plots (SVG, PNG) and the figures as
-    JSON are written into the results folder.
+    said whether its answers are more like the better of their proposals. Prints a table; a page, plots (SVG, PNG) and
+    the figures as JSON are written into the results folder.
     """
     import asyncio
 

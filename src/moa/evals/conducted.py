@@ -65,9 +65,7 @@ def _likeness(likeness: Sequence[Alike]) -> str:
     ]
     return (
         table(("mixture", "its proposer", *MEASURES), means, numbers=(2, 3, 4))
-        + paragraph(
-            "Rank correlation of likeness and score within each prompt, the mean over those with an order:"
-        )
+        + paragraph("Rank correlation of likeness and score within each prompt, the mean over those with an order:")
         + table(("mixture", "likeness by", "correlation", "prompts"), correlations, numbers=(2, 3))
     )
 
