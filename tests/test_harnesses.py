@@ -18,6 +18,7 @@ from upstream import Body, Reply, Upstream
 pytestmark = [pytest.mark.harnesses, pytest.mark.filterwarnings("default")]
 
 CONFIG = TOML + '[server.aliases]\n"gpt-4*" = "up:m"\n'
+DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 BIN = Path(sys.executable).parent
 
 
@@ -89,9 +90,8 @@ def logged() -> dict[str, Any]:
 
 
 def configured(toml: str, upstream: Upstream) -> None:
-    """Write a `moa.toml` here, and an image."""
+    """Write a `moa.toml` here."""
     Path("moa.toml").write_text(toml.format(url=upstream.url), "utf-8")
-    Path("dot.png").write_bytes(b"\x89PNG")
 
 
 class TestInspect:
@@ -165,10 +165,9 @@ class TestOurProviderForInspect:
         with Upstream({"a": "red", "b": "blue", "judge": "purple"}) as upstream:
             configured(TOML.replace("attempts = 1", "attempts = 1\nimages = true"), upstream)
             model = get_model("moa/up:judge")
-            shown = [ContentText(text="What is it?"), ContentImage(image="dot.png")]
+            shown = [ContentText(text="What is it?"), ContentImage(image=DOT)]
             assert (await model.generate([ChatMessageUser(content=shown)])).completion == "purple"
-            address = upstream.calls[0].messages[0]["content"][1]["image_url"]["url"]
-            assert address == "data:image/png;base64,iVBORw=="
+            assert upstream.calls[0].messages[0]["content"][1] == {"type": "image_url", "image_url": {"url": DOT}}
             with pytest.raises(Exception, match="cannot be shown content of the kind 'audio'"):
                 await model.generate([ChatMessageUser(content=[ContentAudio(audio="a.wav", format="wav")])])
 

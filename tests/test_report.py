@@ -78,7 +78,7 @@ async def test_models_that_do_alike_are_not_said_to_differ(tmp_path: Path) -> No
 async def test_every_figure_stands_with_its_interval_and_what_it_took(tmp_path: Path) -> None:
     page = html(await both(tmp_path))
     assert re.search(r"<td>good</td><td class=n>100.0 %</td><td class=n>[\d.]+ .. 100.0</td><td class=n>12</td>", page)
-    assert "<td>good</td><td class=n>0.002</td><td class=n>1</td><td class=n>100</td><td class=n>10</td>" in page
+    assert "<td>good</td><td class=n>2</td><td class=n>1</td><td class=n>100</td><td class=n>10</td>" in page
     assert "bad: 1 of 12 failed, such as: bad: gone" in page
     assert re.search(r"<td>a</td><td class=n>100\.0 % \([\d.]+ \.\. 100\.0\)</td><td class=n>16\.7 %", page)
 
@@ -119,6 +119,7 @@ def test_without_a_score_there_is_no_report(tmp_path: Path) -> None:
         charts.intervals([charts.Row("a", -3.0, -4.0, 5.0)], "", zero=0),
         charts.scattered([charts.Spot("a", 1.0, 2.0, front=True), charts.Spot("b", 0.0, 2.0, 1.0, 3.0)], "x", "y"),
         charts.scattered([charts.Spot("a", 1e-6, 50.0)], "x", "y"),
+        charts.scattered([charts.Spot("a", 0.01, 1.0), charts.Spot("b", 7.0, 1.0)], "x", "y"),
     ],
 )
 def test_a_plot_is_valid_and_nothing_lies_outside_it(drawn: str) -> None:
@@ -127,6 +128,15 @@ def test_a_plot_is_valid_and_nothing_lies_outside_it(drawn: str) -> None:
     for element in drawing.iter():
         for name, most in (("x1", width), ("x2", width), ("cx", width), ("y1", height), ("y2", height), ("cy", height)):
             assert 0 <= float(element.attrib.get(name, 0)) <= most
+
+
+def test_names_of_points_that_are_close_do_not_cover_each_other() -> None:
+    drawn = ElementTree.fromstring(
+        charts.scattered([charts.Spot(name, 10.0, 50.0) for name in ("model a", "model b", "model c")], "x", "y")
+    )
+    heights = [float(text.attrib["y"]) for text in drawn.iter("text") if (text.text or "").startswith("model")]
+    assert len(heights) == 3
+    assert min(abs(one - other) for one in heights for other in heights if one != other) >= 14
 
 
 async def test_a_plot_says_in_words_what_it_shows(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from .plots import COLOURS
 
 WIDTH = 720
 ROW = 30
+FAR = 20
+"""How many times the least price the most has to be for a logarithmic axis."""
 LETTER = 7.2
 """About how wide a letter of a label is."""
 
@@ -63,31 +65,47 @@ def intervals(rows: Sequence[Row], unit: str, zero: float | None = None) -> str:
 
 
 def scattered(spots: Sequence[Spot], x_axis: str, y_axis: str) -> str:
-    """Values against a price, with a line through those that nothing beats at their price."""
+    """Values against a price, with a line through those that nothing beats at their price.
+
+    Prices that are far apart are on a logarithmic axis.
+    """
     height, left, right, top, bottom = 356, 56.0, WIDTH - 24.0, 34.0, 306.0
-    xs = _ticks(0, max(spot.x for spot in spots))
+    prices = [spot.x for spot in spots]
+    far = min(prices) > 0 and max(prices) / min(prices) > FAR
+    xs = _powers(min(prices), max(prices)) if far else _ticks(0, max(prices))
     ends = [end for spot in spots for end in (spot.y, spot.low, spot.high) if end is not None]
     ys = _ticks(min(ends), max(ends))
-    across, up = _Scale(xs[0], xs[-1], left, right), _Scale(ys[0], ys[-1], bottom, top)
+    across, up = _Scale(xs[0], xs[-1], left, right, far), _Scale(ys[0], ys[-1], bottom, top)
     parts = [_line(left, up(tick), right, up(tick), "grid") for tick in ys]
     parts += [_text(left - 8, up(tick) + 4, f"{tick:g}", "end", "small") for tick in ys]
     parts += [_text(across(tick), bottom + 18, f"{tick:g}", "middle", "small") for tick in xs]
-    parts += [
-        _text((left + right) / 2, height - 8, x_axis, "middle"),
-        _text(left - 40, 12, y_axis, "start", "small"),
-    ]
+    parts.append(_text((left + right) / 2, height - 8, x_axis, "middle"))
+    parts.append(_text(left - 40, 12, y_axis, "start", "small"))
     front = sorted((spot for spot in spots if spot.front), key=lambda spot: spot.x)
     if len(front) > 1:
         path = " ".join(f"{across(spot.x):.1f},{up(spot.y):.1f}" for spot in front)
         parts.append(f'<polyline class="front" points="{path}"/>')
-    for spot in spots:
+    taken: list[_Box] = []
+    for spot in sorted(spots, key=lambda spot: (spot.x, -spot.y)):
         x, y = across(spot.x), up(spot.y)
         if spot.low is not None and spot.high is not None:
             parts.append(_line(x, up(spot.low), x, up(spot.high), "whisker thin"))
         parts.append(f'<circle class="{"mark" if spot.front else "mark off"}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        beyond = x + 10 + len(spot.label) * LETTER > right
-        parts.append(_text(x - 9 if beyond else x + 9, y - 7, spot.label, "end" if beyond else "start"))
+        width = len(spot.label) * LETTER
+        places = [(x + 9 if x + 9 + width < right else x - 9 - width, y + beside) for beside in (-7, 16, -22, 31)]
+        boxes = [(at, down - 12, at + width, down + 2) for at, down in places]
+        free = next((place for place, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)), 0)
+        taken.append(boxes[free])
+        parts.append(_text(*places[free], spot.label, "start"))
     return _svg(height, parts, "; ".join(f"{spot.label}: {spot.y:.1f} at {spot.x:g}" for spot in spots))
+
+
+_Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a label."""
+
+
+def _meet(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def radar(lines: Mapping[str, Mapping[str, float]], most: int) -> str:
@@ -150,10 +168,17 @@ class _Scale:
     high: float
     start: float
     end: float
+    logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
+        ends = (value, self.low, self.high)
+        at, low, high = map(math.log10, ends) if self.logarithmic else ends
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of ten from below the least to above the most."""
+    return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
 
 
 def _ticks(low: float, high: float) -> list[float]:

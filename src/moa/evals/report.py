@@ -91,14 +91,14 @@ def _skills(models: Sequence[Measured]) -> str:
 
 
 def _prices(models: Sequence[Measured], seconds: bool) -> str:
-    header = ["model", "US dollars", "calls", "tokens read", "written", "one after another"]
+    header = ["model", "$ a thousand", "calls", "tokens read", "written", "one after another"]
     rows = []
     for one in models:
         cost = one.mean("cost")
         means = (count(one.mean(of)) for of in ("calls", "input_tokens", "output_tokens", "chain"))
-        row = [one.name, "unknown" if cost is None else f"{cost:.4g}", *means]
+        row = [one.name, "unknown" if cost is None else f"{1000 * cost:.4g}", *means]
         rows.append([*row, f"{one.mean('seconds') or 0:.2f}"] if seconds else row)
-    note = "A mean per sample, whether it was paid now or came from the call cache."
+    note = "Means, dollars for a thousand questions, all else for one; also what came from the call cache is counted."
     return (
         _plot([one for one in models if one.headline.value is not None])
         + table([*header, "seconds"] if seconds else header, rows, numbers=range(1, 7))
@@ -109,7 +109,7 @@ def _prices(models: Sequence[Measured], seconds: bool) -> str:
 def _plot(models: Sequence[Measured]) -> str:
     """Score against price, in dollars or, where they tell nothing, in tokens."""
     priced = all(one.mean("cost") for one in models)
-    prices = {one.name: (one.mean("cost") if priced else one.tokens) or 0.0 for one in models}
+    prices = {one.name: 1000 * (one.mean("cost") or 0.0) if priced else one.tokens for one in models}
     if len(models) < 2 or not max(prices.values()):
         return ""
     spots = []
@@ -119,7 +119,7 @@ def _plot(models: Sequence[Measured]) -> str:
             (other.headline.value or 0.0) >= score and prices[other.name] < prices[one.name] for other in models
         )
         spots.append(charts.Spot(one.name, prices[one.name], score, one.headline.low, one.headline.high, not beaten))
-    axis = f"{'US dollars' if priced else 'tokens'} a question"
+    axis = "US dollars a thousand questions" if priced else "tokens a question"
     return charts.scattered(spots, axis, f"{models[0].headline.name} {models[0].headline.unit}".rstrip())
 
 

@@ -49,12 +49,13 @@ def compared(worth: Mapping[str, Any]) -> str:
         gains = [_points(one["gain"]), *([_points(one["controlled"])] if controlled else [])]
         ratios = (_times(one["cost_ratio"]), _times(one["seconds_ratio"]))
         each = one["cost_per_win"]
-        cells.append((one["rival"], counted, *gains, *ratios, "–" if each is None else f"${each:.2g}"))
-    header = ["against", "won / tied / lost", "gain", *(["at equal length"] if controlled else [])]
-    header += ["cost", "time", "one more win costs"]
+        cells.append((one["rival"], counted, *gains, *ratios, "–" if each is None else f"{each:.2g}"))
+    header = ["against", "won / tied / lost", "gain", *(["equal length"] if controlled else [])]
+    header += ["cost", "time", "$ a win"]
     note = (
         f"A gain of one point is one more prompt won, net, of a hundred; intervals at {worth['confidence']:.0%}. "
-        "The bars are what the verdict rests on. The first line is the best member, luck in choosing it allowed for."
+        "The bars are what the verdict rests on; $ a win is what one more prompt won costs. "
+        "The first line is the best member, luck in choosing it allowed for."
     )
     told = table(header, cells, numbers=range(1, len(header)))
     return f'{charts.intervals(rows, "", zero=0)}{told}<p class="note">{note}</p>'

@@ -6,11 +6,8 @@ or the one named by `-M config_file=PATH`.
 
 from __future__ import annotations
 
-import base64
 import json
-import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from inspect_ai.model import (
@@ -120,16 +117,9 @@ def _parts(content: Sequence[Content]) -> Iterator[Part]:
         if one.type == "text":
             yield {"type": "text", "text": one.text}
         elif one.type == "image":
-            yield {"type": "image_url", "image_url": {"url": _address(one.image)}}
+            yield {"type": "image_url", "image_url": {"url": one.image}}
         elif one.type != "reasoning":  # which a model does not read again
             raise ConfigError(f"a mixture cannot be shown content of the kind {one.type!r}")
-
-
-def _address(image: str) -> str:
-    if image.startswith(("data:", "http://", "https://")):
-        return image
-    kind = mimetypes.guess_type(image)[0] or "image/png"
-    return f"data:{kind};base64,{base64.b64encode(Path(image).read_bytes()).decode()}"
 
 
 def _tool(told: ToolInfo) -> dict[str, Any]:
