@@ -169,7 +169,9 @@ class TestOurProviderForInspect:
             assert (await model.generate([ChatMessageUser(content=shown)])).completion == "purple"
             assert upstream.calls[0].messages[0]["content"][1] == {"type": "image_url", "image_url": {"url": DOT}}
             with pytest.raises(Exception, match="cannot be shown content of the kind 'audio'"):
-                await model.generate([ChatMessageUser(content=[ContentAudio(audio="a.wav", format="wav")])])
+                await model.generate(
+                    [ChatMessageUser(content=[ContentAudio(audio="data:audio/wav;base64,UklGRg==", format="wav")])]
+                )
 
     def test_says_which_option_it_does_not_know(self) -> None:
         from inspect_ai.model import get_model
@@ -219,7 +221,7 @@ class TestAlpacaEval:
         server, _ = served
         client = f'default: [{{api_key: "sk-local", base_url: "{server.url}/v1"}}]\n'
         Path("client.yaml").write_text(client, "utf-8")
-        line = {"instruction": "What is 2 + 3?", "output": "6", "generator": "ref", "dataset": "mine"}
+        line = {"instruction": "What is 2 + 3?", "output": "It is 6.", "generator": "ref", "dataset": "mine"}
         Path("ref.json").write_text(json.dumps([line]), "utf-8")
         return served
 
@@ -232,7 +234,7 @@ class TestAlpacaEval:
 
     def test_has_a_model_of_the_server_judge_by_its_log_probabilities(self, reference: tuple[Served, Upstream]) -> None:
         _, upstream = reference
-        line = {"instruction": "What is 2 + 3?", "output": "5", "generator": "moa", "dataset": "mine"}
+        line = {"instruction": "What is 2 + 3?", "output": "It is 5.", "generator": "moa", "dataset": "mine"}
         Path("moa.json").write_text(json.dumps([line]), "utf-8")
         words = ("--model_outputs", "moa.json", "--reference_outputs", "ref.json")
         run(
@@ -256,7 +258,7 @@ class TestAlpacaEval:
             "num_procs: 4, price_per_token: 0.0}\n",
             "utf-8",
         )
-        words = ("--model_configs", "./models/moa", "--evaluation_dataset", "ref.json")
+        words = ("--model_configs", str(folder.resolve()), "--evaluation_dataset", "ref.json")
         more = ("--reference_model_configs", "None", "--chunksize", "None")
         client = {"OPENAI_CLIENT_CONFIG_PATH": str(Path("client.yaml").resolve())}
         run("alpaca_eval", "evaluate_from_model", *words, *more, *self.OUTPUT, **client)
