@@ -86,6 +86,14 @@ def test_a_run_that_has_not_begun_has_no_sentences() -> None:
     assert of_run(folded([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
 
 
+def test_scripts_without_spaces_are_traced_too() -> None:
+    proposal = Proposal("a", "月亮的光来自太阳。它围绕地球转动。潮汐每天两次。")
+    found = provenance("月亮围绕地球转动，潮汐每天两次。天气很好。", [proposal])
+    assert relations(found) == [{0: "supports"}, {}]
+    (source,) = found.sentences[0].sources
+    assert "潮汐每天两次" in proposal.text[source.start : source.end]
+
+
 def test_signs_alone_are_no_numbers() -> None:
     text = "Then x - 1 is y + 2 - z."
     assert relations(provenance(text, [Proposal("a", text)])) == [{0: "supports"}]

@@ -220,10 +220,16 @@ def _rank(source: Source) -> tuple[bool, float, int]:
 class _Read(Facts):
     """A sentence taken apart once for all comparisons. Its numbers are one term: they are compared by themselves."""
 
-    def __init__(self, found: Sequence[str], start: int, end: int, kind: Kind) -> None:
+    def __init__(
+        self, found: Sequence[str], start: int, end: int, kind: Kind, bag: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(found)
         self.start, self.end, self.kind = start, end, kind
-        self.bag = dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(found)), 1)
+        self.bag = bag or dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(found)), 1)
+
+    def __add__(self, other: _Read) -> _Read:
+        """Both as one, without pairs of words across the end of the first."""
+        return _Read([*self.words, *other.words], self.start, other.end, self.kind, {**self.bag, **other.bag})
 
     @cached_property
     def distinct(self) -> set[str]:
@@ -244,8 +250,7 @@ class _Text:
         if at not in self._pairs:
             if not 0 <= at < len(self.read) - 1 or not self.read[at].kind == self.read[at + 1].kind == "prose":
                 return None
-            one, two = self.read[at : at + 2]
-            both = _Read([*one.words, *two.words], one.start, two.end, one.kind)
+            both = self.read[at] + self.read[at + 1]
             self._pairs[at] = both, unit_vector(both.bag, self.weights)
         return self._pairs[at]
 
