@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import moa
 from moa.provenance import Proposal, Provenance, of_run, provenance
@@ -127,3 +129,55 @@ async def test_without_proposals_no_judge_is_asked() -> None:
 def test_what_a_model_that_has_lost_its_way_says_again_and_again_is_traced_too(text: str) -> None:  # not in hours
     found = provenance(text, [Proposal("lab:a", text), FERRY])
     assert set(map(str, relations(found))) == {"{0: 'supports'}"}
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "the",
+            "sky",
+            "is",
+            "not",
+            "blue.",
+            "12",
+            "½",
+            "5",
+            "km",
+            "kg!",
+            "月亮",
+            "是。",
+            "|",
+            "-",
+            "#",
+            "```",
+            "\n",
+            "x",
+            "=",
+            "y?",
+            "É'İ",
+            "²",
+            "-3",
+        ]
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORDS, st.lists(WORDS, max_size=3))
+def test_whatever_is_said_every_place_is_in_its_text(answer: list[str], told: list[list[str]]) -> None:
+    text, proposals = " ".join(answer), [Proposal("m", " ".join(one)) for one in told]
+    found = provenance(text, proposals)
+    for one in found.sentences:
+        assert 0 <= one.start < one.end <= len(text)
+        for source in one.sources:
+            assert 0 <= source.start < source.end <= len(proposals[source.proposal].text)
+            assert 0 < source.strength <= 1
+    assert 0 <= sum(found.shares) <= 1.0001
+
+
+@given(WORDS)
+def test_a_text_is_its_own_source(words: list[str]) -> None:
+    text = " ".join(words)
+    found = provenance(text, [Proposal("m", text)])
+    assert [one.sources[0].relation for one in found.sentences if one.sources] == ["supports"] * len(found.sentences)
