@@ -250,7 +250,7 @@ aggregator = "lab:c"
 """
 
 
-def measured(*models: str) -> None:
+def measured(*models: str, by: tuple[str, ...] = ("run",)) -> None:
     """Results of an evaluation of these models, in the folder results."""
     heading = '{"suite": "counting", "scorer": "numeric"}\n'
     lines = "".join(f'{{"prompt": "Question {one} ?", "answer": {one}}}\n' for one in range(12))
@@ -258,7 +258,7 @@ def measured(*models: str) -> None:
     with Upstream({name: knowing(name) for name in RIGHT}) as upstream:
         configured(upstream, MIXTURES)
         asked = [word for model in models for word in ("-m", model)]
-        done = moa("eval", "run", "counting.jsonl", *asked)
+        done = moa("eval", *by, "counting.jsonl", *asked)
         assert done.returncode == 0, done.stderr
 
 
@@ -277,12 +277,20 @@ def test_a_mixture_is_chosen_out_of_results_with_its_reasons() -> None:
     assert "moa:mine" in moa("mixtures").stdout
 
 
+def test_the_experiment_on_collaborativeness_says_who_proposes_and_who_aggregates() -> None:
+    measured("lab:a", "lab:c", by=("experiment", "collaborativeness"))
+    done = moa("select", "--from", "results", "--k", "2", "--json")
+    found = json.loads(done.stdout)
+    assert (found["members"], found["aggregator"]) == (["lab:a", "lab:c"], "lab:c")
+    assert any("it did best (lab:c 100.0 %, lab:a 0.0 %)" in reason for reason in found["reasons"])
+
+
 def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
     measured("lab:a", "lab:c")
     done = moa("select", "--from", "results", "--k", "2", "--json")
     found = json.loads(done.stdout)
     assert (found["members"], found["aggregator"]) == (["lab:a", "lab:c"], "lab:a")
-    assert any("how well models aggregate was not measured" in reason for reason in found["reasons"])
+    assert any("moa eval experiment collaborativeness measures that" in reason for reason in found["reasons"])
     assert found["warnings"] == []
 
 
@@ -303,4 +311,4 @@ def test_choosing_needs_results_or_a_table() -> None:
     assert "say what to choose out of" in moa("select").stderr
     assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr
     measured("lab:a")
-    assert "fewer than two single models" in moa("select", "--from", "results").stderr
+    assert "fewer than two models alone" in moa("select", "--from", "results").stderr

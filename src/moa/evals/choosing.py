@@ -45,7 +45,7 @@ def choose(outcomes: Sequence[Outcome], k: int, method: Method = "both", seed: i
     """
     singles = [one for one in outcomes if one.single]
     if len(singles) < 2:
-        raise ConfigError("the results hold fewer than two single models; name them in one moa eval run")
+        raise ConfigError("the results hold fewer than two models alone; name them in one moa eval run")
     prompts = sorted(set.intersection(*(set(one.quality) for one in singles)))
     if not prompts:
         raise ConfigError("no prompt has a score of every model; name them all in one moa eval run")
@@ -79,15 +79,15 @@ def _likeness(alike: Mapping[tuple[str, str], float], one: str, other: str) -> f
 
 def _aggregator(outcomes: Sequence[Outcome], quality: Mapping[str, float]) -> tuple[str, str]:
     """Who aggregated best among those that were given the same proposers, and why; else who is best alone."""
-    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    groups: dict[tuple[tuple[str, ...], int], list[Outcome]] = {}
     for one in outcomes:
         if one.shape:
-            groups.setdefault(one.shape.proposers, []).append(one)
+            groups.setdefault((one.shape.proposers, one.shape.layers), []).append(one)
     most = max(groups.values(), key=lambda group: len({_of(one) for one in group}), default=[])
     if len({_of(one) for one in most}) < 2:
         best = max(sorted(quality), key=lambda name: quality[name])
-        why = "the best alone; how well models aggregate was not measured, and who answers best is often not who"
-        return best, f"{best} aggregates: {why} aggregates best"
+        why = "the best alone, which need not aggregate best; moa eval experiment collaborativeness measures that"
+        return best, f"{best} aggregates: {why}"
     prompts = sorted(set.intersection(*(set(one.quality) for one in most)))
     if not prompts:
         raise ConfigError("no prompt has a score of every aggregator; name the mixtures in one moa eval run")

@@ -23,9 +23,10 @@ Key = str
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a mixture is made of: its proposers, one for each sample, and its aggregator."""
+    """What a mixture is made of: its last proposers, one for each sample, its layers, and who writes its answer."""
 
     proposers: tuple[str, ...]
+    layers: int
     aggregator: str
 
 
@@ -53,7 +54,7 @@ def gather(folder: Path, config: Config) -> list[Outcome]:
     texts: dict[str, dict[Key, str]] = {}
     for results in map(Folder.read, folders):
         told = results.manifest
-        for model in told["models"]:
+        for model in dict.fromkeys(model for _, model in results.answers):
             for scored in results.of(model):
                 value = _quality(scored, results, BEST.get(told["suite"], 1.0))
                 if value is not None:
@@ -77,15 +78,18 @@ def _quality(scored: Scored, results: Folder, best: float) -> float | None:
 def shape_of(name: str, config: Config) -> Shape | None:
     """What a mixture of some results is made of: out of its name where an experiment gave it, else out of moa.toml.
 
-    `None` for a single model, for a mixture that is not in moa.toml, and for a vote.
+    `None` for a single model, for a mixture that is not in moa.toml, and for one whose answer nobody writes.
     """
     if " -> " in name:
         asked, aggregator = name.split(" -> ", 1)
+        aggregator, _, deeper = aggregator.partition(", ")
+        if aggregator.endswith(" picks"):
+            return None
         members = [re.fullmatch(r"(.*?)(?: x(\d+))?", one) for one in asked.split(" + ")]
         proposers = [found[1] for found in members if found for _ in range(int(found[2] or 1))]
-        return Shape(tuple(sorted(proposers)), aggregator.partition(", ")[0].removesuffix(" picks"))
+        return Shape(tuple(sorted(proposers)), int(deeper.removesuffix(" layers") or 2), aggregator)
     table = config.mixtures.get(name.removeprefix("moa:")) if name.startswith("moa:") else None
-    if table is None or table.aggregator.model is None:
+    if table is None or table.aggregator.model is None or table.aggregator.kind != "synthesize":
         return None
     last = [member.model for member in table.proposer_layers[-1] for _ in range(member.samples)]
-    return Shape(tuple(sorted(last)), table.aggregator.model)
+    return Shape(tuple(sorted(last)), len(table.proposer_layers) + 1, table.aggregator.model)
