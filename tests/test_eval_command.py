@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from command import configured, moa, on_a_terminal
-from upstream import Body, Upstream
+from command import MOA, configured, moa, on_a_terminal, until
+from moa.evals.evaluate import Progress
+from moa.terminal.evaluating import figures
+from upstream import Body, Reply, Upstream
 
 SUMS = """\
 {"suite": "sums", "scorer": "numeric"}
@@ -128,6 +132,23 @@ def test_a_bar_shows_how_far_it_is() -> None:
     assert code == 0
     assert "3/3" in screen
     assert "100.00 %" in screen
+
+
+def test_the_bar_tells_rate_cost_and_time_left_of_what_is_asked_now() -> None:
+    assert figures(Progress(50, 10, 110, 2, 0.25), seconds=5) == "2.0/s · $0.25 · 2 failed · 0:30 left"
+    assert figures(Progress(40, 0, 110, 0, 0.0), seconds=5) == "$0"
+
+
+def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
+    with Upstream({"a": lambda body: right(body) if "2 + 3" in str(body) else Reply(delay=60)}) as upstream:
+        configured(upstream)
+        written()
+        process = subprocess.Popen([*MOA, "eval", "run", "sums.jsonl", "-m", "lab:a", "--out", "out"], stderr=-1)
+        until(lambda: Path("out/scores.jsonl").exists())
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+        assert process.returncode == 130
+        assert b"moa: stopped; what was answered is kept, and the same command goes on\n" in told
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:

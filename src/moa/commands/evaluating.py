@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..evals.folder import Folder
     from ..evals.sample import Figure
     from ..evals.statistics import Comparison
+
+Done = TypeVar("Done")
 
 Models = Annotated[
     list[str] | None,
@@ -50,8 +53,6 @@ def run(
 
     Stopped or killed, the same command goes on where it was. The results are JSON lines in a folder, with a report.
     """
-    import asyncio
-
     from ..evals.session import Asked, session
     from ..evals.suites import benchmark
     from ..terminal.evaluating import progress
@@ -61,8 +62,19 @@ def run(
     asked = Asked(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
     with session(asked) as begun:
         with progress(begun.benchmark.name) as tell:
-            results = asyncio.run(begun.run(begun.models, tell))
+            results = asked_through(begun.run(begun.models, tell))
         _print(results, begun.folder)
+
+
+def asked_through(work: Coroutine[Any, Any, Done]) -> Done:
+    """What comes of an evaluation. Whoever stops it is told that it can be gone on with."""
+    import asyncio
+
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        told("stopped; what was answered is kept, and the same command goes on", 130)
+        raise
 
 
 def _print(results: Results, folder: Folder) -> None:
@@ -111,8 +123,6 @@ def worth(
     It is compared with each member alone, and with the best member sampled: as often as costs the same, and as often as
     takes the same time. Prompts with answers are scored by rule; of others a judge sees each pair in both orders.
     """
-    import asyncio
-
     from ..evals.report import write
     from ..evals.session import session
     from ..evals.suites import benchmark
@@ -125,13 +135,13 @@ def worth(
     with session(wanted) as begun:
         question = Question(begun, begun.asked.models[0], confidence, worthwhile)
         with progress(f"{question.mixture} and its members") as tell:
-            results = asyncio.run(question.first(tell))
+            results = asked_through(question.first(tell))
         if not results.complete:
             _print(results, begun.folder)
         with progress("the best member, sampled") as tell:
-            found = asyncio.run(question.second(results, tell))
+            found = asked_through(question.second(results, tell))
         keep(begun.folder, question.mixture, found)
-        header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time")
+        header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time", "$ a win")
         table(header, [_compared(one) for one in found.comparisons])
         typer.echo(f"{question.mixture} is {found.sentence}")
         typer.echo(write(begun.folder), err=True)
@@ -141,7 +151,8 @@ def _compared(one: Comparison) -> tuple[str, ...]:
     gain = one.decisive
     ratios = ("" if ratio is None else f"{ratio:.1f}x" for ratio in (one.cost_ratio, one.seconds_ratio))
     counts = map(str, (one.wins, one.ties, one.losses))
-    return (one.rival, *counts, f"{gain.value:+.1f}", f"{gain.low:+.1f}..{gain.high:+.1f}", *ratios)
+    each = "" if one.cost_per_win is None else f"{one.cost_per_win:.2g}"
+    return (one.rival, *counts, f"{gain.value:+.1f}", f"{gain.low:+.1f}..{gain.high:+.1f}", *ratios, each)
 
 
 def report(

@@ -27,9 +27,11 @@ from .sample import Answer, Bill, Figure, Sample, Score, Scored
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an evaluation is. `paid` is in US dollars, for all that was asked so far, also before a restart."""
+    """How far an evaluation is. `asked` are those of the `done` that were not there from an earlier run; `paid`, in US
+    dollars, is for those too."""
 
     done: int
+    asked: int
     total: int
     failed: int
     paid: float
@@ -70,6 +72,7 @@ async def evaluate(
     asker = _Asker(benchmark, models, judge, folder, seed, emit, next(iter(models)) if "baseline" in needs else None)
     purse = Purse(spend, folder.paid if folder else 0.0)
     found: dict[tuple[str, str], Scored] = {}
+    asked: set[tuple[str, str]] = set()
 
     async def work(job: tuple[Sample, str]) -> Scored | None:
         sample, name = job
@@ -79,6 +82,7 @@ async def evaluate(
             if not begun:
                 return None
             scored = await asker.scored(sample, name)
+            asked.add((sample.id, name))
             purse.pay(name, (scored.answer.bill + scored.bill).paid)
             return scored
 
@@ -97,7 +101,7 @@ async def evaluate(
                 if scored is not None:
                     found[sample.id, name] = scored
                     failed += bool(scored.answer.error or scored.error)
-                    tell(Progress(len(found), len(keys), failed, purse.paid))
+                    tell(Progress(len(found), len(asked), len(keys), failed, purse.paid))
     finally:
         asker.stop()
     ordered = {name: [found[key] for key in keys if key[1] == name and key in found] for name in models}

@@ -24,29 +24,31 @@ def progress(name: str) -> Iterator[Callable[[Progress], None]]:
         yield _Lines(name).tell
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[cost]}"),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}")
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None, rate="", cost="")
+        task = bar.add_task(name, total=None, told="")
         begun = time.monotonic()
-        first: list[int] = []
 
         def tell(so_far: Progress) -> None:
-            first[:] = first or [so_far.done - 1]
-            rate = f"{(so_far.done - first[0]) / max(time.monotonic() - begun, 1e-3):.1f}/s"
-            failed = f" · {so_far.failed} failed" if so_far.failed else ""
-            bar.update(task, completed=so_far.done, total=so_far.total, rate=rate, cost=f"{cost(so_far.paid)}{failed}")
+            told = figures(so_far, time.monotonic() - begun)
+            bar.update(task, completed=so_far.done, total=so_far.total, told=told)
 
         yield tell
+
+
+def figures(so_far: Progress, seconds: float) -> str:
+    """Rate, cost, what failed, and the time that is left if it goes on as in these seconds."""
+    told = [cost(so_far.paid)]
+    if so_far.failed:
+        told.append(f"{so_far.failed} failed")
+    if so_far.asked and seconds:
+        rate = so_far.asked / seconds
+        minutes, rest = divmod(round((so_far.total - so_far.done) / rate), 60)
+        told = [f"{rate:.1f}/s", *told, f"{minutes}:{rest:02d} left"]
+    return " · ".join(told)
 
 
 class _Lines:
