@@ -131,36 +131,25 @@ def test_what_a_model_that_has_lost_its_way_says_again_and_again_is_traced_too(t
     assert set(map(str, relations(found))) == {"{0: 'supports'}"}
 
 
-WORDS = st.lists(
-    st.sampled_from(
-        [
-            "the",
-            "sky",
-            "is",
-            "not",
-            "blue.",
-            "12",
-            "½",
-            "5",
-            "km",
-            "kg!",
-            "月亮",
-            "是。",
-            "|",
-            "-",
-            "#",
-            "```",
-            "\n",
-            "x",
-            "=",
-            "y?",
-            "É'İ",
-            "²",
-            "-3",
-        ]
-    ),
-    max_size=30,
+SAID = (
+    "the sky is",
+    "not",
+    "blue.",
+    "12",
+    "½ 5",
+    "km",
+    "kg!",
+    "月亮",
+    "是。",
+    "| -",
+    "#",
+    "```",
+    "\n",
+    "x = y?",
+    "É'İ ²",
+    "-3",
 )
+WORDS = st.lists(st.sampled_from(SAID), max_size=30)
 
 
 @settings(max_examples=60, deadline=None)
