@@ -87,6 +87,11 @@ def test_the_command_gives_every_preference_of_the_judge(tmp_path: Path) -> None
         done = moa("eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "out")
         assert done.returncode == 0, done.stderr
         asked, judged = upstream.to("a"), upstream.to("j")
+        again = moa(
+            "eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "two"
+        )
+        assert len(upstream.calls) == len(asked) + len(judged)  # what was remembered has its log-probabilities too
+    assert (again.stdout, Path("two/scores.jsonl").read_bytes()) == (done.stdout, Path("out/scores.jsonl").read_bytes())
     assert {(call.body["temperature"], call.body["max_tokens"]) for call in asked} == {(0.7, 2048)}
     sent = [
         {name: call.body.get(name) for name in ("temperature", "max_tokens", "logprobs", "top_logprobs")}
