@@ -135,14 +135,15 @@ class Cached(Around):
 
     async def _lead(self, key: str, request: Request, span: Span) -> Response:
         """Make a call for all who want its answer, unless that is known."""
-        if known := self.answers.find(key):
-            self.answers.land(key, known)
-            return _again(known, span)
         try:
-            given = await self._ask(request, span)
+            known = self.answers.find(key)
+            given = known or await self._ask(request, span)
         except BaseException as error:
             self.answers.land(key, "failed" if isinstance(error, Exception) else "left")
             raise
+        if known:
+            self.answers.land(key, known)
+            return _again(known, span)
         kept = self.answers.keep(key, given)
         kept.add_done_callback(lambda _: self.answers.land(key, given))  # also where this caller leaves meanwhile
         await _done(kept)

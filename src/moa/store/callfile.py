@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -75,7 +74,7 @@ class CallFile:
     def keep(self, key: str, given: Given) -> Future[None]:
         """Have an answer written: done when it is, or cannot be. Raises `StoreError` where it cannot be JSON."""
         try:
-            response = orjson.dumps(asdict(given.response)).decode()
+            response = orjson.dumps(given.response).decode()
         except TypeError as error:  # such as text that is not Unicode
             raise StoreError(f"an answer of {given.response.model} cannot be stored: {error}") from error
         self._waiting.append((bytes.fromhex(key), time.time(), given.response.model, given.seconds, response))

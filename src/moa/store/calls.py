@@ -67,7 +67,7 @@ class Calls(Answers):
     def keep(self, key: str, given: Given) -> Future[None]:
         try:
             return self._opened().keep(key, given)
-        except StoreError as error:
+        except (StoreError, RuntimeError) as error:  # which an interpreter that is ending raises
             self._tell_once(str(error))
             return super().keep(key, given)
 

@@ -69,7 +69,7 @@ class Called:
 
 def slot(seconds: float) -> int:
     """Where a time belongs."""
-    return round(math.log(max(seconds, 0.001)) / GROWTH)
+    return round(math.log(min(max(0.001, seconds), 1e9)) / GROWTH)
 
 
 def seconds(slot: int) -> float:
@@ -78,8 +78,11 @@ def seconds(slot: int) -> float:
 
 
 def day(moment: float) -> str:
-    """The date of a moment, here."""
-    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d")
+    """The date of a moment, here; "" for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def called(trace: Trace) -> list[Called]:

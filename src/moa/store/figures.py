@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from .counting import COLUMNS, ROLES, Counts, seconds
 
-Key = tuple[str, ...]
+Key = tuple[str | None, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +76,44 @@ def figures(
     db: sqlite3.Connection, since: str | None, mixture: str | None, owner: str | None, by_day: bool
 ) -> list[Figures]:
     """The figures of all calls since a day, of one mixture and one owner or of all: by mixture, the whole run first."""
-    keys = ("mixture", "role", "model", *(["day"] * by_day))
     conditions = {"day >= ?": since, "mixture = ?": mixture, "owner = ?": owner}
     asked = {condition: value for condition, value in conditions.items() if value is not None}
-    where, values, key = " AND ".join(("calls > 0", *asked)), tuple(asked.values()), ", ".join(keys)
-    sums = ", ".join(f"sum({name})" for name in COLUMNS)
-    order = "day, " * by_day + f"mixture, instr('{' '.join(ROLES)}', role), sum(calls) DESC, model"
-    totals = db.execute(f"SELECT {key}, {sums} FROM series WHERE {where} GROUP BY {key} ORDER BY {order}", values)  # noqa: S608
-    found = totals.fetchall()
-    spreads: dict[tuple[Key, str], list[tuple[int, int]]] = {}
-    chosen = f"SELECT number, {key} FROM series WHERE {where}"  # noqa: S608
-    slots = (
-        f"SELECT {key}, measure, slot, sum(spreads.calls) FROM ({chosen}) JOIN spreads ON series = number "  # noqa: S608
-        f"GROUP BY {key}, measure, slot ORDER BY slot"
-    )
-    for *of, measure, slot, calls in db.execute(slots, values):
-        spreads.setdefault((tuple(of), measure), []).append((slot, calls))
-    told = []
-    for row in found:
-        of, counts = row[: len(keys)], Counts(*row[len(keys) :])
-        took, heard = (_spread(spreads.get((of, measure))) for measure in ("seconds", "first_word"))
-        told.append(Figures(of[0], of[1], of[2], of[3] if by_day else None, counts, took, heard))
-    return told
+    where, values = " AND ".join(("calls > 0", *asked)), tuple(asked.values())
+    columns = ", ".join(("number", "day", "mixture", "role", "model", *COLUMNS))
+    keys: dict[int, Key] = {}
+    sums: dict[Key, list[Any]] = {}
+    for number, day, *of in db.execute(f"SELECT {columns} FROM series WHERE {where}", values):  # noqa: S608
+        key = keys[number] = (day if by_day else None, *of[:3])
+        known = sums.get(key)
+        sums[key] = [one + more for one, more in zip(known, of[3:], strict=True)] if known else of[3:]
+    spreads: dict[tuple[Key, str], Counter[int]] = {}
+    mine = f"SELECT number FROM series WHERE {where}"  # noqa: S608
+    times = f"SELECT series, measure, slot, calls FROM spreads WHERE series IN ({mine})"  # noqa: S608
+    for number, measure, slot, calls in db.execute(times, values):
+        spreads.setdefault((keys[number], measure), Counter())[slot] += calls
+    return [
+        Figures(
+            *(mixture, role, model, day),
+            Counts(*sums[day, mixture, role, model]),
+            *(_spread(spreads.get(((day, mixture, role, model), measure))) for measure in ("seconds", "first_word")),
+        )
+        for day, mixture, role, model in sorted(sums, key=lambda key: _order(key, Counts(*sums[key])))
+    ]
 
 
-def _spread(slots: Sequence[tuple[int, int]] | None) -> Spread | None:
+def _order(key: Key, counts: Counts) -> tuple[Any, ...]:
+    day, mixture, role, model = key
+    return day or "", mixture, ROLES.index(role), -counts.calls, model
+
+
+def _spread(slots: Counter[int] | None) -> Spread | None:
     if not slots:
         return None
-    sums = [*accumulate(calls for _, calls in slots)]
+    places = sorted(slots)
+    sums = [*accumulate(slots[place] for place in places)]
 
     def percentile(percent: float) -> float:
-        return seconds(slots[bisect_left(sums, percent * sums[-1] / 100)][0])
+        return seconds(places[bisect_left(sums, percent * sums[-1] / 100)])
 
     return Spread(sums[-1], *(percentile(percent) for percent in (10, 50, 90, 95, 99)))
 
