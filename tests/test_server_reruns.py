@@ -50,6 +50,14 @@ def test_what_is_planned_is_what_is_asked_and_no_more(changes: Any, calls: list[
     assert (state["state"], state["parent"], state["question"]) == ("answered", run, "Which colour?")
 
 
+def test_a_plan_is_made_whatever_the_longest_answer_may_be() -> None:  # and takes no memory for it
+    with serving(ALL, MORE, Store()) as (served, _):
+        run = served.post("/api/runs", {"prompt": "Which?", "options": {"max_tokens": 2**31 - 1}}).json["run_id"]
+        watched(served, run)
+        plan = served.post(f"/api/runs/{run}/rerun/plan", {"layer": 1}).json
+    assert [call["usage"]["output_tokens"] for call in plan["calls"]] == [1000, 1000, 2**31 - 1]
+
+
 def test_a_stored_run_is_made_again_by_a_server_that_did_not_make_it() -> None:
     with serving(ALL, MORE, Store()) as (served, _):
         run = answered(served)

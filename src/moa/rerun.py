@@ -27,6 +27,9 @@ from .reckoning import expected
 from .trace import Node, Trace
 from .types import Request, Response, Usage, Warmed
 
+LONGEST = 100_000
+"""Tokens that an answer may really have, whatever its `max_tokens` would let it."""
+
 Wrap = Callable[[Model], Model]
 Answers = Mapping[str, deque[Response | str]]
 """What the proposers of a run answered, or why they were lost, by who was asked what."""
@@ -210,7 +213,7 @@ class Recalled(Around):
 
 @dataclass(frozen=True)
 class Likely(Around):
-    """A model that is not asked: its answer is as long as is expected, and says nothing."""
+    """A model that is not asked: its answer is as long as is expected (or as can be), and says nothing."""
 
     @property
     def prefix_cache(self) -> PrefixCache:
@@ -225,7 +228,8 @@ class Likely(Around):
 
     async def generate(self, request: Request, span: Span) -> Response:
         usage = replace(expected(self.model, request), estimated=True)
-        text = "1" if span.role == "judge" else " ".join(f"{number:03d}" for number in range(usage.output_tokens))
+        length = min(usage.output_tokens, LONGEST)
+        text = "1" if span.role == "judge" else " ".join(f"{number:03d}" for number in range(length))
         return Response(self.name, text, usage)
 
 
