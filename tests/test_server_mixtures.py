@@ -33,6 +33,8 @@ aggregator = { kind = "vote" }
 """
 )
 
+ONE = '[mixtures.x]\nlayers = [["up:a"]]\naggregator = "up:a"\n'
+
 
 def test_mixtures_are_drawn_with_their_layers_settings_and_calls() -> None:
     with serving(SAYS, MORE) as (served, _):
@@ -86,6 +88,12 @@ def test_the_toml_of_a_mixture_is_the_mixture() -> None:
             '[mixtures.x]\nproposers = [{ model = "up:a", samples = 100 }]\nlayers = 5\naggregator = "up:a"\n',
             "400 calls",
         ),
+        (f"[mixtures.x]\nextra = {{ a = {'[' * 3000}{']' * 3000} }}\n", "not valid TOML"),
+        (f"[mixtures.x]\nquorum = {'9' * 5000}\n", "not valid TOML"),
+        (f"{ONE}extra.{'a.' * 400}b = 1\n", "extra: cannot be written as JSON"),
+        (f"{ONE}extra.top_k = {2**64}\n", "extra: cannot be written as JSON"),
+        (f"{ONE}max_tokens = {2**64}\n", "max_tokens"),
+        (f'[mixtures.x]\nlayers = [[{{ model = "up:a", seed = {2**64} }}]]\naggregator = "up:a"\n', "seed"),
     ],
 )
 def test_a_draft_that_is_wrong_is_told_so_in_the_words_of_moa_toml(toml: str, wrong: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -174,12 +175,15 @@ class EngineTable(Table):
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="default: the number of cores")
 
 
+Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+
 class Sampling(Table):
     """How a model answers. What is not said is left to the mixture, then to the provider."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     stop: tuple[str, ...] = ()
     extra: dict[str, Any] = Field({}, description="options only some servers know, such as top_k, sent as they are")
 
@@ -191,6 +195,10 @@ class Sampling(Table):
                 raise ValueError(f"{key} cannot be set; it is what moa itself says to a model")
             if key in cls.model_fields or key == "seed":
                 raise ValueError(f"{key} has a place of its own, beside extra")
+        try:
+            orjson.dumps(extra)
+        except TypeError as error:
+            raise ValueError(f"cannot be written as JSON: {error}") from None
         return extra
 
 
@@ -199,7 +207,7 @@ class MemberTable(Sampling):
 
     model: str
     system: str | None = Field(None, description="its own instruction, after the caller's system message")
-    seed: int | None = None
+    seed: Seed | None = None
     hedge: Annotated[float, Field(gt=0)] | None = Field(
         None, description="ask again after so many seconds; may cost twice"
     )
@@ -212,7 +220,7 @@ class AggregatorTable(Sampling):
     kind: Literal["synthesize", "pick", "vote"] = "synthesize"
     model: str | None = None
     system: str | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     fallback: tuple[str, ...] = Field((), description="models to ask, in turn, when this one fails")
     prompt: str | None = Field(None, description="instruction; {references} and {question} are filled in")
     prompt_file: str | None = Field(None, description="the same from a file, beside this one")

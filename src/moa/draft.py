@@ -43,7 +43,7 @@ def of_toml(config: Config, text: str) -> Draft:
     """The draft of a text that holds one table [mixtures.NAME]. Raises `ConfigError` as a moa.toml with it would."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
         raise ConfigError(f"not valid TOML: {error}") from None
     mixtures = data.pop("mixtures", {})
     if data:

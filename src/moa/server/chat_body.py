@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import schema
-from ..config import Effort
+from ..config import Effort, Seed
 from ..errors import RequestError
 from ..types import Message, Request
 from .overrides import Overrides
@@ -28,7 +28,6 @@ PASSED_ON = frozenset(
 )
 """Sampling options that are none of ours, but that the aggregator's server may know: they are sent as they are."""
 
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
 MaxTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]

@@ -11,11 +11,12 @@ from pydantic import Field
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
+from ..config import Seed
 from ..errors import RequestError
 from ..types import Message, Request
 from .account import extension, finish_reason, new_id, usage
 from .answers import answer
-from .chat_body import PASSED_ON, MaxTokens, Open, Seed, StreamOptions, Temperature, TopP, stops
+from .chat_body import PASSED_ON, MaxTokens, Open, StreamOptions, Temperature, TopP, stops
 from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from .overrides import Overrides, overridden
 from .refusals import late, sse

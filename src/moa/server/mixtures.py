@@ -4,7 +4,7 @@ tried."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from starlette.requests import Request as HTTPRequest
@@ -29,7 +29,7 @@ MOST_CALLS = 200
 class DraftBody(Table):
     """A mixture that is not in moa.toml: as `toml`, one table [mixtures.NAME], or as a `table` and its `name`."""
 
-    toml: str | None = None
+    toml: Annotated[str, Field(max_length=200_000)] | None = None
     table: dict[str, Any] | None = None
     name: str = Field("draft", description="what the table is called")
 
