@@ -130,11 +130,11 @@ def test_a_draft_is_checked_drawn_and_tried_once() -> None:
         ({"proposers": ["gguf:/etc/passwd"], "aggregator": "up:a"}, "a file is served only where a mixture names it"),
         (
             {"proposers": ["up:a"], "aggregator": "up:a", "prompt_file": "/etc/passwd"},
-            "no mixture of moa.toml names it",
+            "no mixture of yours in moa.toml names it",
         ),
         (
             {"proposers": ["up:a"], "aggregator": {"model": "up:a", "prompt_file": "keys.jsonl"}},
-            "no mixture of moa.toml names it",
+            "no mixture of yours in moa.toml names it",
         ),
     ],
 )
@@ -156,12 +156,17 @@ def test_a_draft_and_a_model_are_not_both_asked() -> None:
 def test_a_key_sees_and_tries_only_what_it_may_use() -> None:
     secret, key = made("anna", mixtures=["duo"])
     write(Path("keys.jsonl"), [key])
-    with serving(SAYS, MORE + '[server]\nkeys_file = "keys.jsonl"\n') as (served, upstream):
+    Path("secret.txt").write_text("A prompt of somebody else's.\n{references}")
+    toml = MORE.replace("[mixtures.nested]", '[mixtures.nested]\nprompt_file = "secret.txt"')
+    with serving(SAYS, toml + '[server]\nkeys_file = "keys.jsonl"\n') as (served, upstream):
         told = served.get("/api/mixtures", bearer(secret)).json["mixtures"]
         assert [one["name"] for one in told] == ["duo"]
         assert served.get("/api/mixtures/deep", bearer(secret)).status == 403
         draft = {"table": {"proposers": ["up:a"], "aggregator": "up:a"}}
         assert served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret)).status == 403
         assert upstream.calls == []
+        draft = {"table": {"proposers": ["moa:duo"], "aggregator": "moa:duo", "prompt_file": "secret.txt"}}
+        refused = served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret))
+        assert (refused.status, "no mixture of yours" in refused.json["error"]["message"]) == (400, True)
         draft = {"table": {"proposers": ["moa:duo"], "aggregator": "moa:duo"}}
         assert served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret)).status == 201
