@@ -185,6 +185,7 @@ def test_without_what_length_control_needs_the_win_rate_is_still_there(tmp_path:
     (data / "alpaca_eval" / "df_gamed.csv").unlink()
     bench = read(data)
     figures = named(bench.figures(scored(bench, [0.7] * 40)))
+    assert next(iter(figures)) == "win rate"  # the headline
     assert figures["win rate"].value == pytest.approx(70)
     assert figures["length-controlled win rate"].value is None
     assert "has no df_gamed.csv" in figures["length-controlled win rate"].note
@@ -198,7 +199,7 @@ def test_length_control_of_a_few_samples_takes_their_own_difficulties(tmp_path: 
     moved = bench.figures([Scored(bench.samples[place], one.answer, one.scores) for place, one in enumerate(part)])[0]
     assert alone.n == moved.n == 32
     assert alone.value != pytest.approx(moved.value, abs=1e-3)
-    assert bench.figures(part[:20])[0].note == "not with fewer than 30 answers"
+    assert bench.figures(part[:20])[-1].note == "not with fewer than 30 answers"
 
 
 def test_a_folder_without_the_judges_prompt_says_where_it_may_come_from(tmp_path: Path) -> None:

@@ -126,11 +126,12 @@ class AlpacaEval:
         judges = sorted({detail["judge"] for detail in details if "judge" in detail})
         if foreign := [judge for judge in judges if judge.rpartition(":")[2] != JUDGE]:
             notes.append(f"not comparable with published figures: judged by {', '.join(foreign)}")
-        return [
-            self._controlled([one for one in scored if one.answer.error is None], notes),
+        controlled = self._controlled([one for one in scored if one.answer.error is None], notes)
+        plain = (
             Figure("win rate", raw.win_rate, low, high, raw.n, "%", "; ".join(notes)),
             Figure("wins counted whole", raw.discrete, n=raw.n, unit="%", note="; ".join(notes)),
-        ]
+        )
+        return [*plain, controlled] if controlled.value is None else [controlled, *plain]
 
     def _controlled(self, answered: Sequence[Scored], notes: Sequence[str]) -> Figure:
         name = "length-controlled win rate"
