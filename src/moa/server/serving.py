@@ -117,6 +117,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()  # what is there now stays; the collector need not walk it in the middle of a stream
         gc.set_threshold(50_000, 20, 50)
+        sys.setswitchinterval(0.001)  # so long at most a thread that stores runs keeps the loop waiting
         asyncio.get_running_loop().run_in_executor(None, import_module, "moa.models.openai")  # for the first request
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
         ready = f"ready on {self._address} with {names}"

@@ -27,8 +27,11 @@ from .schema import connected, reported, transaction
 if TYPE_CHECKING:
     import sqlite3
 
-LINGER = 0.25
+LINGER = 1.0
 """Seconds between two writes, unless a run has ended."""
+
+BREATH = 0.05
+"""Seconds from one write to the next even then: on a busy server several runs end meanwhile."""
 
 BACKLOG = 500_000
 """Events that may wait for a slow disk; beyond that, no further run is taken."""
@@ -48,7 +51,8 @@ class Writer:
         self._tell = tell
         self._waiting: deque[Event | threading.Event | Future[None] | None] = deque()
         self._begun = threading.Event()  # there is something to do
-        self._hurry = threading.Event()  # and it is not to wait for more
+        self._hurry = threading.Event()  # a run has ended
+        self._urgent = threading.Event()  # somebody waits
         self._roots: set[str] = set()
         self._owners: dict[str, str] = {}  # by the id of a run's first span, until that is taken
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
@@ -103,6 +107,7 @@ class Writer:
     def _urge(self, marker: threading.Event | Future[None] | None) -> None:
         self._waiting.append(marker)
         self._begun.set()
+        self._urgent.set()
         self._hurry.set()
 
     def _write_all(self) -> None:
@@ -111,7 +116,9 @@ class Writer:
             if not self._runs:
                 self._begun.wait()
             self._begun.clear()
-            self._hurry.wait(LINGER)
+            self._urgent.wait(BREATH)
+            self._hurry.wait(LINGER - BREATH)
+            self._urgent.clear()
             self._hurry.clear()
             events: list[Event] = []
             flushed: list[threading.Event] = []
