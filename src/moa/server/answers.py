@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from .refusals import failed
 from .replies import Body, Streamed, parsed, unless_gone
@@ -27,13 +28,27 @@ class Reply(Protocol):
 def answer(path: str, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> Route:
     """POST to a path. `understood` raises what is wrong with a body."""
 
-    async def answered(http: HTTPRequest) -> HTTPResponse:
+    return Route(path, Answer(service, body, understood), methods=["POST"])
+
+
+class Answer:
+    """The application at one path."""
+
+    def __init__(self, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> None:
+        self._service = service
+        self._body = body
+        self._understood = understood
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._response(HTTPRequest(scope, receive))
+        await response(scope, receive, send)
+
+    async def _response(self, http: HTTPRequest) -> HTTPResponse:
+        service = self._service
         try:
-            reply = understood(service, await parsed(http, body))
+            reply = self._understood(service, await parsed(http, self._body))
             if reply.asked.stream:
                 return Streamed(reply.chunks(service), failed, every=service.table.keep_alive, late=reply.late)
             return await unless_gone(http, reply.whole(service))
         except Exception as error:
             return failed(error)
-
-    return Route(path, answered, methods=["POST"])

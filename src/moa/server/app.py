@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
@@ -24,8 +23,7 @@ from . import (
     runs,
 )
 from .gate import Bounded, Gate, Keyed
-from .refusals import no_such_method, no_such_path
-from .request_ids import RequestIds
+from .refusals import Refusing
 from .service import Service
 from .traces import Joined
 from .visits import Visits, logged
@@ -58,9 +56,8 @@ def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
     routes = [*alive, *described, *(route for protocol in PROTOCOLS for route in protocol.routes(service))]
     behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
     keyed = Mount("", Keyed(behind, lambda: service.keys))
-    refusals = {404: no_such_path, 405: no_such_method}
-    app = Starlette(routes=[*alive, *page.routes(), keyed], exception_handlers=refusals)
-    gated: ASGIApp = Gate(app, lambda: service.table)
+    open_to_all = Router([*alive, *page.routes(), keyed], redirect_slashes=False)
+    gated: ASGIApp = Gate(Refusing(open_to_all), lambda: service.table)
     if telemetry:
         gated = Joined(gated, telemetry)
-    return RequestIds(Visits(gated, (logged, counted.visited)))
+    return Visits(gated, (logged, counted.visited))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .replies import json, problem
 
@@ -43,14 +45,22 @@ def blank(event: bytes, places: int) -> Callable[[str], bytes]:
     return lambda words: orjson.dumps(words).join(parts)
 
 
-async def no_such_path(http: HTTPRequest, error: Exception) -> HTTPResponse:
-    """The answer to a path that is not there."""
-    told = f"there is no {http.url.path} here; GET /openapi.json lists what there is"
-    return json(shaped(told, "invalid_request_error", "not_found"), 404)
+class Refusing:
+    """An application around routes: it answers where none of them fits."""
 
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-async def no_such_method(http: HTTPRequest, error: Exception) -> HTTPResponse:
-    """The answer to a method that a path does not take."""
-    told = f"{http.url.path} does not take {http.method}"
-    headers = getattr(error, "headers", None)
-    return json(shaped(told, "invalid_request_error", "method_not_allowed"), 405, headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # else routes answer for themselves, in plain text
+        try:
+            return await self._app(scope, receive, send)
+        except HTTPException as error:
+            refused = error
+        path = HTTPRequest(scope).url.path
+        if refused.status_code == 405:
+            told, code = f"{path} does not take {scope['method']}", "method_not_allowed"
+        else:
+            told, code = f"there is no {path} here; GET /openapi.json lists what there is", "not_found"
+        answer = json(shaped(told, "invalid_request_error", code), refused.status_code, dict(refused.headers or {}))
+        return await answer(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -175,17 +176,16 @@ class Streamed(HTTPResponse):
 
     async def _attend(self, tasks: set[asyncio.Task[None]], send: Send) -> None:
         """Wait until one of the tasks is done, and break the silence meanwhile."""
-        loop = asyncio.get_running_loop()
-        self._wrote = loop.time()
+        self._wrote = time.monotonic()
         while True:
-            due = self._wrote + self._every - loop.time()
+            due = self._wrote + self._every - time.monotonic()
             if due <= 0:
                 await self._write(self._keep_alive, send)
             elif (await asyncio.wait(tasks, timeout=due, return_when=asyncio.FIRST_COMPLETED))[0]:
                 return
 
     async def _write(self, body: bytes, send: Send) -> None:
-        self._wrote = asyncio.get_running_loop().time()
+        self._wrote = time.monotonic()
         if not self._begun:
             self._begun = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -7,11 +7,13 @@ down anywhere.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("moa.server")
@@ -52,7 +54,10 @@ def current() -> Visit:
 
 
 class Visits:
-    """An application around an application: it tells `ended` each visit when it is over."""
+    """An application around an application: it tells `ended` each visit when it is over.
+
+    Every request gets a name, `x-request-id`, so that a client can say which one it speaks of.
+    """
 
     def __init__(self, app: ASGIApp, ended: Sequence[Callable[[Visit], None]]) -> None:
         self._app = app
@@ -67,6 +72,7 @@ class Visits:
         async def noticed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
+                MutableHeaders(scope=message).setdefault("x-request-id", f"req_{secrets.token_hex(12)}")
             await send(message)
 
         try:
