@@ -21,7 +21,7 @@ from common import Mock, Served, arguments, median, mock, report, run, served
 from load import CONFIG, MODEL, SHOWN
 
 SLOWLY = "d1-w64-p0.15"
-VALGRIND = ("--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--collect-systime=yes")
+VALGRIND = ("--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes")
 
 
 async def counted(server: Served, clients: int) -> None:

