@@ -404,7 +404,8 @@ async def _spoken(model: Model, request: Request, span: Span, parent: Span | Non
     usage = span.spent if span._spent else response.usage
     if parent:
         parent._spent.append(usage)
-    response = replace(response, usage=usage)
+    if usage is not response.usage:
+        response = replace(response, usage=usage)
     span._end(text=response.text, finish_reason=response.finish_reason, usage=usage)
     return response
 

@@ -14,6 +14,8 @@ Part = Mapping[str, Any]
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
 """Who speaks in a conversation."""
 
+_ROLES = get_args(MessageRole)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -26,8 +28,8 @@ class Message:
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.role not in get_args(MessageRole):
-            raise RequestError(f"unknown role {self.role!r}; a message is from: {', '.join(get_args(MessageRole))}")
+        if self.role not in _ROLES:
+            raise RequestError(f"unknown role {self.role!r}; a message is from: {', '.join(_ROLES)}")
 
     @property
     def text(self) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
@@ -37,11 +39,11 @@ class Metrics:
         self.registry = registry = CollectorRegistry(auto_describe=False)
         asked, called = ("mixture",), ("mixture", "model")
 
-        def counter(name: str, told: str, *labels: str) -> Counter:
-            return Counter(name, told, labels, registry=registry)
+        def counter(name: str, told: str, *labels: str) -> _Labelled[Counter]:
+            return _Labelled(Counter(name, told, labels, registry=registry))
 
-        def seconds(name: str, told: str, labels: Sequence[str]) -> Histogram:
-            return Histogram(name, told, labels, buckets=SECONDS, registry=registry)
+        def seconds(name: str, told: str, labels: Sequence[str]) -> _Labelled[Histogram]:
+            return _Labelled(Histogram(name, told, labels, buckets=SECONDS, registry=registry))
 
         def gauge(name: str, told: str, *labels: str) -> Gauge:
             return Gauge(name, told, labels, registry=registry)
@@ -59,8 +61,8 @@ class Metrics:
         self.lost = counter("moa_lost", "proposals that did not arrive", *called)
         self.retries = counter("moa_retries", "calls begun again", *called)
         self.fallbacks = counter("moa_fallbacks", "answers or calls given by another", *called)
-        self.running = gauge("moa_calls_running", "calls that go on", *called)
-        self.queued = gauge("moa_calls_queued", "those of them that wait their turn", *called)
+        self.running = _Labelled(gauge("moa_calls_running", "calls that go on", *called))
+        self.queued = _Labelled(gauge("moa_calls_queued", "those of them that wait their turn", *called))
         gauge("moa_active", "requests being answered").set_function(lambda: service.admission.active)
         gauge("moa_waiting", "requests that wait their turn").set_function(lambda: service.admission.waiting)
         gauge("moa_tasks", "asynchronous tasks, those of the server itself among them").set_function(
@@ -69,11 +71,27 @@ class Metrics:
         registry.register(_Breakers(service))
 
     def visited(self, visit: Visit) -> None:
-        self._requests.labels(visit.route, str(visit.status) if visit.status else "gone").inc()
+        self._requests[visit.route, str(visit.status) if visit.status else "gone"].inc()
 
     def watch(self, asked: Asked) -> Emit:
         """What counts the events of one run."""
         return _Fold(self, self._service, asked).add
+
+
+Number = TypeVar("Number", bound=MetricWrapperBase)
+
+
+class _Labelled(dict[tuple[str, ...], Number]):
+    """The numbers of one kind by their labels. Prometheus' own way to them, `labels`, takes far longer, and a request
+    counts about thirty."""
+
+    def __init__(self, kind: Number) -> None:
+        super().__init__()
+        self._kind: Number = kind
+
+    def __missing__(self, labels: tuple[str, ...]) -> Number:
+        number = self[labels] = self._kind.labels(*labels)
+        return number
 
 
 @dataclass(eq=False)
@@ -112,54 +130,54 @@ class _Fold:
         above = self._calls.get(start.parent or "")
         if above and not above.holds:
             above.holds = True
-            self._metrics.running.labels(*above.labels).dec()
+            self._metrics.running[above.labels].dec()
         call.holds = start.role in ("layer", "section")
         if not call.holds:
-            self._metrics.running.labels(*call.labels).inc()
+            self._metrics.running[call.labels].inc()
 
     def _hear(self, delta: Delta) -> None:
         call = self._calls[delta.span]
         if not call.spoke:
             call.spoke = True
-            self._metrics.call_first_word.labels(*call.labels).observe(delta.time - call.start.time)
+            self._metrics.call_first_word[call.labels].observe(delta.time - call.start.time)
         if not self._spoke and delta.answer and delta.kind == "text":
             self._spoke = True
-            self._metrics.first_word.labels(self._asked).observe(delta.time)
+            self._metrics.first_word[self._asked,].observe(delta.time)
 
     def _note(self, call: _Call, note: Note) -> None:
         match note.kind:
             case "lost":
-                self._metrics.lost.labels(self._asked, self._label(note.data["model"])).inc()
+                self._metrics.lost[self._asked, self._label(note.data["model"])].inc()
             case "retry":
-                self._metrics.retries.labels(*call.labels).inc()
+                self._metrics.retries[call.labels].inc()
             case "fallback":
-                self._metrics.fallbacks.labels(*call.labels).inc()
+                self._metrics.fallbacks[call.labels].inc()
             case "cached":
-                self._metrics.cached.labels(*call.labels).inc()
+                self._metrics.cached[call.labels].inc()
             case "queued":
                 self._waits(call, "seconds" not in note.data)
 
     def _waits(self, call: _Call, waits: bool) -> None:
         if call.queued != waits:
             call.queued = waits
-            self._metrics.queued.labels(*call.labels).inc(1 if waits else -1)
+            self._metrics.queued[call.labels].inc(1 if waits else -1)
 
     def _end(self, call: _Call, end: SpanEnd) -> None:
         how = "answered" if end.error is None else "failed"
         if call.start.parent is None:
-            self._metrics.runs.labels(self._asked, how).inc()
+            self._metrics.runs[self._asked, how].inc()
             if end.error is None:
-                self._metrics.whole.labels(self._asked).observe(end.time)
+                self._metrics.whole[self._asked,].observe(end.time)
         self._waits(call, False)
         if call.holds:
             return
-        self._metrics.running.labels(*call.labels).dec()
-        self._metrics.calls.labels(*call.labels, how).inc()
-        self._metrics.call_whole.labels(*call.labels).observe(end.time - call.start.time)
+        self._metrics.running[call.labels].dec()
+        self._metrics.calls[*call.labels, how].inc()
+        self._metrics.call_whole[call.labels].observe(end.time - call.start.time)
         if end.usage:
-            self._metrics.tokens.labels(*call.labels, "input").inc(end.usage.input_tokens)
-            self._metrics.tokens.labels(*call.labels, "output").inc(end.usage.output_tokens)
-            self._metrics.cost.labels(*call.labels).inc(end.usage.cost or 0.0)
+            self._metrics.tokens[*call.labels, "input"].inc(end.usage.input_tokens)
+            self._metrics.tokens[*call.labels, "output"].inc(end.usage.output_tokens)
+            self._metrics.cost[call.labels].inc(end.usage.cost or 0.0)
 
 
 class _Breakers(Collector):
