@@ -32,6 +32,10 @@ class Conversations {
   // Why they cannot be kept, where that is so.
   problem = $state("");
 
+  constructor() {
+    addEventListener("storage", ({ key }) => key === PLACE && this.#merge(read())); // another tab has written
+  }
+
   find(id: string | null): Conversation | undefined {
     return this.all.find((one) => one.id === id);
   }
@@ -52,6 +56,14 @@ class Conversations {
   clear(): void {
     this.all = [];
     this.keep();
+  }
+
+  // What another tab knows, but where nothing was added to a conversation the same objects as before.
+  #merge(others: Conversation[]): void {
+    this.all = others.map((other) => {
+      const own = this.find(other.id);
+      return own && JSON.stringify(own) === JSON.stringify(other) ? own : other;
+    });
   }
 
   // To be called when something in them has changed.

@@ -5,6 +5,7 @@ import type { Mixture, Mixtures } from "./api/schema";
 class Models {
   // Everything that can be asked, by its whole name.
   names = $state.raw<string[]>([]);
+  // What answers where nothing is chosen, once that is known.
   preferred = $state("");
   problem = $state<Refused | undefined>();
   #mixtures = $state.raw<Mixture[]>([]);
@@ -16,11 +17,9 @@ class Models {
 
   async #fetch(): Promise<void> {
     try {
-      const [models, drawn] = await Promise.all([
-        get<{ data: { id: string }[] }>("/v1/models"),
-        get<Mixtures>("/api/mixtures"),
-      ]);
-      this.names = models.data.map((one) => one.id);
+      const [models, mixtures] = [get<{ data: { id: string }[] }>("/v1/models"), get<Mixtures>("/api/mixtures")];
+      this.names = (await models).data.map((one) => one.id);
+      const drawn = await mixtures;
       this.#mixtures = drawn.mixtures;
       this.preferred = this.names.find((name) => name === drawn.default || name === `moa:${drawn.default}`) ?? "";
       this.problem = undefined;

@@ -63,3 +63,10 @@ export function proposers(root: Node): string[] {
   const layers = stages(root).flatMap((stage) => (stage.kind === "layer" ? [stage.node] : []));
   return layers.flatMap((layer) => layer.children.map((proposal) => proposal.start.model));
 }
+
+// What a call is called: by its model, and by a number where its layer asks the same model several times.
+export function label(node: Node): string {
+  const { model } = node.start;
+  const same = node.parent?.children.filter((one) => one.start.model === model) ?? [];
+  return same.length > 1 ? `${model} · ${same.indexOf(node) + 1}` : model;
+}
