@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +123,19 @@ def test_a_reload_in_the_middle_of_a_run_goes_on_watching_it(chromium: Browser) 
         visit.page.get_by_role("button", name="Save as a page").wait_for()
         assert OWN in visit.page.get_by_role("region", name="Answer").inner_text()
     assert len(visit.upstream.to("a")) == 1
+
+
+def test_what_a_question_will_take_is_said_before_it_is_asked_and_compared_afterwards(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        visit.answered()
+        visit.page.get_by_role("link", name="New question").click()
+        visit.page.get_by_label("Question").fill(QUESTION)
+        quote = visit.page.locator(".quote")
+        quote.wait_for()
+        assert re.fullmatch(r"about [\d,]+ tokens · \$[\d.]+ · [\d.]+ s", quote.inner_text())
+        assert quote.get_attribute("title") == "Reckoned from 1 run of the same."
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_text("expected $").wait_for()
 
 
 def test_another_mixture_may_be_chosen(chromium: Browser) -> None:

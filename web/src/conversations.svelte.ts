@@ -1,5 +1,6 @@
 // The conversations of this person, kept by their browser: what was asked, which runs answered, and the answers, so that
 // the next question can be asked with what was said before. The runs themselves are the server's.
+import type { ChatMessage } from "./api/schema";
 import type { State } from "./api/watch";
 
 const PLACE = "moa.conversations";
@@ -93,8 +94,8 @@ export function title(conversation: Conversation): string {
 }
 
 // What was said, as the next question is to be asked with it.
-export function messages(turns: readonly Turn[], question: string): { role: string; content: string }[] {
-  const said = turns.flatMap((turn) => {
+export function messages(turns: readonly Turn[], question: string): ChatMessage[] {
+  const said = turns.flatMap((turn): ChatMessage[] => {
     const answer = turn.takes[turn.shown]?.answer;
     if (!answer) return [];
     return [

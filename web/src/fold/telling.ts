@@ -2,6 +2,7 @@
 // (src/moa/terminal/live.py).
 import type { State } from "../api/watch";
 import type { SpanEnd, Usage } from "../events";
+import { dollars, seconds } from "../format";
 import { remarks, type Remark } from "./remarks";
 import { isMixture, stages, voice, words, type Words } from "./shape";
 import type { Node, Trace } from "./trace";
@@ -104,4 +105,13 @@ export function progress(trace: Trace, state: State): string {
   if (!layer) return "Asked.";
   const made = layer.children.filter((node) => node.end).length;
   return `Layer ${layer.start.layer}: ${made} of ${layer.children.length} proposals.`;
+}
+
+// What was reckoned beforehand that a run would take, where it was.
+export function expected(root: Node): string | undefined {
+  const quote = root.note("quoted")?.data;
+  if (!quote) return undefined;
+  const cost = typeof quote.cost === "number" ? [dollars(quote.cost)] : [];
+  const time = typeof quote.seconds === "number" ? [seconds(quote.seconds)] : [];
+  return [...cost, ...time].join(", ") || undefined;
 }
