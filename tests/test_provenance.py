@@ -96,6 +96,13 @@ def test_scripts_without_spaces_are_traced_too() -> None:
     assert "潮汐每天两次" in proposal.text[source.start : source.end]
 
 
+def test_megabytes_stop_nobody() -> None:
+    """Of a text as long as that the first thousand sentences are looked at, and the beginning of each."""
+    answer, long = "Tin melts at 232 degrees. " * 1200, "Tin " * 1_000_000
+    found = provenance(answer, [Proposal("a", long), Proposal("b", "Lead melts at 327 degrees. " * 50_000)])
+    assert len(found.sentences) == 1000
+
+
 def test_signs_alone_are_no_numbers() -> None:
     text = "Then x - 1 is y + 2 - z."
     assert relations(provenance(text, [Proposal("a", text)])) == [{0: "supports"}]

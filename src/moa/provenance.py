@@ -44,6 +44,10 @@ PHRASE, WHOLE = 4, 0.6
 LONG = 1_000_000
 """Pairs of words of a sentence and a passage from which no common run is looked for: that is no sentence."""
 
+MOST, LONG = 1000, 5000
+"""Sentences of a text, and characters of a sentence, that are looked at: so megabytes stop nobody. What comes after
+them in an answer is left out of its provenance."""
+
 Relation = Literal["supports", "contradicts"]
 
 
@@ -167,7 +171,7 @@ def answered(trace: Trace) -> tuple[str, list[Proposal]]:
 
 
 def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:
-    """Where each sentence of the answer comes from, among these proposals."""
+    """Where each sentence of the answer (each of the first `MOST`) comes from, among these proposals."""
     corpus = _Corpus(answer, proposals)
     found = []
     known: dict[tuple[str, ...], list[Source]] = {}  # a model that has lost its way says one sentence a thousand times
@@ -265,8 +269,11 @@ def _root(word: str) -> str:
 
 
 def _read(text: str) -> list[_Read]:
-    """The sentences of a text."""
-    return [_Read(numbered(text[one.start : one.end]), one.start, one.end, one.kind) for one in sentences(text)]
+    """The sentences of a text, as many and as much of each as are looked at."""
+    return [
+        _Read(numbered(text[one.start : min(one.end, one.start + LONG)]), one.start, one.end, one.kind)
+        for one in sentences(text, MOST)
+    ]
 
 
 class _Corpus:

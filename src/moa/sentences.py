@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 Kind = Literal["prose", "heading", "row", "code"]
@@ -58,18 +59,19 @@ _MONATE = frozenset(
 )
 
 
-def sentences(text: str) -> list[Sentence]:
-    """The sentences of a text in order. What holds no letter and no digit is left out."""
-    return [one for one in _pieces(text) if re.search(r"\w", text[one.start : one.end])]
+def sentences(text: str, most: int | None = None) -> list[Sentence]:
+    """The sentences of a text in order, the first so many. What holds no letter and no digit is left out."""
+    return list(islice((one for one in _pieces(text) if re.search(r"\w", text[one.start : one.end])), most))
 
 
 def _pieces(text: str) -> Iterator[Sentence]:
     fence = ""
     table = quoted = False
     begun: tuple[int, int] | None = None  # the paragraph, or the part of a code block, that is being read
-    lines = [(match.start(), match.end()) for match in re.finditer(r"[^\n]+|(?<=\n)(?=\n)|^(?=\n)", text)]
-    for place, (start, end) in enumerate(lines):
-        line = text[start:end]
+    lines = text.split("\n")
+    start, end = 0, -1
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        before, start, end = start, end + 1, end + 1 + len(line)
         opened = _FENCE.match(line)
         if fence:
             closed = opened and opened[1].startswith(fence) and not line[opened.end() :].strip()
@@ -80,7 +82,6 @@ def _pieces(text: str) -> Iterator[Sentence]:
             else:
                 begun = (begun[0] if begun else start, end)
             continue
-        following = text[slice(*lines[place + 1])] if place + 1 < len(lines) else ""
         headed = "|" in line and "|" in following and _DASHES.match(following)
         table = bool(headed) or (table and "|" in line) or line.lstrip(" \t>").startswith("|")
         heading = _HEADING.match(line)
@@ -89,7 +90,7 @@ def _pieces(text: str) -> Iterator[Sentence]:
         blank = not line.strip(" \t>\r")
         alone = opened or heading or table or blank or _RULE.match(line)
         was, quoted = quoted, line.lstrip(" \t").startswith(">")
-        last = text[max(begun[0], lines[place - 1][0]) : begun[1]] if begun else ""
+        last = text[max(begun[0], before) : begun[1]] if begun else ""
         if begun and (alone or item or quoted != was or not _goes_on(last, line)):
             yield from _cut(text, begun, "prose")
             begun = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .errors import BadReply
 from .model import Emit, Model, Span, generate
 from .prompts import TRACE, Prompt
-from .provenance import Proposal, Provenance, Relation, as_judged
+from .provenance import MOST, Proposal, Provenance, Relation, as_judged
 from .sentences import sentences
 from .types import Message, Request, Response
 
@@ -36,7 +36,7 @@ async def judged(
     Passages and strengths are still those of the words. Raises `BadReply` where the judge does not say something of
     every sentence in the form it was asked for, and what the call raises.
     """
-    cut = [answer[one.start : one.end] for one in sentences(answer)]
+    cut = [answer[one.start : one.end] for one in sentences(answer, MOST)]
     if not cut or not proposals:
         return as_judged(answer, proposals, [{}] * len(cut))
     numbered = "\n\n".join(f"{number}: {text}" for number, text in enumerate(cut, 1))
