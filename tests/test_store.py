@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,18 @@ async def test_an_older_store_is_brought_up_to_date_and_kept_beside_as_it_was(tm
     ).close()
     assert rows(store.path, "SELECT id, colour FROM runs") == [(run_id(emitted), "red")]
     assert Store(tmp_path / f"runs.sqlite.version-{len(MIGRATIONS)}").events("last") == emitted
+
+
+def test_of_several_that_bring_a_store_up_to_date_at_once_each_finds_it_saved_as_it_was(tmp_path: Path) -> None:
+    newer = (*MIGRATIONS, "ALTER TABLE runs ADD COLUMN colour TEXT")
+    for name in map(str, range(10)):
+        connected(tmp_path / name).close()
+        with ThreadPoolExecutor(8) as several:
+            for db in several.map(lambda _, path=tmp_path / name: connected(path, newer), range(8)):
+                db.close()
+        saved = connected(tmp_path / f"{name}.version-{len(MIGRATIONS)}")
+        assert saved.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        saved.close()
 
 
 async def test_a_newer_store_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:

@@ -134,12 +134,12 @@ def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[Migrati
     version = _version(db, path, migrations, application)
     if version == len(migrations):
         return
-    if version:
-        _saved(db, path, version)
-    else:
+    if not version:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     with transaction(db):
         version = _version(db, path, migrations, application)  # another process may have been quicker
+        if 0 < version < len(migrations):
+            _saved(path, version)
         for step in migrations[version:]:
             if callable(step):
                 step(db)
@@ -166,10 +166,11 @@ def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration]
     return version
 
 
-def _saved(db: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy the store to a file beside it, as it was before it is brought up to date."""
+def _saved(path: Path, version: int) -> None:
+    """Copy the store to a file beside it, as it was before it is brought up to date. (A connection that is writing
+    cannot be copied from, so it is another one.)"""
     beside = path.with_name(f"{path.name}.version-{version}")
     beside.unlink(missing_ok=True)
     _created(beside)
-    with closing(sqlite3.connect(beside)) as copy:
-        db.backup(copy)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(beside)) as copy:
+        source.backup(copy)
