@@ -51,7 +51,7 @@ class DraftBody(Table):
         named = {file for name, one in config.mixtures.items() if _may(name) for file in _files(one)}
         for file in _files(draft.table):
             if file not in named:
-                raise RequestError(f"prompt_file {file!r}: no mixture of yours in moa.toml names it; write prompt instead")
+                raise RequestError(f"prompt_file {file!r}: no mixture of yours in moa.toml names it; say prompt")
         _bounded(bound(draft.config, f"moa:{draft.name}").calls)
         return service.builder.mixture(f"draft:{draft.name}", draft.table)
 
