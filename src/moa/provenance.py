@@ -41,9 +41,6 @@ CANDIDATES = 3
 """How many sentences of a proposal are looked at for one of the answer."""
 PHRASE, WHOLE = 4, 0.6
 """Words of a common run, and the share of the sentence, from which it counts by itself, as that share."""
-LONG = 1_000_000
-"""Pairs of words of a sentence and a passage from which no common run is looked for: that is no sentence."""
-
 MOST, LONG = 1000, 5000
 """Sentences of a text, and characters of a sentence, that are looked at: so megabytes stop nobody. What comes after
 them in an answer is left out of its provenance."""
@@ -335,8 +332,7 @@ def _source(one: _Read, near: _Near, place: int, text: _Text) -> Source | None:
 def _compared(one: _Read, passage: _Read, strength: float, place: int, single: bool) -> Source | None:
     """What a passage has to say to a sentence; two sentences as one contradict nothing, as their facts are mixed."""
     enough = max(PHRASE, WHOLE * len(one.words))
-    short = len(one.words) * len(passage.words) < LONG
-    if short and sum(word in passage.distinct for word in one.words) >= enough:
+    if sum(word in passage.distinct for word in one.words) >= enough:
         run = _phrase(one.words, passage.words)
         strength = max(strength, run / len(one.words) if run >= enough else 0.0)
     if strength < SUPPORTS:
@@ -355,6 +351,8 @@ def _compared(one: _Read, passage: _Read, strength: float, place: int, single: b
 
 def _phrase(one: Sequence[str], other: Sequence[str]) -> int:
     """The longest run of words that two sentences have in common."""
+    if one == other:
+        return len(one)
     places = defaultdict(list)
     for at, word in enumerate(other):
         places[word].append(at)
