@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import arguments, outputs, report
+from common import MOA, arguments, outputs, report
 from moa.agreement import agreement
 from moa.guard import best
 from moa.types import Response
@@ -52,13 +52,6 @@ PANELS = {
     ),
     "weaker": ("gpt-3.5-turbo-0301", "gpt4_0613_concise", "gpt-3.5-turbo-1106", "Qwen-14B-Chat", "vicuna-13b-v1.5"),
 }
-MOA = (
-    "Qwen1.5-110B-Chat",
-    "Qwen1.5-72B-Chat",
-    "Meta-Llama-3-70B-Instruct",
-    "Mixtral-8x22B-Instruct-v0.1",
-    "dbrx-instruct",
-)
 
 
 class Question(NamedTuple):

@@ -24,6 +24,15 @@ from typing import Any, NamedTuple
 
 MOCK = Path(__file__).with_name("mock.py")
 
+MOA = (
+    "Qwen1.5-110B-Chat",
+    "Qwen1.5-72B-Chat",
+    "Meta-Llama-3-70B-Instruct",
+    "Mixtral-8x22B-Instruct-v0.1",
+    "dbrx-instruct",
+)
+"""Five of the six proposers of Together's MoA; the answers of the sixth are not there."""
+
 
 class Cores(NamedTuple):
     """Where processes run: the mock and the clients on one core, what is measured on another. `None` is anywhere."""

@@ -21,18 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import arguments, outputs, report
+from common import MOA, arguments, outputs, report
 from moa.evals.outputs import find, preferences_of
 from moa.evals.texts import MEASURES, likenesses, within_samples
 from phrasebook import Bank, said, stated
 
-PROPOSERS = (
-    "Qwen1.5-110B-Chat",
-    "Qwen1.5-72B-Chat",
-    "Meta-Llama-3-70B-Instruct",
-    "Mixtral-8x22B-Instruct-v0.1",
-    "dbrx-instruct",
-)
 STRANGER = "alpaca-7b"
 EXPECTED = {
     "Together-MoA": (
@@ -74,7 +67,7 @@ def simulated(count: int) -> Iterator[dict[str, Any]]:
 def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
     """The mean likeness of real answers to their proposals."""
     folder = data / "moa_outputs"
-    panel = {name: outputs(folder / f"{name}.json.gz") for name in PROPOSERS}
+    panel = {name: outputs(folder / f"{name}.json.gz") for name in MOA}
     others = find(data, [STRANGER, "vicuna-7b", "vicuna-13b-v1.5"])
     among = [
         outputs(folder / "gpt-4o-2024-05-13.json.gz"),
@@ -85,14 +78,14 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
         answers = outputs(folder / f"{name}.json.gz")
         found = []
         for asked in list(answers)[:count]:
-            texts = [*(panel[one][asked] for one in PROPOSERS), others[STRANGER][asked]]
+            texts = [*(panel[one][asked] for one in MOA), others[STRANGER][asked]]
             found.append(likenesses(answers[asked], texts, [one[asked] for one in among]))
         means = [
             tuple(statistics.fmean(getattr(row[place], measure) for row in found) for measure in MEASURES)
-            for place in range(len(PROPOSERS) + 1)
+            for place in range(len(MOA) + 1)
         ]
-        best = [max(range(len(PROPOSERS)), key=lambda place, at=at: means[place][at]) for at in range(len(MEASURES))]
-        for place, (model, mean) in enumerate(zip((*PROPOSERS, STRANGER), means, strict=True)):
+        best = [max(range(len(MOA)), key=lambda place, at=at: means[place][at]) for at in range(len(MEASURES))]
+        for place, (model, mean) in enumerate(zip((*MOA, STRANGER), means, strict=True)):
             known = expected[place] if place < len(expected) and count >= len(answers) else None
             yield {
                 "answers": name,

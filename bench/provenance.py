@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import arguments, median, outputs, percentile, report
+from common import MOA, arguments, median, outputs, percentile, report
 from moa.provenance import Proposal, provenance
 from moa.sentences import sentences
 from phrasebook import UNITS, Bank, Half, Statement, said, stated
@@ -44,13 +44,6 @@ PROPOSALS, SENTENCES, ANSWER = 6, 20, 15
 SHARED = 2
 """Facts that two statements may have in common, of seven."""
 
-PROPOSERS = (
-    "Qwen1.5-110B-Chat",
-    "Qwen1.5-72B-Chat",
-    "Meta-Llama-3-70B-Instruct",
-    "Mixtral-8x22B-Instruct-v0.1",
-    "dbrx-instruct",
-)
 STRANGERS = ("claude", "wizardlm-13b", "falcon-40b-instruct", "vicuna-13b-v1.5-togetherai", "OpenHermes-2.5-Mistral-7B")
 TUNED_ON = 200
 FRESH = 1000
@@ -187,15 +180,15 @@ def cost(half: Half, runs: int) -> dict[str, Any]:
 def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
     """Real answers beside real proposals."""
     answers = outputs(data / "moa_outputs" / "Together-MoA.json.gz")
-    panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in PROPOSERS]
+    panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     strangers = [outputs(data / "selection" / "outputs" / f"{model}.json.gz") for model in STRANGERS]
     dice = random.Random("instructions")
     asked = dice.sample(list(answers)[TUNED_ON:], count)
     others = {one: dice.choice([other for other in asked if other != one]) for one in asked}
     sides = (
-        ("its proposers", PROPOSERS, lambda one: [model[one] for model in panel]),
+        ("its proposers", MOA, lambda one: [model[one] for model in panel]),
         ("models not asked", STRANGERS, lambda one: [model[one] for model in strangers]),
-        ("another instruction", PROPOSERS, lambda one: [model[others[one]] for model in panel]),
+        ("another instruction", MOA, lambda one: [model[others[one]] for model in panel]),
     )
     for name, models, texts in sides:
         found = []
@@ -219,12 +212,12 @@ def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
 
 def spliced(data: Path, count: int) -> dict[str, Any]:
     """Answers put together from real sentences."""
-    panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in PROPOSERS]
+    panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     dice = random.Random("splices")
     asked = dice.sample(list(panel[0])[TUNED_ON:], count)
     cases = []
     for one, other in zip(asked, (*asked[1:], asked[0]), strict=True):
-        proposals = [Proposal(model, text[one]) for model, text in zip(PROPOSERS, panel, strict=True)]
+        proposals = [Proposal(model, text[one]) for model, text in zip(MOA, panel, strict=True)]
         parts: list[tuple[str, set[int]]] = []
         for place, text in enumerate((*panel, dice.choice(panel))):
             source, gold = (text[one], {place}) if place < len(panel) else (text[other], set())
