@@ -30,11 +30,6 @@ class Keyring {
     this.#give?.();
     this.#given = this.#give = undefined;
   }
-
-  forget(): void {
-    this.key = "";
-    sessionStorage.removeItem(PLACE);
-  }
 }
 
 export const keyring = new Keyring();
