@@ -36,7 +36,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
 
     head = "".join(cell("th", place, text) for place, text in enumerate(header))
     body = "".join(f"<tr>{''.join(cell('td', place, text) for place, text in enumerate(row))}</tr>" for row in rows)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return f"<div class=wide tabindex=0><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def paragraph(text: str) -> str:

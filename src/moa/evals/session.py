@@ -89,19 +89,20 @@ def session(asked: Asked) -> Iterator[Session]:
     plain = get_builder(asked.config)
     names = [_full(plain, name) for name in asked.models]
     judge = _full(plain, asked.judge) if asked.judge else None
+    everybody = [*names, *([judge] if judge else [])]
     if len(set(names)) < len(names):
         raise ConfigError(f"{next(name for name in names if names.count(name) > 1)} is named twice")
     check_needs(asked.benchmark, len(names), judge is not None)
     benchmark = Part(asked.benchmark, asked.limit, asked.seed) if asked.limit else asked.benchmark
-    _check_prices(plain, [*names, *([judge] if judge else [])], asked.spend)
+    _check_prices(plain, everybody, asked.spend)
+    for name in everybody:
+        check(plain.model(name))
+        ensure(plain.config, name)
     told = manifest(plain, benchmark, names, judge, asked.seed)
     path = asked.out or RESULTS / f"{benchmark.name}-{identity(told)}"
     folder = Folder.begin(path, told, benchmark.samples)
     with _calls(plain, folder) as calls, Store(path / RUNS) as store:
         builder = Builder(_steady(bounded(plain.config, asked.at_once)), plain.folder, calls)
-        for name in (*names, *([judge] if judge else [])):
-            check(builder.model(name))
-            ensure(builder.config, name)
         yield Session(
             replace(asked, models=names, judge=judge),
             benchmark,
