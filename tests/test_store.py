@@ -475,3 +475,10 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
             store.find("ab")
         with pytest.raises(StoreError, match="no run 'cd'; list them with: moa runs"):
             store.find("cd")
+
+
+def test_a_whole_id_is_one_run_also_where_another_begins_with_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "runs.sqlite") as store:
+        for run in ("ab", "abc"):
+            store.emit(SpanStart(run, run, 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
+        assert [store.find(run).id for run in ("ab", "abc")] == ["ab", "abc"]

@@ -113,7 +113,7 @@ class Reader:
         return found
 
     def find(self, name: str) -> StoredRun:
-        """The run whose id begins so, where it is the only one; `last` is the latest."""
+        """The run of this id, or whose id begins so, where it is the only one; `last` is the latest."""
         with reported(self._path):
             if name == "last":
                 rows = self.db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT 1").fetchall()  # noqa: S608
@@ -122,7 +122,7 @@ class Reader:
                 rows = self.db.execute(asked, (name, name + "\U0010ffff")).fetchall()
             if not rows or not name:
                 raise NoSuchRun(f"no run {name!r}; list them with: moa runs")
-            if len(rows) > 1:
+            if len(rows) > 1 and rows[0][0] != name:
                 raise StoreError(f"several runs begin with {name!r}; say more of the id: {rows[0][0]} or {rows[1][0]}")
             return self._run(rows[0])
 
