@@ -61,9 +61,12 @@ class RunBody(Table):
             raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         if self.draft:
             asked = Asked(self.draft.mixture(service), chat.request(), stream=True)
+            unused = ["reasoning_effort"] if chat.reasoning_effort else []
         else:
             asked = service.asked(model, chat.request(), stream=True, show="fields")
-            asked, _ = sized(service, model, asked, chat.reasoning_effort)
+            asked, unused = sized(service, model, asked, chat.reasoning_effort)
+        if without_effect := [*chat.unused, *unused]:
+            raise RequestError(f"options.{without_effect[0]} has no effect on {asked.model.name}; leave it out")
         return overridden(asked, self.moa)
 
 
