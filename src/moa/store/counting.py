@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -52,6 +53,20 @@ class Counts:
 
 
 COLUMNS = tuple(field.name for field in fields(Counts))
+
+_values = attrgetter(*COLUMNS)
+
+_MARKS = ", ".join("?" * (5 + len(COLUMNS)))
+
+_SERIES = f"""
+    INSERT INTO series (day, owner, mixture, role, model, {", ".join(COLUMNS)}) VALUES ({_MARKS})
+    ON CONFLICT (day, owner, mixture, role, model) DO UPDATE
+    SET {", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS)} RETURNING number
+"""  # noqa: S608
+
+_CALL = f"""
+    INSERT INTO calls (run, span, series, seconds, first_word, {", ".join(COLUMNS)}) VALUES ({_MARKS})
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +174,13 @@ def create(db: sqlite3.Connection) -> None:
 
 def put(db: sqlite3.Connection, run: int, started: float, owner: str | None, trace: Trace) -> None:
     """Count a run that is over."""
+    on = day(started)
     for call in called(trace):
-        key = (day(started), owner or "", call.mixture, call.role, call.model)
-        db.execute("INSERT OR IGNORE INTO series (day, owner, mixture, role, model) VALUES (?, ?, ?, ?, ?)", key)
-        which = "day = ? AND owner = ? AND mixture = ? AND role = ? AND model = ?"
-        (series,) = db.execute(f"SELECT number FROM series WHERE {which}", key).fetchone()  # noqa: S608
-        row = {"run": run, "span": call.span, "series": series, **asdict(call.counts)}
-        _insert(db, "calls", {**row, "seconds": call.seconds, "first_word": call.first_word})
-        _add(db, series, asdict(call.counts), {"seconds": call.seconds, "first_word": call.first_word}, 1)
+        counts = _values(call.counts)
+        key = (on, owner or "", call.mixture, call.role, call.model)
+        (series,) = db.execute(_SERIES, (*key, *counts)).fetchone()
+        db.execute(_CALL, (run, call.span, series, call.seconds, call.first_word, *counts))
+        _spread(db, series, {"seconds": call.seconds, "first_word": call.first_word}, 1)
 
 
 def remove(db: sqlite3.Connection, run: int) -> None:
@@ -200,6 +214,10 @@ def _add(
 ) -> None:
     sums = ", ".join(f"{name} = {name} + ?" for name in counts)
     db.execute(f"UPDATE series SET {sums} WHERE number = ?", (*(sign * one for one in counts.values()), series))  # noqa: S608
+    _spread(db, series, times, sign)
+
+
+def _spread(db: sqlite3.Connection, series: int, times: Mapping[str, int | None], sign: int) -> None:
     for measure, place in times.items():
         if place is not None:
             db.execute(
@@ -209,8 +227,3 @@ def _add(
             )
     if sign < 0:
         db.execute("DELETE FROM spreads WHERE series = ? AND calls = 0", (series,))
-
-
-def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
-    marks = ", ".join(f":{name}" for name in row)
-    db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", row)  # noqa: S608
