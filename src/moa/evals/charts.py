@@ -109,9 +109,9 @@ def _meet(one: _Box, other: _Box) -> bool:
 
 
 def radar(lines: Mapping[str, Mapping[str, float]], most: int) -> str:
-    """For each name its values around a circle, from their least to `most`. All should have the same keys."""
+    """For each name its values around a circle, from the whole number below their least to `most`."""
     keys = list(dict.fromkeys(key for found in lines.values() for key in found))
-    inner = min(most - 1, math.floor(min(value for found in lines.values() for value in found.values())))
+    inner = math.ceil(min(value for found in lines.values() for value in found.values())) - 1
     circle = _Circle(len(keys), inner, most)
     rings = ([circle(place, ring) for place in range(len(keys))] for ring in range(inner, most + 1))
     parts = [_polygon(ring, "none", "grid") for ring in rings]
