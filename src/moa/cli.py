@@ -205,7 +205,7 @@ def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, a
         typer.echo(line, err=True)
     if asks and not typer.confirm("Ask it?", default=True, err=True):
         raise typer.Exit(1)
-    return Quoted(model, told)
+    return Quoted(model, told) if told.known else model
 
 
 def _question(prompt: str | None) -> str:

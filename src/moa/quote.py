@@ -1,8 +1,8 @@
 """What a question is likely to take before it is asked: tokens, US dollars, seconds, out of the runs that were.
 
-How long an answer becomes is known from the calls of the same model in the same mixture; what is read follows from the
-size of the question and of the answers before. Where the mixture itself was asked before, all is made to agree with
-what its runs really took, so that early exits, prompts and tokenizers are in it.
+How long an answer becomes is known from the calls of the same model in the same mixture, and so is how much more than
+the question it read; else that follows from the answers before. Where the mixture itself was asked before, all is made
+to agree with what its runs really took, so that early exits and retries are in it.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class _Past:
     def of(self, mixture: str, role: str, model: str) -> Figures | None:
         return self._known.get((mixture, role, model))
 
+    def read(self, mixture: str, role: str, model: str, question: int) -> int:
+        """The tokens of a prompt, by how much longer earlier ones were than their questions; 0 if nothing is known."""
+        whole, own = self.of(mixture, "root", mixture), self.of(mixture, role, model)
+        if whole is None or own is None:
+            return 0
+        return max(0, round(question + own.counts.asked / own.counts.made - whole.counts.asked / whole.counts.made))
+
     def nearest(self, mixture: str, role: str, model: str) -> Figures | None:
         """... else of the same role in another mixture, else of any role; of that which was called most."""
         own = self.of(mixture, role, model)
@@ -127,16 +134,20 @@ class _Past:
         return own or (others[-1] if others else None)
 
 
-def _likely(model: Model, request: Request, read: int, mixture: str, past: _Past, role: str = "root") -> _Likely:
-    """What one call is likely to take, with all below it. `read` are the tokens of its prompt."""
+def _likely(
+    model: Model, request: Request, read: int, mixture: str, past: _Past, role: str = "root", question: int = 0
+) -> _Likely:
+    """What one call is likely to take, with all below it. `read` are the tokens of its prompt, as far as nothing is
+    known of that, and `question` those of what its mixture is asked."""
     model, request = as_asked(model, request)
     while isinstance(model, Around):
         model = model.model
         model, request = as_asked(model, request)
     if isinstance(model, Fallback):
-        return _likely(model.models[0], request, read, mixture, past, role)
+        return _likely(model.models[0], request, read, mixture, past, role, question)
     if isinstance(model, Mixture):
         return _mixture(model, request, read, past)
+    read = past.read(mixture, role, model.name, question) or read
     known = past.nearest(mixture, role, model.name)
     usage = replace(expected(model, request), input_tokens=read)
     if known:
@@ -155,13 +166,13 @@ def _mixture(mixture: Mixture, request: Request, read: int, past: _Past) -> _Lik
     seconds: float | None = 0.0
     asked = read
     for layer in mixture.layers:
-        made = [_likely(model, question, asked, mixture.name, past, "proposer") for model in layer.proposers]
+        made = [_likely(model, question, asked, mixture.name, past, "proposer", read) for model in layer.proposers]
         seconds = _sum(seconds, _longest(made))
         asked = read + INSTRUCTION + sum(one.written for one in made)
         parts += made
     written = parts[-1].written
     if mixture.aggregator.models:
-        last = _likely(mixture.aggregator.models[0], request, asked, mixture.name, past, "aggregator")
+        last = _likely(mixture.aggregator.models[0], request, asked, mixture.name, past, "aggregator", read)
         seconds, written = _sum(seconds, last.seconds), last.written
         parts.append(last)
     unknown = tuple(name for part in parts for name in part.unknown)

@@ -29,5 +29,6 @@ async def of(asked: Asked, past: Past) -> Quote:
 
 
 async def told(asked: Asked, past: Past) -> Asked:
-    """The request, whose run says what was quoted for it."""
-    return replace(asked, model=Quoted(asked.model, await of(asked, past)))
+    """The request, whose run says what was quoted for it, if anything is known of that."""
+    quoted = await of(asked, past)
+    return replace(asked, model=Quoted(asked.model, quoted)) if quoted.known else asked
