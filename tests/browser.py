@@ -22,7 +22,7 @@ from server import Served
 from upstream import Reply, Upstream
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 CHROMIUM = os.environ.get("MOA_CHROMIUM", "/usr/bin/chromium")
 FLAGS = (
@@ -107,6 +107,11 @@ class Visit:
         self.page.get_by_role("button", name="Save as a page").wait_for()
 
 
+def _where(said: ConsoleMessage) -> str:
+    """What the browser said, and of what."""
+    return f"{said.text} {said.location['url']}"
+
+
 @contextmanager
 def visiting(
     chromium: Browser, says: Any = None, toml: str = SIX, telemetry: Telemetry | None = None, **context: Any
@@ -123,7 +128,7 @@ def visiting(
         visit.page.set_default_timeout(20_000)
         visit.page.on("request", lambda request: visit.asked.append(request.url))
         visit.page.on("pageerror", lambda error: visit.wrong.append(str(error)))
-        visit.page.on("console", lambda said: visit.wrong.append(said.text) if said.type == "error" else None)
+        visit.page.on("console", lambda said: visit.wrong.append(_where(said)) if said.type == "error" else None)
         visit.page.goto("/")
         yield visit
         assert not visit.wrong, visit.wrong
