@@ -145,3 +145,24 @@ def test_a_run_that_goes_on_is_followed(chromium: Browser) -> None:
         page.get_by_role("cell", name="running").wait_for()
         visit.served.ask("DELETE", f"/api/runs/{run}")
         page.get_by_role("cell", name="stopped").wait_for()
+
+
+HOSTILE = (
+    '<img src=x onerror="document.title=1"> <script>document.title=2</script> </div></main> '
+    "\u202e desrever \u202c [a](javascript:alert(1)) ![b](http://127.0.0.1:9/beacon) <style>*{display:none}</style>"
+)
+
+
+def test_what_a_question_or_a_proposal_says_is_text_wherever_it_is_shown(chromium: Browser) -> None:
+    answers = iter([f"{HOSTILE} one", f"{HOSTILE} two"])
+    with visiting(chromium, {**six(), "a": HOSTILE, "judge": lambda body: next(answers)}) as visit:
+        first, second = made(visit, HOSTILE), made(visit, HOSTILE)
+        for place in (
+            "runs",
+            *(f"runs/{first}?{shown}" for shown in ("show=calls", "show=messages", f"with={second}")),
+        ):
+            page = at(visit, place)
+            page.get_by_text("<script>").first.wait_for()
+            assert page.title().endswith("moa"), place
+            assert page.locator("main :is(img, script, style, [onerror], a[href^=javascript])").count() == 0, place
+            assert page.get_by_role("navigation", name="Views").is_visible(), place
