@@ -103,9 +103,16 @@ def mock(core: int | None = None) -> Iterator[Mock]:
 
 
 def waited(process: int | str = "self") -> float:
-    """Seconds that a process was ready to run, but others had its core; 0 where the system does not say."""
+    """Seconds that a process was ready to run, but others had its core; 0 where the system does not say.
+
+    What other threads of its own have run meanwhile is taken off: they are no others.
+    """
     told = Path(f"/proc/{process}/schedstat")
-    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
+    if not told.exists():
+        return 0.0
+    ran, waits, _ = map(int, told.read_text().split())
+    every = sum(int(one.read_text().split()[0]) for one in told.parent.glob("task/*/schedstat"))
+    return (waits - (every - ran)) / 1e9
 
 
 @dataclass(frozen=True)
