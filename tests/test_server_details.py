@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 from pathlib import Path
 
 import pytest
 
-from moa import Store
+from moa import Message, Request, Scripted, Store
+from moa.build import Builder
+from moa.config import Config
 from moa.prompts import laid_out
 from moa.server.keys import made, write
+from moa.server.seen import Sight
+from moa.server.service import Asked, Service
 from server import SAYS, TOML, serving
 from test_server_past import KEYED, answered, bearer
 from test_server_runs import started
@@ -137,6 +142,17 @@ def test_two_runs_are_compared_word_by_word_call_by_call() -> None:
         {"change": "same", "text": "today."},
     ]
     assert {"role": "proposer", "model": "up:a", "counts": [1, 1]} in told["calls"]
+
+
+async def test_what_takes_long_to_find_out_of_a_run_that_goes_on_holds_up_no_other(tmp_path: Path) -> None:
+    service = Service(Builder(Config(default="local:smollm2"), tmp_path))
+    sight = Sight(service)
+    asked = Asked(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
+    record = await sight.running.start(asked)
+    where, seen = await sight.work(record.id, lambda seen: (threading.current_thread(), seen))
+    assert where is not threading.main_thread()
+    assert (seen.run.state, seen.trace.time) == ("running", record.trace.time)
+    await sight.running.stop(record)
 
 
 def test_nobody_looks_into_the_runs_of_others() -> None:

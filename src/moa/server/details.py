@@ -133,7 +133,7 @@ def routes(service: Service, sight: Sight) -> list[Route]:
 
     async def diff(http: HTTPRequest) -> HTTPResponse:
         try:
-            other = await sight.seen(http.path_params["other"])
+            other = await sight.work(http.path_params["other"], lambda seen: seen)
             told = await sight.work(http.path_params["id"], lambda one: _difference(one, other))
         except Exception as error:
             return failed(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..errors import RequestError
@@ -89,9 +89,11 @@ class Sight:
                 await self.past.remove(seen.run)
 
     async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:
-        """What comes of some work on a run, which is done beside the event loop unless the run changes meanwhile."""
+        """What comes of some work on a run, done beside the event loop; on one that goes on, as it is now."""
         seen = await self.seen(run)
-        return work(seen) if seen.run.state == "running" else await self._service.aside(work, seen)
+        if seen.run.state != "running":
+            return await self._service.aside(work, seen)
+        return await self._service.aside(lambda: work(replace(seen, trace=folded(seen.events))))
 
 
 USAGE = titled(
