@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import json
@@ -19,9 +20,17 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from command import configured, moa
+from moa import Scripted
+from moa.config import Config, load
+from moa.draft import of_toml
 from moa.errors import ConfigError
+from moa.evals.choosing import Chosen, choose
+from moa.evals.evaluate import evaluate
+from moa.evals.folder import Folder
 from moa.evals.outputs import find, likeness, preferences_of
-from moa.selection import WEIGHTS, select
+from moa.evals.results import gather
+from moa.evals.suite import Suite
+from moa.selection import WEIGHTS, Method, select
 from upstream import Body, Upstream
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
@@ -214,22 +223,8 @@ def test_diversity_pays_where_the_leaders_are_siblings_and_costs_nothing_elsewhe
     assert gains["all"] >= -0.35
 
 
-RIGHT = {"a": range(8), "b": range(7), "c": range(5, 12), "weak": range(1)}
+RIGHT = {"lab:a": range(8), "lab:b": range(7), "lab:c": range(5, 12), "lab:weak": range(1), "moa:by-c": range(12)}
 """Which of twelve questions each model answers rightly."""
-
-
-def knowing(name: str) -> Callable[[Body], str]:
-    """Answers what it knows; shown proposals, `c` finds the right one and the others do not."""
-
-    def says(body: Body) -> str:
-        *before, asked = body["messages"]
-        number = int(asked["content"].split()[1])
-        right = name == "c" if before else number in RIGHT[name]
-        words = "we find by counting that it is" if name in "ab" else "surely"
-        return f"{words} {number if right else 99}"
-
-    return says
-
 
 MIXTURES = """
 [mixtures.panel]
@@ -243,72 +238,103 @@ aggregator = "lab:a"
 [mixtures.by-c]
 proposers = ["lab:a", "lab:b", "lab:c"]
 aggregator = "lab:c"
-
-[mixtures.own]
-proposers = [{ model = "lab:a", samples = 3 }]
-aggregator = "lab:c"
 """
 
 
-def measured(*models: str, by: tuple[str, ...] = ("run",)) -> None:
-    """Results of an evaluation of these models, in the folder results."""
+def counting() -> Suite:
+    """A suite of twelve questions, in a file here."""
     heading = '{"suite": "counting", "scorer": "numeric"}\n'
     lines = "".join(f'{{"prompt": "Question {one} ?", "answer": {one}}}\n' for one in range(12))
     Path("counting.jsonl").write_text(heading + lines)
-    with Upstream({name: knowing(name) for name in RIGHT}) as upstream:
+    return Suite.read(Path("counting.jsonl"))
+
+
+def said(name: str, question: str, knows: bool) -> str:
+    words = "we find by counting that it is" if name in ("lab:a", "lab:b") else "surely"
+    return f"{words} {question.split()[1] if knows else 99}"
+
+
+async def chosen(*models: str, k: int = 2, method: Method = "both") -> Chosen:
+    """What is chosen out of an evaluation of these models."""
+    suite = counting()
+    named = [name for name in models if "->" not in name]  # an experiment's own mixtures are not named by anybody
+    told = {"suite": "counting", "data": suite.version, "judge": None, "models": named}
+    folder = Folder.begin(Path("results", "one"), told, suite.samples)
+
+    def speaking(name: str) -> Scripted:
+        right = RIGHT.get(name, range(12) if name.endswith("lab:c") else range(0))
+        return Scripted(name, lambda asked: said(name, asked.question, int(asked.question.split()[1]) in right))
+
+    await evaluate(suite, {name: speaking(name) for name in models}, folder=folder)
+    return choose(gather(Path("results"), configuration()), k, method)
+
+
+def configuration() -> Config:
+    Path("moa.toml").write_text(f'[providers.lab]\nbase_url = "http://127.0.0.1:1/v1"\n{MIXTURES}')
+    return load(Path("moa.toml"))[0]
+
+
+async def test_of_those_that_were_shown_the_same_proposals_the_best_aggregates() -> None:
+    found = await chosen(
+        "lab:a", "lab:b", "lab:c", "moa:by-a", "moa:by-c", "lab:a x3 -> lab:b", "lab:a + lab:b -> lab:a"
+    )
+    assert found.table() == {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}
+    assert found.reasons[0].startswith("lab:a proposes: 66.7 % alone, number 1 of 3, 0.")
+    assert found.reasons[-1] == (
+        "lab:c aggregates: of those that were shown the same proposals it did best (lab:c 100.0 %, lab:a 0.0 %)"
+    )
+    assert (found.prompts, found.warnings) == (12, ())
+
+
+async def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
+    found = await chosen("lab:a", "lab:c", "lab:a + lab:c -> lab:c", "lab:a + lab:c -> lab:a picks")
+    assert (found.selection.members, found.aggregator) == (("lab:a", "lab:c"), "lab:a")
+    assert "which need not aggregate best; moa eval experiment collaborativeness measures that" in found.reasons[-1]
+
+
+async def test_a_weak_member_is_told_and_one_model_sampled_that_does_as_well() -> None:
+    found = await chosen("lab:a", "lab:b", "lab:weak", "moa:by-c", "lab:a x3 -> lab:c", k=3)
+    assert found.warnings[0].startswith("lab:weak is weak beside the best (8.3 % against 66.7 % of lab:a)")
+    assert found.warnings[-1] == (
+        "one model sampled does as well: lab:a x3 -> lab:c has 100.0 %, the best mixture of several, moa:by-c, 100.0 %"
+    )
+
+
+async def test_members_that_answer_alike_are_told_and_that_they_add_nothing() -> None:
+    found = await chosen("lab:a", "lab:b", method="quality")
+    assert found.warnings[0].startswith("lab:a and lab:b answer alike (0.9")
+    assert found.warnings[1].startswith(
+        "the others add next to nothing to lab:a: even who always picked the best answer"
+    )
+
+
+def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> None:
+    def knowing(name: str) -> Callable[[Body], str]:
+        """Answers what it knows; shown proposals, `c` finds the right one and `a` does not."""
+
+        def says(body: Body) -> str:
+            *before, asked = body["messages"]
+            knows = name == "lab:c" if before else int(asked["content"].split()[1]) in RIGHT[name]
+            return said(name, asked["content"], knows)
+
+        return says
+
+    counting()
+    with Upstream({name[4:]: knowing(name) for name in ("lab:a", "lab:b", "lab:c")}) as upstream:
         configured(upstream, MIXTURES)
-        asked = [word for model in models for word in ("-m", model)]
-        done = moa("eval", *by, "counting.jsonl", *asked)
+        asked = ("-m", "lab:a", "-m", "lab:c", "-m", "moa:by-a", "-m", "moa:by-c")
+        done = moa("eval", "run", "counting.jsonl", *asked)
         assert done.returncode == 0, done.stderr
+    told = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine").stdout
+    assert tomllib.loads(told) == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
+    assert told.startswith("# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, number 1 of 2")
+    assert "# lab:c aggregates: of those that were shown the same proposals it did best" in told
+    config = load(Path("moa.toml"))[0]
+    assert of_toml(config, told).table.aggregator.model == "lab:c"
 
 
-def test_a_mixture_is_chosen_out_of_results_with_its_reasons() -> None:
-    measured("lab:a", "lab:b", "lab:c", "moa:by-a", "moa:by-c")
-    done = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    table = tomllib.loads(done.stdout)
-    assert table == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
-    assert "# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, number 1 of 3" in done.stdout
-    assert (
-        "# lab:c aggregates: of those that were shown the same proposals it did best (lab:c 100.0 %, lab:a 0.0 %)"
-        in done.stdout
-    )
-    Path("moa.toml").write_text(Path("moa.toml").read_text() + done.stdout)
-    assert "moa:mine" in moa("mixtures").stdout
-
-
-def test_the_experiment_on_collaborativeness_says_who_proposes_and_who_aggregates() -> None:
-    measured("lab:a", "lab:c", by=("experiment", "collaborativeness"))
-    done = moa("select", "--from", "results", "--k", "2", "--json")
-    found = json.loads(done.stdout)
-    assert (found["members"], found["aggregator"]) == (["lab:a", "lab:c"], "lab:c")
-    assert any("it did best (lab:c 100.0 %, lab:a 0.0 %)" in reason for reason in found["reasons"])
-
-
-def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
-    measured("lab:a", "lab:c")
-    done = moa("select", "--from", "results", "--k", "2", "--json")
-    found = json.loads(done.stdout)
-    assert (found["members"], found["aggregator"]) == (["lab:a", "lab:c"], "lab:a")
-    assert any("moa eval experiment collaborativeness measures that" in reason for reason in found["reasons"])
-    assert found["warnings"] == []
-
-
-def test_what_speaks_against_the_mixture_is_said() -> None:
-    measured("lab:a", "lab:b", "lab:weak", "moa:own", "moa:by-c")
-    done = moa("select", "--from", "results", "--k", "3")
-    assert done.stdout.splitlines()[0] == "lab:a"
-    assert "lab:weak is weak beside the best (8.3 % against 66.7 % of lab:a)" in done.stderr
-    assert (
-        "one model sampled does as well: moa:own has 100.0 %, the best mixture of several, moa:by-c, 100.0 %"
-        in done.stderr
-    )
-    alone = moa("select", "--from", "results", "--k", "2", "--method", "quality")
-    assert "lab:a and lab:b answer alike (0.9" in alone.stderr
-
-
-def test_choosing_needs_results_or_a_table() -> None:
+def test_choosing_needs_results_or_a_table_and_two_models() -> None:
     assert "say what to choose out of" in moa("select").stderr
     assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr
-    measured("lab:a")
-    assert "fewer than two models alone" in moa("select", "--from", "results").stderr
+    with pytest.raises(ConfigError, match="fewer than two models alone"):
+        asyncio.run(chosen("lab:a", "moa:by-c"))
