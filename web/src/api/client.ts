@@ -23,12 +23,13 @@ export interface Asking {
 // The response of the server. Throws Refused, also where the server cannot be reached.
 export async function ask(path: string, asking: Asking = {}): Promise<Response> {
   for (;;) {
-    const response = await sent(path, asking);
+    const { key } = keyring;
+    const response = await sent(path, asking, key);
     if (response.status !== 401) {
       if (!response.ok) throw await refused(response);
       return response;
     }
-    await keyring.wanted(asking.signal);
+    await keyring.wanted(key, asking.signal);
   }
 }
 
@@ -44,9 +45,9 @@ export async function remove<Answer>(path: string): Promise<Answer> {
   return (await ask(path, { method: "DELETE" })).json() as Promise<Answer>;
 }
 
-async function sent(path: string, asking: Asking): Promise<Response> {
+async function sent(path: string, asking: Asking, key: string): Promise<Response> {
   const headers: Record<string, string> = { ...asking.headers };
-  if (keyring.key) headers.Authorization = `Bearer ${keyring.key}`;
+  if (key) headers.Authorization = `Bearer ${key}`;
   if (asking.body !== undefined) headers["Content-Type"] = "application/json";
   const body = asking.body === undefined ? null : JSON.stringify(asking.body);
   try {

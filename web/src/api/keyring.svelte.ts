@@ -13,8 +13,9 @@ class Keyring {
     return this.waiting && this.key !== "";
   }
 
-  // Returns once a key has been given that has not been tried yet.
-  async wanted(signal?: AbortSignal): Promise<void> {
+  // Returns once there is another key than the one that was tried.
+  async wanted(tried: string, signal?: AbortSignal): Promise<void> {
+    if (this.key !== tried) return;
     this.waiting = true;
     this.#given ??= new Promise((resolve) => (this.#give = resolve));
     const gone = new Promise<never>((_, reject) => {
