@@ -333,6 +333,18 @@ def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> No
     assert of_toml(config, told).table.aggregator.model == "lab:c"
 
 
+def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
+    Path("open.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n')
+    suite = Suite.read(Path("open.jsonl"))
+    told = {"suite": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
+    models = {"lab:a": Scripted("lab:a", "plain"), "lab:b": Scripted("lab:b", "better")}
+    judge = Scripted("lab:j", ["Verdict: 1", "Verdict: 2", "Verdict: 1", "Verdict: tie"])
+    folder = Folder.begin(Path("results"), told, suite.samples)
+    asyncio.run(evaluate(suite, models, judge=judge, folder=folder, at_once=1))
+    quality = {one.name: list(one.quality.values()) for one in gather(Path("results"), configuration())}
+    assert quality == {"lab:a": [0.5, 0.5], "lab:b": [1.0, 0.75]}
+
+
 def test_choosing_needs_results_or_a_table_and_two_models() -> None:
     assert "say what to choose out of" in moa("select").stderr
     assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr

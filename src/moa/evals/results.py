@@ -18,7 +18,7 @@ BEST = {"mt_bench": 10.0, "flask": flask.BEST, "flask_hard": flask.BEST}
 """The best score of a suite; 1 for all others."""
 
 Key = str
-"""A prompt: its suite, its id, and who judged."""
+"""A prompt: its suite, its id, who judged, and which model answers were compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +46,31 @@ class Outcome:
 
 
 def gather(folder: Path, config: Config) -> list[Outcome]:
-    """All models of the results folders in a folder, or of that one. Raises `ConfigError` where there are none."""
+    """All models of the results folders in a folder, or of that one. The baseline of a comparison is as good as itself.
+
+    Raises `ConfigError` where there are none.
+    """
     folders = sorted(path.parent for path in folder.rglob(MANIFEST)) if folder.is_dir() else []
     if not folders:
         raise ConfigError(f"{folder} holds no results; moa eval run writes them")
     quality: dict[str, dict[Key, float]] = {}
     texts: dict[str, dict[Key, str]] = {}
     for results in map(Folder.read, folders):
-        told = results.manifest
+        told, scored_models = results.manifest, {model for _, model in results.scored}
+        first = told["models"][0]
+        baseline = None if first in scored_models else first
         for model in dict.fromkeys(model for _, model in results.answers):
             for scored in results.of(model):
-                value = _quality(scored, results, BEST.get(told["suite"], 1.0))
-                if value is not None:
-                    key = f"{told['suite']}/{told['data']}/{told['judge']}/{scored.sample.id}"
+                value = 0.5 if model == baseline else _quality(scored, BEST.get(told["suite"], 1.0))
+                if value is not None and scored.answer.error is None:
+                    key = f"{told['suite']}/{told['data']}/{told['judge']}/{baseline}/{scored.sample.id}"
                     quality.setdefault(model, {})[key] = value
                     texts.setdefault(model, {})[key] = "\n\n".join(scored.answer.texts)
     return [Outcome(name, shape_of(name, config), quality[name], texts[name]) for name in quality]
 
 
-def _quality(scored: Scored, results: Folder, best: float) -> float | None:
-    """The mean of the scores of an answer, from 0 to 1. The baseline of a comparison is as good as itself."""
-    model = scored.answer.model
-    if scored.answer.error is not None:
-        return None
-    if model == results.manifest["models"][0] and not any(key[1] == model for key in results.scored):
-        return 0.5
+def _quality(scored: Scored, best: float) -> float | None:
+    """The mean of the scores of an answer, from 0 to 1."""
     values = [score.value for score in scored.scores if score.value is not None]
     return fmean(values) / best if values else None
 
