@@ -203,3 +203,11 @@ def test_moa_runs_figures() -> None:
         ("aggregator", 2, 0),
     ]
     assert told[1]["share"] == 1.0 and told[1]["seconds"]["p50"] > 0
+
+
+async def test_a_name_that_a_client_made_up_is_one_cell() -> None:
+    with Store() as store:
+        await moa.generate(Scripted("lab:a\tb\n\x1b[2J", SKY), REQUEST, store.emit)
+    for words, columns in ((["runs"], 9), (["runs", "figures"], 11)):
+        (line,) = command(*words).stdout.splitlines()
+        assert (line.count("\t") + 1, "lab:a b [2J" in line) == (columns, True)

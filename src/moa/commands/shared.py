@@ -31,7 +31,13 @@ def help_without_command(context: typer.Context) -> None:
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on a terminal; elsewhere a line a row, with tabs, for other programs."""
+    """A table on a terminal; elsewhere a line a row, with tabs, for other programs.
+
+    A cell stays one cell, whatever is in it.
+    """
+    from ..terminal.controls import printable
+
+    rows = [tuple(printable(cell).translate({9: " ", 10: " "}) for cell in row) for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             typer.echo("\t".join(row))
