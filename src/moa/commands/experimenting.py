@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .evaluating import AtOnce, Data, JudgeName, Limit, Models, Out, Seed, Spend
+from .evaluating import AtOnce, Data, JudgeName, Limit, Models, Out, Seed, Spend, asked_through
 from .shared import ConfigFile, table
 
 
@@ -36,8 +36,6 @@ def experiment(
     said whether its answers are more like the better of their proposals. Prints a table; a page, plots (SVG, PNG) and
     the figures as JSON are written into the results folder.
     """
-    import asyncio
-
     from ..evals import conducted
     from ..evals.experiments import experiment as planned
     from ..evals.session import Asked, session
@@ -52,7 +50,7 @@ def experiment(
     with session(asked) as begun:
         before = begun.folder.paid
         with progress(name) as tell:
-            results = asyncio.run(tried(begun, tell, [arm.candidate for arm in plan.arms]))
+            results = asked_through(tried(begun, tell, [arm.candidate for arm in plan.arms]))
         table(conducted.HEADER, conducted.rows(plan, results))
         typer.echo(conducted.said(plan, results), err=True)
         for path in conducted.kept(begun.folder, plan, results):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .evaluating import AtOnce, JudgeName, Limit, Models, Out, Seed, Spend
+from .evaluating import AtOnce, JudgeName, Limit, Models, Out, Seed, Spend, asked_through
 from .shared import ConfigFile, table
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ def tune(
     questions, the better ones more; what they share is asked and paid once. Stopped, the same command goes on where it
     was. Prints the front, best first, and writes it as mixtures (tuned.toml) with a plot into the results folder.
     """
-    import asyncio
-
     from ..evals.session import Asked, session
     from ..evals.suites import benchmark
     from ..evals.trying import members, tried
@@ -56,7 +54,7 @@ def tune(
             with progress(f"{len(candidates)} on {count} prompts") as tell:
                 return await tried(begun, tell, candidates, count)
 
-        found = asyncio.run(search(models, assess, len(begun.benchmark.samples), Limits(budget, latency)))
+        found = asked_through(search(models, assess, len(begun.benchmark.samples), Limits(budget, latency)))
         table(HEADER, [row(one) for one in found])
         for path in kept(begun.folder.path, found):
             typer.echo(path, err=True)
