@@ -56,6 +56,6 @@ def tune(
 
         found = asked_through(search(models, assess, len(begun.benchmark.samples), Limits(budget, latency)))
         table(HEADER, [row(one) for one in found])
-        for path in kept(begun.folder.path, found):
+        for path in kept(begun.folder, found):
             typer.echo(path, err=True)
         typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in all", err=True)

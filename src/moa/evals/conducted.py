@@ -48,7 +48,10 @@ def kept(folder: Folder, experiment: Experiment, results: Results) -> list[Path]
     if likeness:
         sections.append(Section("Is an answer more like the better of its proposals?", _likeness(likeness)))
     title = f"{experiment.title} ({experiment.source} of the paper)"
-    return [data, *write(folder.path, experiment.name, title, (said(experiment, results), "plain"), sections, plots)]
+    return [
+        data,
+        *write(folder, experiment.name, title, (said(experiment, results), "plain"), sections, plots, results),
+    ]
 
 
 def _likeness(likeness: Sequence[Alike]) -> str:

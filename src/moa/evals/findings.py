@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .candidate import Candidate
-from .page import Section, page
+from .flagged import flags
+from .folder import Folder
+from .page import Section, items, page
 from .plots import Point, png, points, svg
 from .tuning import Measured, front
 
@@ -41,22 +43,26 @@ def prices(results: Results) -> dict[str, Figure]:
 
 
 def write(
-    folder: Path,
+    folder: Folder,
     name: str,
     title: str,
     said: tuple[str, str],
     sections: Sequence[Section],
     plots: Mapping[str, Figure],
+    tried: Iterable[Candidate],
 ) -> list[Path]:
     """Write a page with the plots and the sections into the results folder, and each plot as SVG and PNG; where to.
 
-    `said` is what it comes to, and its tone. A plot's name is said after the page's, but for one of the same name.
+    `said` is what it comes to, and its tone. A plot's name is said after the page's, but for one of the same name. What
+    the guards find of the candidates that were tried comes last.
     """
+    members = {one.name: [model for model, _ in one.proposers] + [one.aggregator or ""] for one in tried}
+    careful = Section("To be careful with", items([flag.evidence for flag in flags(folder, members)]))
     shown = [Section("" if plot == name else f"Score and {plot}", svg(figure)) for plot, figure in plots.items()]
-    written = [folder / f"{name}.html"]
-    written[0].write_text(page(title, *said, [*shown, *sections]), "utf-8", newline="\n")
+    written = [folder.path / f"{name}.html"]
+    written[0].write_text(page(title, *said, [*shown, *sections, careful]), "utf-8", newline="\n")
     for plot, figure in plots.items():
-        stem = folder / (name if plot == name else f"{name}-{plot}")
+        stem = folder.path / (name if plot == name else f"{name}-{plot}")
         written += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
         written[-2].write_text(svg(figure), "utf-8", newline="\n")
         written[-1].write_bytes(png(figure))

@@ -11,19 +11,21 @@ from .pairwise import SWAPPED
 from .sample import Sample, Scored
 
 
-def flags(folder: Folder) -> list[Flag]:
-    """What the guards find, about the prompts first, then model by model."""
+def flags(folder: Folder, tried: Mapping[str, Sequence[str]] | None = None) -> list[Flag]:
+    """What the guards find, about the prompts first, then model by model. `tried` are mixtures with their members that
+    were put together on the way, of which the manifest says nothing."""
     manifest = folder.manifest
+    members: dict[str, Sequence[str]] = {**manifest.get("members", {}), **(tried or {})}
     prompts = [sample.question for sample in folder.samples.values()]
     found = guards.repeated(prompts)
-    judge = [manifest["judge"], *manifest.get("members", {}).get(manifest["judge"], ())] if manifest["judge"] else []
-    for model in manifest["models"]:
+    judge = [manifest["judge"], *members.get(manifest["judge"], ())] if manifest["judge"] else []
+    for model in dict.fromkeys((*manifest["models"], *folder.figures)):
         scored = [one for one in folder.of(model) if one.answer.error is None]
         questions, answers = [one.sample.question for one in scored], [one.answer.text for one in scored]
         found += guards.constant(model, answers) or guards.alike(model, questions, answers)
         found += guards.refusals(model, answers)
         found += guards.length(model, answers, [_baseline(folder, one.sample, model) for one in scored])
-        found += guards.self_preference(model, manifest.get("members", {}).get(model, ()), judge)
+        found += guards.self_preference(model, members.get(model, ()), judge)
         found += guards.unstable(model, _verdicts(scored))
         found += guards.contaminated(model, prompts, manifest.get("instructions", {}).get(model, ()))
     return found

@@ -26,9 +26,9 @@ LONG, BEGINNING = 40, 200
 """Characters from which an answer is no mere choice, number or name; and how many of it are compared."""
 CONSTANT, CHOSEN = 0.05, 0.9
 """The share of answers, and of short answers, that may be one and the same."""
-ALIKE, RUN, SHARED, HELD = 0.1, 6, 0.5, 20
+ALIKE, RUN, SHARED, HELD, READ = 0.1, 6, 0.5, 20, 150
 """The share of answers that may be nearly another's: those that share so much of their runs of so many words with one
-of the first few answers that hold the run."""
+of the first few answers that hold the run. So many words of each answer are read."""
 REFUSALS = 0.1
 """The share of answers that may be refusals."""
 DRIFT = 1.5
@@ -169,7 +169,7 @@ def _stands(words: Sequence[str], text: str) -> bool:
 
 
 def _runs(text: str, length: int) -> set[tuple[str, ...]]:
-    words = _words(text)
+    words = _words(text)[:READ]
     return {tuple(words[at : at + length]) for at in range(max(1, len(words) - length + 1))}
 
 

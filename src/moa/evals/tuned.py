@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config import MixtureTable
 from ..draft import written
 from .findings import cells, prices, write
+from .folder import Folder
 from .page import Section, paragraph, table
 from .tuning import Found
 
@@ -34,9 +35,9 @@ def mixtures(found: Sequence[Found]) -> str:
     return "\n".join(made)
 
 
-def kept(folder: Path, found: Sequence[Found]) -> list[Path]:
+def kept(folder: Folder, found: Sequence[Found]) -> list[Path]:
     """Write it all into the results folder; where to."""
-    best, toml = found[0], folder / "tuned.toml"
+    best, toml = found[0], folder.path / "tuned.toml"
     toml.write_text(mixtures(found), "utf-8", newline="\n")
     score, interval, *_ = cells(best.measured)
     beyond = "" if best.within else "Nothing that was tried keeps to the limits. The best of it: "
@@ -45,5 +46,5 @@ def kept(folder: Path, found: Sequence[Found]) -> list[Path]:
         Section("Mixtures", table(HEADER, [row(one) for one in found], numbers=(1, 2, 3, 4))),
         Section("For moa.toml", f"<pre>{escape(mixtures(found))}</pre>" if best.within else paragraph("Nothing.")),
     ]
-    plots = prices({one.candidate: one.measured for one in found})
-    return [toml, *write(folder, "tuned", "Which mixture to take", said, sections, plots)]
+    results = {one.candidate: one.measured for one in found}
+    return [toml, *write(folder, "tuned", "Which mixture to take", said, sections, prices(results), results)]
