@@ -72,6 +72,15 @@ def test_the_right_choice_may_be_given_by_its_words() -> None:
     assert RULES["choice"](Rule(kind="choice"), "B", ["a chair"], ["an apple", "a chair"]) == (True, "B")
 
 
+def test_a_line_ends_where_json_lines_end_and_not_within_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes('{"prompt": "one\u2028two\x85three"}\r\n{"prompt": "four"}\r\n'.encode())
+    assert [sample.question for sample in Suite.read(path).samples] == ["one\u2028two\x85three", "four"]
+    path.write_bytes('{"prompt": "Où?"}'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="not text in UTF-8"):
+        Suite.read(path)
+
+
 def test_exact_means_the_same_words_and_anywhere_means_among_others() -> None:
     exact, anywhere = Rule(kind="exact"), Rule(kind="exact", anywhere=True)
     assert RULES["exact"](exact, "  PARIS. ", ["Paris"], []) == (True, "paris")
@@ -113,6 +122,7 @@ def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
         ([{"prompt": "a", "answer": "x"}, {"prompt": "b"}], ":2: has no answer, but others have"),
         ([{"prompt": "a", "answer": "x", "scorer": "numeric"}], ":1: answer: 'x' is no number"),
         ([{"prompt": "a", "answer": "C", "choices": ["x", "y"]}], ":1: answer: 'C' is none of the choices"),
+        ([{"prompt": "a", "answer": "(b", "scorer": "regex"}], ":1: answer: '(b' is no pattern: missing )"),
         ([{"prompt": "a", "scorer": "fuzzy"}], ":1: scorer.kind: must be one of"),
         ([{"id": "1", "prompt": "a"}, {"id": "1", "prompt": "b"}], "the id '1' is there twice"),
         ([], "has no questions"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,7 +160,11 @@ class Part:
 
 def _parsed(path: Path, data: bytes) -> tuple[Heading, list[tuple[int, Line]]]:
     heading, lines = Heading(suite=path.stem), list[tuple[int, Line]]()
-    for number, text in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
+    try:
+        texts = data.decode("utf-8-sig").split("\n")  # JSON may hold other ends of lines as they are
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
@@ -200,9 +205,20 @@ def _reference(place: str, line: Line, heading: Heading) -> dict[str, Any] | Non
     if rule.kind == "choice" and line.choices:
         known = {*LETTERS[: len(line.choices)], *line.choices}
         wrong = next((f"{one!r} is none of the choices" for one in answers if one not in known), None)
+    if rule.kind == "regex":
+        wrong = next((f"{one!r} is no pattern: {why}" for one in answers if (why := _unreadable(str(one)))), None)
     if wrong:
         raise ConfigError(f"{place}: answer: {wrong}")
     return {"rule": rule.model_dump(exclude_unset=True), "answers": answers, "choices": list(line.choices)}
+
+
+def _unreadable(pattern: str) -> str:
+    """Why it is no regular expression, or ""."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return ""
 
 
 def _is_number(value: str | float) -> bool:
