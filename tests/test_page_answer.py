@@ -12,7 +12,7 @@ from browser import OWN, QUESTION, SUN, TIDE, visiting
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.browser
 
 
 LIT = "() => [...(CSS.highlights.get('supports') ?? [])].map(String).join('')"

@@ -17,7 +17,7 @@ from upstream import Body, Reply
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.browser
 
 
 def card(page: Page, model: str):  # type: ignore[no-untyped-def]

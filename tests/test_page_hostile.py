@@ -17,7 +17,7 @@ from upstream import Reply
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.browser
 
 
 @contextmanager
@@ -129,6 +129,7 @@ def test_a_hostile_answer_is_text_on_the_page_and_in_the_file(chromium: Browser,
         assert lured == []
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # the judge is sent all of it
 def test_a_line_of_five_megabytes_leaves_the_page_as_quick_as_it_was(chromium: Browser) -> None:
     line = "x" * 5_000_000
     with visiting(chromium, {**six(), "c": Reply(line)}) as visit:

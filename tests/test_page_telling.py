@@ -19,7 +19,7 @@ from upstream import Body, Reply
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.browser
 
 TOML = """
 default = "moa:all"
