@@ -191,6 +191,13 @@ def test_a_file_that_no_mixture_names_is_not_opened() -> None:
 PRICED = KEYED.replace("attempts = 1", "attempts = 1\nprice = { input = 0, output = 1000 }")
 
 
+def test_a_name_that_is_none_takes_no_place() -> None:
+    with serving() as (served, upstream):
+        body = {"model": "up:" + "a" * 5_000_000, "messages": [{"role": "user", "content": "Which?"}]}
+        reply = served.post("/v1/chat/completions", body)
+    assert (reply.status, len(reply.body) < 500, upstream.calls) == (404, True, [])
+
+
 def test_a_key_that_has_spent_its_budget_waits_until_tomorrow() -> None:
     toml = PRICED.replace('description = "two proposers and a judge"', "max_tokens = 1")
     with locked(toml, budget=0.004) as (served, secret, _):

@@ -43,6 +43,9 @@ Show = Literal["fields", "think", "details", "off"]
 ASIDE = 2
 """Threads for work that would hold up every stream."""
 
+LONGEST = 1000
+"""Characters of a model's name."""
+
 ANYONE = "anyone"
 """Who asked, where others than the user of this machine ask without a key."""
 
@@ -184,6 +187,8 @@ class Service:
 
     def model(self, name: str) -> Model:
         """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `NotFound`."""
+        if len(name) > LONGEST:  # what is built is kept, and so is its name
+            raise NotFound(f"no model has a name of more than {LONGEST} characters")
         own = name.removesuffix(":latest") or name
         alias = next((own for pattern, own in self.table.aliases.items() if fnmatchcase(name, pattern)), None)
         own = alias or own
