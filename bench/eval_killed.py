@@ -1,9 +1,11 @@
 """An evaluation is killed (SIGKILL) at random moments and begun again: is a call made twice, is the report the same?
 
 Open prompts go to a mixture and to one of its members, and a judge compares their answers in both orders. The mock
-counts every call by what it was asked. An answer that had not reached the process when it was killed is asked for
-again, as it must be ("on the wire", the oldest of them sent "ms" before); every other call that is answered twice is a
-fault, and ends this program with an error. The report is held byte for byte against that of an undisturbed evaluation.
+counts every call by what it was asked. A call whose answer the process had remembered before it was killed must not be
+made again: each that is, is "repeated", and ends this program with an error. An answer that was still on its way, in
+the network or in the process, is asked for again ("on the wire", the oldest of them sent "ms" before the kill); calls
+that the kill cut off before they had an answer are asked again too. The report is held byte for byte against that of
+an evaluation that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -13,21 +15,21 @@ import hashlib
 import json
 import os
 import random
+import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
 
 from common import arguments, report
-
-WIRE = 0.1
-"""Seconds that an answer may have been on its way to the process when that was killed."""
 
 SAME = ("report.html", "answers.jsonl", "scores.jsonl", "figures.json", "samples.jsonl")
 MODELS = ("-m", "lab:a", "-m", "moa:panel", "--judge", "lab:judge")
@@ -38,6 +40,8 @@ class Counting:
 
     def __init__(self, delay: float) -> None:
         self.answered: dict[str, list[float]] = defaultdict(list)
+        self.remembered: set[str] = set()
+        self.repeated = 0
         self.cut = 0
         self.url = ""
         self._delay = delay
@@ -69,7 +73,7 @@ class Counting:
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
-        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
         dice = random.Random(key)
         try:
             await asyncio.sleep(dice.uniform(0.5, 1.5) * self._delay)
@@ -77,10 +81,12 @@ class Counting:
             self.cut += 1
             raise
         verdict = f"Verdict: {dice.choice(('1', '2', 'tie'))}"
-        text = verdict if body["model"] == "judge" else " ".join(dice.choices(WORDS, k=dice.randint(5, 40)))
+        told = verdict if body["model"] == "judge" else " ".join(dice.choices(WORDS, k=dice.randint(5, 40)))
+        text = f"#{key} {told}"
         usage = {"prompt_tokens": dice.randint(10, 99), "completion_tokens": dice.randint(5, 50)}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         self.answered[key].append(time.monotonic())
+        self.repeated += key in self.remembered
         return web.json_response({"object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
 
 
@@ -105,28 +111,29 @@ def measured(options: Any, seed: int) -> dict[str, Any]:
         upstream.answered.clear()
         upstream.cut = 0
         dice = random.Random(seed)
-        kills = []
+        wire: list[float] = []
         for threshold in sorted(dice.sample(range(1, calls), options.kills)):
+            begun = time.monotonic()
             process = evaluating(disturbed)
             while upstream.count < threshold and process.poll() is None:
                 time.sleep(0.001)
             time.sleep(dice.uniform(0, options.delay))
-            kills.append(time.monotonic())
+            killed = time.monotonic()
             process.kill()
             process.wait()
+            upstream.remembered = remembered(disturbed)
+            lost = (times[-1] for key, times in upstream.answered.items() if key not in upstream.remembered)
+            wire += [max(0.0, killed - at) for at in lost if at >= begun]
         assert evaluating(disturbed).wait() == 0
-        again = [first for times in upstream.answered.values() for first in times[:-1]]
-        ages = [min(kill - first for kill in kills if kill >= first) for first in again]
-        wire = [age for age in ages if age <= WIRE]
         differing = [name for name in SAME if read(quiet, name) != read(disturbed, name)]
         return {
             "prompts": options.prompts,
             "calls": calls,
-            "kills": len(kills),
+            "kills": options.kills,
             "cut off": upstream.cut,
             "on the wire": len(wire),
             "ms": 1000 * max(wire, default=0.0),
-            "repeated": len(again) - len(wire),
+            "repeated": upstream.repeated,
             "report": f"other {', '.join(differing)}" if differing else "the same",
         }
 
@@ -145,6 +152,17 @@ def evaluating(folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "MOA_STORE": str(folder / "runs.sqlite"), "MOA_CONFIG": str(folder / "moa.toml")}
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet)
+
+
+def remembered(folder: Path) -> set[str]:
+    """The keys of the calls whose answers are in the file of remembered answers."""
+    path = folder / "calls.sqlite"
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(path)) as db:
+        return set(
+            re.findall(r"#([0-9a-f]{16}) ", " ".join(text for (text,) in db.execute("SELECT response FROM calls")))
+        )
 
 
 def read(folder: Path, name: str) -> bytes:
