@@ -120,6 +120,8 @@ def test_a_draft_is_checked_drawn_and_tried_once() -> None:
         run = tried(served, toml=checked["mixture"]["toml"])
         assert upstream.to("b")[0].body["temperature"] == 0.1
         names = [one["name"] for one in served.get("/api/mixtures").json["mixtures"]]
+        again = served.post(f"/api/runs/{run['run_id']}/rerun", {})
+        assert again.status == 400 and "tried a draft" in again.json["error"]["message"]
     assert (run["model"], run["state"], run["summary"]["answer"]) == ("draft:mine", "answered", "purple it is")
     assert names == ["duo"]
 

@@ -14,6 +14,7 @@ import moa
 from moa import Message, Request, Scripted, Store
 from moa.events import from_json
 from moa.server.keys import made, write
+from moa.store.reading import StoredRun
 from server import SAYS, TOML, Served, serving
 from test_server_runs import started, watched
 from upstream import Body, Reply, Upstream
@@ -243,3 +244,29 @@ def test_without_a_store_the_runs_are_those_the_server_remembers() -> None:
         assert listed(served) == [run]
         served.ask("DELETE", f"/api/runs/{run}?forget=true")
         assert listed(served) == []
+
+
+class Slow(Store):
+    """A store on a disk that takes its time."""
+
+    def __init__(self, go: threading.Event) -> None:
+        super().__init__()
+        self.go = go
+
+    def runs(self, **conditions: Any) -> list[StoredRun]:
+        self.go.wait(20)
+        return super().runs(**conditions)
+
+
+def test_a_slow_disk_holds_up_no_answer() -> None:
+    go = threading.Event()
+    asked(Store(), "Is there anything to be read?")
+    with serving(store=Slow(go)) as (served, _):
+        told: list[int] = []
+        reader = threading.Thread(target=lambda: told.append(served.get("/api/runs").status))
+        reader.start()
+        run = answered(served)
+        assert served.get(f"/api/runs/{run}").json["state"] == "answered" and told == []
+        go.set()
+        reader.join()
+    assert told == [200]

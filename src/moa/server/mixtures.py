@@ -22,6 +22,9 @@ from .refusals import failed
 from .replies import json, parsed
 from .service import NotFound, Service
 
+DRAFT = "draft:"
+"""How the name of a draft begins in its runs, so that nothing counts them as those of a mixture."""
+
 MOST_CALLS = 200
 """Calls of a draft at most: what a moa.toml may say is its owner's choice, what a request may say is not."""
 
@@ -53,7 +56,7 @@ class DraftBody(Table):
             if file not in named:
                 raise RequestError(f"prompt_file {file!r}: no mixture of yours in moa.toml names it; say prompt")
         _bounded(bound(draft.config, f"moa:{draft.name}").calls)
-        return service.builder.mixture(f"draft:{draft.name}", draft.table)
+        return service.builder.mixture(f"{DRAFT}{draft.name}", draft.table)
 
 
 def _bounded(calls: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from ..errors import StoreError
@@ -35,11 +35,11 @@ class Past:
 
     async def runs(self, **conditions: Any) -> list[StoredRun]:
         """The caller's runs, as `Store.runs` gives them."""
-        return await self._mine(Store.runs, conditions)
+        return await self._mine(lambda store, owner: store.runs(**conditions, owner=owner))
 
     async def figures(self, **conditions: Any) -> list[Figures]:
         """What the calls of the caller's runs took, as `Store.figures` gives it."""
-        return await self._mine(Store.figures, conditions)
+        return await self._mine(lambda store, owner: store.figures(**conditions, owner=owner))
 
     async def trace(self, limit: int) -> None:
         """Find out for so many more of the caller's answers whose words they are."""
@@ -62,9 +62,9 @@ class Past:
         """Remove a run for good."""
         await self._read(lambda store: store.remove(run.id))
 
-    async def _mine(self, found: Callable[..., list[Result]], conditions: Mapping[str, Any]) -> list[Result]:
-        given = {**conditions, "owner": self._service.client}
-        return await self._read(lambda store: found(store, **given) if _there(store) else []) if self.kept else []
+    async def _mine(self, found: Callable[[Store, str | None], list[Result]]) -> list[Result]:
+        owner = self._service.client
+        return await self._read(lambda store: found(store, owner) if _there(store) else []) if self.kept else []
 
     async def _read(self, work: Callable[[Store], Result]) -> Result:
         store = self._service.store

@@ -14,6 +14,7 @@ from ..errors import RequestError
 from ..rerun import Changes, Rerun, split
 from ..trace import Node, used
 from ..types import Usage
+from .mixtures import DRAFT
 from .operations import TEXT, WHOLE, Operation, or_null, rows, table, titled
 from .refusals import failed
 from .replies import json, parsed
@@ -37,6 +38,8 @@ class RerunBody(Table):
             raise RequestError(f"run {run.id} is going on; make it again when it is over")
         if run.question is None:
             raise RequestError(f"the words of run {run.id} were not kept, so it cannot be made again")
+        if run.model.startswith(DRAFT):
+            raise RequestError(f"run {run.id} tried a draft, which is not kept; try it again, or put it into moa.toml")
         try:
             service.model(run.model)
         except NotFound as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ..errors import RequestError
 from ..events import Event
 from ..recall import folded, recalled, told
 from ..store.listing import when_exactly
-from ..store.reading import StoredRun
+from ..store.reading import State, StoredRun
 from ..trace import Trace
 from ..types import Response
 from .operations import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
@@ -96,6 +96,7 @@ class Sight:
         return await self._service.aside(lambda: work(replace(seen, trace=folded(seen.events))))
 
 
+STATE = one_of(*get_args(State))
 USAGE = titled(
     "Used",
     table(
@@ -122,7 +123,7 @@ CALL = titled(
             "notes": rows(table({"time": NUMBER, "kind": TEXT})),
             "calls": rows({"$ref": "#/components/schemas/Call"}),
         },
-        (["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"]),
+        ["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"],
     ),
 )
 SUMMARY = titled(
@@ -149,7 +150,7 @@ RUN = titled(
         {
             "run_id": TEXT,
             "model": TEXT,
-            "state": one_of("running", "answered", "failed", "stopped", "unfinished"),
+            "state": STATE,
             "events": WHOLE,
             "started": TEXT,
             "question": or_null(TEXT),
@@ -168,7 +169,7 @@ LISTED = titled(
             "id": TEXT,
             "started": TEXT,
             "model": TEXT,
-            "state": one_of("running", "answered", "failed", "stopped", "unfinished"),
+            "state": STATE,
             **{name: or_null(TEXT) for name in ("question", "parent", "error", "owner")},
             **{name: or_null(NUMBER) for name in ("seconds", "first_word", "cost")},
             **{name: or_null(WHOLE) for name in ("calls", "lost", "input_tokens", "output_tokens")},
