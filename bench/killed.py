@@ -69,7 +69,7 @@ async def client(url: str, dice: random.Random, seen: list[Seen], ended: asyncio
                         ended.set()
 
 
-async def killed(server: Served, dice: random.Random, at_an_end: bool) -> tuple[list[Seen], float]:
+async def killed(server: Served, store: Path, dice: random.Random, at_an_end: bool) -> tuple[list[Seen], float]:
     """What its clients had been told when the server was killed, and when that was."""
     seen: list[Seen] = []
     ended = asyncio.Event()
@@ -79,7 +79,7 @@ async def killed(server: Served, dice: random.Random, at_an_end: bool) -> tuple[
             await client(server.url, random.Random(f"{dice.random()}/{number}"), seen, ended)
 
     clients = [asyncio.create_task(until_gone(number)) for number in range(AT_ONCE)]
-    while len(seen) < AT_ONCE:  # noqa: ASYNC110
+    while len(seen) < AT_ONCE or not store.exists():  # noqa: ASYNC110, ASYNC240
         await asyncio.sleep(0.01)
     await asyncio.sleep(dice.uniform(0.3, 2.5))
     if at_an_end:
@@ -139,12 +139,13 @@ async def main() -> None:
     found = {"at any moment": Found(), "at the end of a run": Found()}
     with mock() as upstream, tempfile.TemporaryDirectory() as folder:
         config = upstream.config(Path(folder), MIXTURES)
+        store = config.with_name("runs.sqlite")
         earlier: set[str] = set()
         for number in range(options.runs):
             when = "at the end of a run" if number % 2 else "at any moment"
             with served(config) as server:
-                seen, moment = await killed(server, dice, bool(number % 2))
-            await asyncio.to_thread(found[when].look, config.with_name("runs.sqlite"), seen, moment, earlier)
+                seen, moment = await killed(server, store, dice, bool(number % 2))
+            await asyncio.to_thread(found[when].look, store, seen, moment, earlier)
     rows = [
         {
             "killed": when,
