@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import orjson
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from ..cached import Given
 from ..errors import StoreError
 from ..types import Response
-from .retention import DAY, EVERY, PIECE, Limits, megabytes
+from .retention import EVERY, Limits, trim
 from .schema import connected, reported, transaction
 
 APPLICATION = 0x6D6F6132
@@ -102,7 +102,7 @@ class CallFile:
                     self._writing.executemany(f"INSERT OR REPLACE INTO calls ({columns}) VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
                 if self._limits != Limits() and time.monotonic() > self._swept + EVERY:
                     self._swept = time.monotonic()
-                    _sweep(self._writing, self._limits)
+                    _purge(self._writing, self._limits)
         except StoreError as error:
             self._tell(str(error))
         else:
@@ -112,29 +112,17 @@ class CallFile:
 def purge(path: Path, limits: Limits) -> int:
     """Remove the answers that are beyond the limits; how many they were. Raises `StoreError`."""
     with closing(_opened(path)) as db, reported(path):
-        return _sweep(db, limits)
+        return _purge(db, limits)
 
 
-def _sweep(db: sqlite3.Connection, limits: Limits) -> int:
-    removed = 0
-    if limits.days is not None:
-        before = time.time() - limits.days * DAY
-        while gone := _remove(db, f"made < {before!r}", PIECE):
-            removed += gone
-    while limits.megabytes is not None and megabytes(db) > limits.megabytes:
-        (count,) = db.execute("SELECT count(*) FROM calls").fetchone()
-        if not (gone := _remove(db, "1", count // 10 + 1)):
-            break
-        removed += gone
-    if removed:
-        db.executescript("PRAGMA incremental_vacuum")  # which `execute` would do for one page
-    return removed
+def _purge(db: sqlite3.Connection, limits: Limits) -> int:
+    return trim(db, limits, "calls", "made", partial(_remove, db))
 
 
-def _remove(db: sqlite3.Connection, which: str, most: int) -> int:
+def _remove(db: sqlite3.Connection, which: str, value: object, most: int) -> int:
     chosen = f"SELECT number FROM calls WHERE {which} ORDER BY made LIMIT {most}"  # noqa: S608
     with transaction(db):
-        return db.execute(f"DELETE FROM calls WHERE number IN ({chosen})").rowcount  # noqa: S608
+        return db.execute(f"DELETE FROM calls WHERE number IN ({chosen})", (value,)).rowcount  # noqa: S608
 
 
 def _opened(path: Path) -> sqlite3.Connection:

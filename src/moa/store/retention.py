@@ -6,7 +6,9 @@ A run that is being written stays.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,9 @@ PIECE = 200
 """Runs removed in one transaction, so that others who write need not wait long."""
 
 DAY = 86_400.0
+
+Remove = Callable[[str, object, int], int]
+"""Removes the oldest rows for which a condition with a value holds, at most so many; how many they were."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +64,22 @@ class Sweeper:
 
 def purge(db: sqlite3.Connection, limits: Limits) -> int:
     """Remove the runs that are beyond the limits, and give their place back; how many they were."""
+    return trim(db, limits, "runs", "started", partial(_remove, db))
+
+
+def trim(db: sqlite3.Connection, limits: Limits, table: str, began: str, remove: Remove) -> int:
+    """Remove the oldest rows of a table, whose ages follow from the column `began`, until it is within the limits."""
     removed = 0
     if limits.days is not None:
         since = time.time() - limits.days * DAY
-        while gone := _remove(db, "started < ?", since):
+        while gone := remove(f"{began} < ?", since, PIECE):
             removed += gone
-    while limits.megabytes is not None and megabytes(db) > limits.megabytes:
-        (count,) = db.execute("SELECT count(*) FROM runs").fetchone()
-        if not (gone := _remove(db, "?", True, count // 10 + 1)):
+    while limits.megabytes is not None and _megabytes(db) > limits.megabytes:
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+        if not (gone := remove("?", True, min(PIECE, count // 10 + 1))):
             break
         removed += gone
     if removed:
-        counting.clear(db)
         db.executescript("PRAGMA incremental_vacuum")  # which `execute` would do for one page
     return removed
 
@@ -93,13 +102,14 @@ def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
             )
 
 
-def _remove(db: sqlite3.Connection, which: str, value: object, most: int = PIECE) -> int:
+def _remove(db: sqlite3.Connection, which: str, value: object, most: int) -> int:
     """Remove some of the oldest runs of which something holds, and the texts that no other run uses."""
-    chosen = f"SELECT number FROM runs WHERE state != 'running' AND {which} ORDER BY id LIMIT {min(most, PIECE)}"  # noqa: S608
+    chosen = f"SELECT number FROM runs WHERE state != 'running' AND {which} ORDER BY id LIMIT {most}"  # noqa: S608
     with transaction(db):
         runs = [number for (number,) in db.execute(chosen, (value,))]
         for number in runs:
             _drop(db, number)
+        counting.clear(db)
     return len(runs)
 
 
@@ -113,7 +123,7 @@ def _drop(db: sqlite3.Connection, number: int) -> None:
     )
 
 
-def megabytes(db: sqlite3.Connection) -> float:
+def _megabytes(db: sqlite3.Connection) -> float:
     """The size of what is kept, without the places that are free again."""
     count, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
