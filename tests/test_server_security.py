@@ -431,3 +431,16 @@ def test_requests_are_counted_by_route_and_status() -> None:
         told = served.get("/metrics").body.decode().splitlines()
     assert 'moa_requests_total{route="/v1/chat/completions",status="200"} 1.0' in told
     assert 'moa_requests_total{route="/v1/chat/completions",status="404"} 1.0' in told
+
+
+@pytest.mark.parametrize("known", [{}, {"$id": "urn:moa:mine"}])
+def test_nothing_that_a_schema_refers_to_is_fetched(known: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, serving({**SAYS, "judge": "{}"}) as (served, _):
+        elsewhere.setblocking(False)
+        schema = {**known, "$ref": f"http://127.0.0.1:{elsewhere.getsockname()[1]}/secret"}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        body = {"model": "duo", "messages": [{"role": "user", "content": "Which?"}], "response_format": form}
+        reply = served.post("/v1/chat/completions", body)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            elsewhere.accept()
+    assert (reply.status, "nothing is fetched" in reply.json["error"]["message"]) == (400, True)

@@ -1,12 +1,18 @@
-"""Whether a text has the form that a request's `response_format` asks for."""
+"""Whether a text has the form that a request's `response_format` asks for.
+
+A schema is a client's, so nothing that it refers to is fetched: it must stand in the schema itself.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .errors import RequestError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 def problem(response_format: Mapping[str, Any] | None, text: str) -> str | None:
@@ -20,9 +26,14 @@ def problem(response_format: Mapping[str, Any] | None, text: str) -> str | None:
         return f"it is not JSON ({error})"
     if kind == "json_object":
         return None if isinstance(value, dict) else "it is JSON, but not an object"
-    from jsonschema import Draft202012Validator
+    from referencing.exceptions import Unresolvable
 
-    wrong = next(Draft202012Validator(_schema(response_format)).iter_errors(value), None)
+    try:
+        wrong = next(_validator(_schema(response_format)).iter_errors(value), None)
+    except Unresolvable as error:
+        raise _elsewhere(error.ref) from None
+    except RecursionError:
+        raise RequestError("response_format: the JSON schema refers to itself without end") from None
     return None if wrong is None else f"at {wrong.json_path}: {wrong.message[:200]}"
 
 
@@ -41,6 +52,10 @@ def check(response_format: Mapping[str, Any] | None) -> None:
             Draft202012Validator.check_schema(_schema(response_format))
         except SchemaError as error:
             raise RequestError(f"response_format is not a valid JSON schema: {error.message[:200]}") from None
+        schema = _schema(response_format)
+        ref = next((ref for ref in _said(schema, "$ref") if not ref.startswith("#")), None)
+        if ref is not None and not any(_said(schema, "$id")):
+            raise _elsewhere(ref)
 
 
 def _schema(response_format: Mapping[str, Any]) -> Any:
@@ -48,3 +63,26 @@ def _schema(response_format: Mapping[str, Any]) -> Any:
     if not isinstance(told, Mapping) or not isinstance(told.get("schema"), (Mapping, bool)):
         raise RequestError("response_format json_schema needs json_schema.schema")
     return told["schema"]
+
+
+def _validator(schema: Any) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    return Draft202012Validator(schema, registry=Registry())  # without one it would fetch whatever is referred to
+
+
+def _said(schema: Any, key: str) -> Iterator[str]:
+    """The texts that stand under a key, at any depth."""
+    if isinstance(schema, Mapping):
+        if isinstance(told := schema.get(key), str):
+            yield told
+        for inner in schema.values():
+            yield from _said(inner, key)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _said(inner, key)
+
+
+def _elsewhere(ref: str) -> RequestError:
+    return RequestError(f"response_format: {ref!r} is not in the JSON schema; nothing is fetched, so write it there")
