@@ -73,7 +73,7 @@ def test_a_run_is_seen_as_its_calls_in_time(chromium: Browser) -> None:
         run = made(visit)
         page = at(visit, f"runs/{run}")
         page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
-        page.get_by_role("link", name="Calls").click()
+        page.get_by_role("link", name="Calls", exact=True).click()
         table = page.get_by_role("table", name="The calls of this run")
         headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
         told = {row.get_by_role("rowheader").inner_text(): row.inner_text() for row in headed}
