@@ -23,6 +23,24 @@ class Route {
 
 export const route = new Route();
 
+// Where one is in a view, and once it is being left, where one was: so it asks for nothing by an address of another view.
+// To be called while the view is made.
+export function within(place: string): { readonly path: readonly string[]; readonly query: URLSearchParams } {
+  let last = { path: [] as readonly string[], query: new URLSearchParams() };
+  const at = $derived.by(() => {
+    if ((route.path[0] ?? "") === place) last = { path: route.path, query: route.query };
+    return last;
+  });
+  return {
+    get path() {
+      return at.path;
+    },
+    get query() {
+      return at.query;
+    },
+  };
+}
+
 // The address of a place, for a link.
 export function to(path: string | readonly string[] = [], query: Record<string, string> = {}): string {
   const parts = typeof path === "string" ? [path] : path;
