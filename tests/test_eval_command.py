@@ -114,6 +114,19 @@ def test_it_stops_at_the_spend_cap_and_a_higher_one_goes_on() -> None:
         assert (rest.returncode, len(upstream.calls)) == (0, 3)
 
 
+def test_what_failed_is_said_and_nothing_but_failures_is_an_error() -> None:
+    with Upstream({"a": lambda body: "5" if "2 + 3" in str(body) else Reply(status=400, text="not today")}) as upstream:
+        configured(upstream)
+        written()
+        some = moa("eval", "run", "sums.jsonl", "-m", "lab:a")
+        assert (some.returncode, len(upstream.calls)) == (0, 3)
+        assert "2 failed, such as: lab:a: " in some.stderr
+        assert "; the same command asks them again\n" in some.stderr
+        written(SUMS.replace("2 + 3", "2 + 2"))
+        none = moa("eval", "run", "sums.jsonl", "-m", "lab:a")
+        assert (none.returncode, "3 failed, such as" in none.stderr) == (1, True)
+
+
 def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)

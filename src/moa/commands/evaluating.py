@@ -88,12 +88,21 @@ def _print(results: Results, folder: Folder) -> None:
     table(("model", "score", "value", "interval", "n", ""), rows)
     if any(figures[0].value is not None for figures in results.figures.values()):
         typer.echo(write(folder), err=True)
+    scored = [one for of_model in results.scored.values() for one in of_model]
+    lost = [why for one in scored if (why := one.answer.error or one.error)]
+    code = 0
+    if lost:
+        code = told(
+            f"{len(lost)} failed, such as: {lost[0]}; the same command asks them again", len(lost) == len(scored)
+        )
     if not results.complete:
         from ..terminal.closing import cost
 
-        answered = sum(len(scored) for scored in results.scored.values())
-        words = f"stopped at {cost(folder.paid)}: {answered} of {len(folder.samples) * len(results.scored)} answered"
-        raise typer.Exit(told(f"{words}; the same command with a higher --spend goes on", 1))
+        whole = len(folder.samples) * len(results.scored)
+        words = f"stopped at {cost(folder.paid)}: {len(scored)} of {whole} answered"
+        code = told(f"{words}; the same command with a higher --spend goes on", 1)
+    if code:
+        raise typer.Exit(code)
 
 
 def _value(figure: Figure) -> str:
