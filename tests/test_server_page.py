@@ -83,12 +83,14 @@ def test_where_the_page_is_not_built_it_is_said_how(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
 def test_all_that_is_loaded_is_less_than_200_kb() -> None:
     parts = [*(page.BUILT / "assets").iterdir(), page.BUILT / "index.html"]
     assert sum(len(gzip.compress(part.read_bytes(), 9)) for part in parts) < 200_000
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium")
 def test_the_page_that_was_built_names_no_other_place() -> None:
     start = (page.BUILT / "index.html").read_text("utf-8")
     assert re.findall(r'(?:src|href)="([^"]+)"', start)
