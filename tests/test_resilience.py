@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -279,6 +280,34 @@ async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_
     assert judge.heard[1].messages[-2].text == "no json"
     assert judge.heard[1].messages[-1].text.startswith("That is not in the form asked for: ")
     assert len(noted(events, "repair")) == 1
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        {"type": "object", "properties": {"c": {"pattern": "(a+)+$"}}, "required": ["c"]},
+        {"properties": {"c": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "(a+)+$"}}},
+        {"patternProperties": {"(a+)+$": {}}, "additionalProperties": False},
+        {"patternProperties": {"(a+)+$": {}}, "unevaluatedProperties": False},
+        {"propertyNames": {"pattern": "(a+)+$"}},
+    ],
+)
+async def test_the_patterns_of_a_schema_hold_up_nobody(slow: dict[str, Any]) -> None:
+    long = "a" * 60 + "!"
+    said = json.dumps({"c": long, long: 1})
+    request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": slow}})
+    answer, _ = await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", said)))), request)
+    assert answer.text == said
+
+
+@pytest.mark.parametrize("more", [{}, {"unevaluatedProperties": False}])
+@pytest.mark.parametrize("depth", [0, 64])
+async def test_a_schema_that_refers_to_itself_again_and_again_is_refused(depth: int, more: dict[str, Any]) -> None:
+    twice = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(depth)}
+    schema = {**more, "$ref": "#/$defs/d0", "$defs": {**twice, f"d{depth}": True if depth else {"$ref": "#"}}}
+    request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema}})
+    with pytest.raises(RequestError, match="refers to itself again and again"):
+        await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", "{}")))), request)
 
 
 @pytest.mark.parametrize("said", ["no json", ModelError("judge: no")])

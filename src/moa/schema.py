@@ -1,6 +1,7 @@
 """Whether a text has the form that a request's `response_format` asks for.
 
-A schema is a client's, so nothing that it refers to is fetched: it must stand in the schema itself.
+A schema is a client's, so nothing that it refers to is fetched: it must stand in the schema itself. Neither are its
+patterns tried, nor what is said of the properties and items that are left by references: both may take for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from .errors import RequestError
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+
+REFERENCES = 20_000
+"""How often what a schema refers to is looked up for one text."""
+
+_PATTERNS = ("pattern", "patternProperties")
+_REFERENCES = ("$ref", "$dynamicRef")
 
 
 def problem(response_format: Mapping[str, Any] | None, text: str) -> str | None:
@@ -33,7 +40,7 @@ def problem(response_format: Mapping[str, Any] | None, text: str) -> str | None:
     except Unresolvable as error:
         raise _elsewhere(error.ref) from None
     except RecursionError:
-        raise RequestError("response_format: the JSON schema refers to itself without end") from None
+        raise RequestError("response_format: the JSON schema refers to itself again and again") from None
     return None if wrong is None else f"at {wrong.json_path}: {wrong.message[:200]}"
 
 
@@ -66,22 +73,62 @@ def _schema(response_format: Mapping[str, Any]) -> Any:
 
 
 def _validator(schema: Any) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
     from referencing import Registry
 
-    return Draft202012Validator(schema, registry=Registry())  # without one it would fetch whatever is referred to
+    own: dict[str, Any] = {keyword: _untried for keyword in _PATTERNS if any(_told(schema, keyword))}
+    if "patternProperties" in own:
+        own |= dict.fromkeys(("additionalProperties", "unevaluatedProperties"), _untried)
+    if any(ref for keyword in _REFERENCES for ref in _said(schema, keyword)):
+        own |= {keyword: _Followed(keyword) for keyword in _REFERENCES}
+        own |= dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _untried)  # they follow them by themselves
+    kind = validators.extend(Draft202012Validator, own) if own else Draft202012Validator  # type: ignore[no-untyped-call]
+    return kind(_in_one_dialect(schema), registry=Registry())  # without one it would fetch whatever is referred to
+
+
+def _untried(*_: Any) -> tuple[()]:
+    """A keyword that nothing fails at."""
+    return ()
+
+
+class _Followed:
+    """What a reference means, so many times: few of them, each named twice by the one before, are followed for ever."""
+
+    def __init__(self, keyword: str) -> None:
+        self._keyword = keyword
+        self._left = REFERENCES
+
+    def __call__(self, validator: Any, *told: Any) -> Iterator[Any]:
+        from jsonschema import Draft202012Validator
+
+        self._left -= 1
+        if self._left < 0:
+            raise RecursionError
+        yield from Draft202012Validator.VALIDATORS[self._keyword](validator, *told)
+
+
+def _in_one_dialect(schema: Any) -> Any:
+    """The schema without the names of dialects, by which parts of it would be read with other keywords."""
+    if isinstance(schema, Mapping):
+        named = isinstance(schema.get("$schema"), str)
+        return {key: _in_one_dialect(inner) for key, inner in schema.items() if not (named and key == "$schema")}
+    return [_in_one_dialect(inner) for inner in schema] if isinstance(schema, list) else schema
 
 
 def _said(schema: Any, key: str) -> Iterator[str]:
     """The texts that stand under a key, at any depth."""
+    return (told for told in _told(schema, key) if isinstance(told, str))
+
+
+def _told(schema: Any, key: str) -> Iterator[Any]:
     if isinstance(schema, Mapping):
-        if isinstance(told := schema.get(key), str):
-            yield told
+        if key in schema:
+            yield schema[key]
         for inner in schema.values():
-            yield from _said(inner, key)
+            yield from _told(inner, key)
     elif isinstance(schema, list):
         for inner in schema:
-            yield from _said(inner, key)
+            yield from _told(inner, key)
 
 
 def _elsewhere(ref: str) -> RequestError:
