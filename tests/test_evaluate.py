@@ -132,6 +132,17 @@ async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(t
     assert (rest.complete, len(a.heard), len(judge.heard)) == (True, 9, 9)
 
 
+async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
+    class Plain(Asking):
+        async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+            return [Score("mark", 1.0)]
+
+    a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
+    results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, spend=1)
+    assert (results.complete, judge.heard) == (True, [])
+    assert {one.bill for one in results.scored["a"]} == {Bill()}
+
+
 async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
     with pytest.raises(ConfigError, match="the price of a is not known"):
         await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), spend=1)

@@ -6,7 +6,7 @@ How many calls one provider gets at once is its own setting (`max_concurrency`);
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -77,12 +77,10 @@ async def answers(
     return [found[place] for place in range(len(requests))]
 
 
-def bounded(config: Config, at_once: Mapping[str, int] | int = AT_ONCE) -> Config:
-    """The configuration with a limit on every provider that has none: `at_once` for all, or by provider."""
-    own = at_once if isinstance(at_once, Mapping) else {}
-    most = AT_ONCE if isinstance(at_once, Mapping) else at_once
+def bounded(config: Config, at_once: int = AT_ONCE) -> Config:
+    """The configuration with so many calls at once for every provider that has no limit of its own."""
     limited = {
-        name: table.model_copy(update={"max_concurrency": own.get(name, table.max_concurrency or most)})
+        name: table.model_copy(update={"max_concurrency": table.max_concurrency or at_once})
         for name, table in config.providers.items()
     }
     return config.model_copy(update={"providers": limited})

@@ -197,16 +197,22 @@ class _Asker:
         if "judge" not in scorer.needs or judge is None:
             return Scored(sample, answer, tuple(await scorer.score(sample, answer, Judging(baseline=baseline))))
         scores: list[Score] = []
+        questions = 0
 
         async def work(span: Span) -> str:
-            judging = Judging(lambda request: span.call(judge, request, role="judge"), baseline)
+            async def ask(request: Request) -> Response:
+                nonlocal questions
+                questions += 1
+                return await span.call(judge, request, role="judge")
+
+            judging = Judging(ask, baseline)
             scores.extend(await scorer.score(sample, answer, judging))
             return ", ".join(f"{one.name}: {one.value}" for one in scores) or "no scores"
 
         asked = Request((Message("user", f"How good is the answer of {answer.model} to {sample.id}?"),))
         response, took = await self._called(_Scoring(self.benchmark.name, work), asked)
         error = str(response) if isinstance(response, ModelError) else None
-        return Scored(sample, answer, () if error else tuple(scores), took, error)
+        return Scored(sample, answer, () if error else tuple(scores), took if questions else Bill(), error)
 
     async def _called(self, model: Model, request: Request) -> tuple[Response | ModelError, Bill]:
         """What the model answers, or why it did not, and what that took."""
