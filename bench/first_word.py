@@ -4,7 +4,8 @@ Two llama.cpp servers with one core each: proposals on one, the aggregator on th
 both cores for all (`shared`), where reading ahead must not be slower. Six proposals of about 250 tokens, one after
 another or side by side. Each run has servers of its own, so nothing is cached before it.
 
-plain: nothing is read ahead. arrival: each proposal when it is complete. words: also while it is being written.
+plain: nothing is read ahead, which the others are compared with. arrival: each proposal when it is complete. words:
+also while it is being written. `--reads "plain words"` leaves one out.
 """
 
 from __future__ import annotations
@@ -99,9 +100,9 @@ async def asked(setup: str, mode: str, at_once: int, options: Any) -> dict[str, 
 
 async def measured(setup: str, at_once: int, options: Any) -> list[dict[str, Any]]:
     """Every way of reading, in turn, as often as asked; then one row for each."""
-    took: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+    took: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES if mode in options.reads.split()}
     for _ in range(options.runs):
-        for mode in MODES:
+        for mode in took:
             took[mode].append(await asked(setup, mode, at_once, options))
     plain = took["plain"]
     rows = []
@@ -126,7 +127,7 @@ async def measured(setup: str, at_once: int, options: Any) -> list[dict[str, Any
 
 
 async def main() -> None:
-    options = arguments(__doc__, proposals=6, tokens=250, seed=1, only="")
+    options = arguments(__doc__, proposals=6, tokens=250, seed=1, only="", reads=" ".join(MODES))
     rows = []
     for setup, at_once in (("separate", 1), ("separate", 6), ("shared", 6)):
         if options.only in f"{setup} {at_once}":
