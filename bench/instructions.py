@@ -1,4 +1,4 @@
-"""How many instructions does a request cost the server? A figure that other work on the machine does not change.
+"""How many instructions does a request cost the server? A figure that other work on the machine hardly changes.
 
 The same mixture and clients as in load.py, but the models speak so slowly that a server under valgrind, which counts
 and is some fifty times slower, has each word for itself. Everything that happens in user space between the first

@@ -7,8 +7,8 @@ is over the ideal critical path, to the first word of the answer or to its end, 
 
 `moa serve` has a core of its own. The clients (raw protocols, in this process) share the other with the mock. A
 measurement is void and repeated, three times at most, if the mock was later than 5 ms for one piece in a hundred, or if
-others had the server's core for more than a fiftieth of the time. The server keeps its runs, as it does unless told not
-to; `--store off` shows what that costs.
+other processes had the server's core for more than a fiftieth of the time. The server keeps its runs, as it does unless
+told not to; `--store off` shows what that costs.
 
 Where the time goes: `--clients 240 --show off --seconds 20 --profile FILE` holds one load and has cProfile watch the
 server, which is then slower (`python -m pstats FILE`). Without `--profile`, `perf record -g -p PID` or another sampling
