@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from moa.store.content import whole
 from moa.store.reading import StoredRun
 from moa.store.record import Recorded, events, shortened
 from moa.store.schema import MIGRATIONS, connected
+from moa.store.writer import BACKLOG
 
 QUESTION = Request((Message("user", "Why is the sky blue? " * 10),))
 RED, BLUE = "The sky is red at dusk, as short waves are gone by then. " * 3, "Short waves scatter more in air. " * 4
@@ -482,3 +484,25 @@ def test_a_whole_id_is_one_run_also_where_another_begins_with_it(tmp_path: Path)
         for run in ("ab", "abc"):
             store.emit(SpanStart(run, run, 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
         assert [store.find(run).id for run in ("ab", "abc")] == ["ab", "abc"]
+
+
+def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # so that nothing can be stored below it
+    told: list[str] = []
+    busy, go = threading.Event(), threading.Event()
+
+    def tell(problem: str) -> None:
+        told.append(problem)
+        busy.set()
+        go.wait(60)
+
+    with Store(tmp_path / "file" / "runs.sqlite", tell=tell) as store:
+        store.emit(SpanStart("first", "1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
+        store.emit(SpanEnd("1", 1.0, text="It is.", usage=Usage(1, 1)))
+        assert busy.wait(60)
+        for word in [Delta("2", 0.0, "word")] * (BACKLOG + 1):
+            store.emit(word)
+        store.emit(SpanStart("late", "3", 0.0, "root", "m", request=QUESTION, started_at=2.0, version=VERSION))
+        go.set()
+        assert store.flush(60)
+    assert "run late is not stored: 500,000 events wait" in told[-1]

@@ -53,6 +53,7 @@ class Writer:
         self._begun = threading.Event()  # there is something to do
         self._hurry = threading.Event()  # a run has ended
         self._urgent = threading.Event()  # somebody waits
+        self._refused: str | None = None  # the last run for which there was no place
         self._roots: set[str] = set()
         self._owners: dict[str, str] = {}  # by the id of a run's first span, until that is taken
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
@@ -82,6 +83,7 @@ class Writer:
             if len(self._waiting) > BACKLOG:
                 self._waiting.pop()  # and what follows of this run is dropped where it is taken
                 self._owners.pop(event.span, None)
+                self._refused = event.run
             else:
                 self._roots.add(event.span)
                 self._begun.set()
@@ -135,6 +137,9 @@ class Writer:
                     events.append(one)
             self._take(events)
             self._write_due(bool(flushed) or not going)
+            if run := self._refused:
+                self._refused = None
+                self._give_up([], f"run {run} is not stored: {BACKLOG:,} events wait for {self._path} already")
             for done in flushed:
                 done.set()
             for future in settled:
