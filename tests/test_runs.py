@@ -257,3 +257,8 @@ async def test_the_answer_out_of_the_events_is_the_answer_that_was_given(model: 
     trace = folded(events)
     assert trace.root
     assert trace.summary(recalled(trace.root)) == trace.summary(answer)
+
+
+def test_texts_of_space_alone_are_compared_too() -> None:  # not in hours
+    space = "\n" * 1_000_000
+    assert list(words(space, f"{space}Red.")) == [("new", f"{space}Red.")]

@@ -18,7 +18,7 @@ def words(one: str, other: str) -> Iterator[tuple[Change, str]]:
 
     Of long texts the frequent words are not looked for by themselves, only where their neighbours are the same too.
     """
-    first, second = (re.findall(r"\s*\S+\s*", text) for text in (one, other))
+    first, second = (re.findall(r"(?:^\s+)?\S+\s*", text) for text in (one, other))
     one_by_one = [[word.strip() for word in text] for text in (first, second)]
     matcher = SequenceMatcher(a=one_by_one[0], b=one_by_one[1], autojunk=len(first) * len(second) > LONG)
     for kind, begin, end, start, stop in matcher.get_opcodes():
