@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from moa.server.logs import JSON, Text
+from moa.server.replies import problem
 from moa.server.visits import Visit
 from serve import process
 from server import TOML
@@ -66,6 +67,13 @@ def test_a_fault_is_told_by_its_kind_and_place_without_its_message(formatter: lo
     told = formatter.format(record("Exception in ASGI application", exc_info=raised()))
     assert "KeyError" in told and "test_server_logs.py" in told and "in raised" in told
     assert "KeyError('heliotrope')" not in told and "KeyError: 'heliotrope'" not in told
+
+
+def test_a_fault_that_a_client_is_told_of_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    error = raised()[1]
+    assert [problem(error).message for _ in range(2)] == ["a fault of the server: KeyError"] * 2
+    (line,) = caplog.records
+    assert "in raised" in Text().format(line)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaEr
 from .admission import Busy
 from .keys import Denied
 from .service import Draining, NotFound, Unreadable
+
+log = logging.getLogger("moa.server")
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
@@ -81,7 +84,15 @@ def problem(error: Exception) -> Problem:
         case MoaError():
             return Problem(502, "upstream_error", words)
         case _:
+            _log_once(error)
             return Problem(500, "server_error", f"a fault of the server: {type(error).__name__}")
+
+
+def _log_once(error: Exception) -> None:
+    """Say where a fault is; it may be told to several, and again to whoever asks how its run came out."""
+    if "logged" not in vars(error):
+        vars(error)["logged"] = True
+        log.error("a fault of the server", exc_info=error)
 
 
 def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> HTTPResponse:
