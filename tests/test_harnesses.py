@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,7 +16,14 @@ import pytest
 from server import TOML, Served, serving
 from upstream import Body, Reply, Upstream
 
-pytestmark = [pytest.mark.harnesses, pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.harnesses,
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("inspect_ai") is None,
+        reason="the harnesses are not installed: uv run --isolated --group harnesses python -m pytest -m harnesses",
+    ),
+]
 
 CONFIG = TOML + '[server.aliases]\n"gpt-4*" = "up:m"\n'
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
