@@ -234,7 +234,7 @@ def test_a_key_is_kept_as_its_hash_for_nobody_else_to_read() -> None:
     Path("moa.toml").write_text('[server]\nkeys_file = "keys/clients.jsonl"\n')
     secret, file = add(Path("moa.toml"), "anna", ["moa:local"], 5.0)
     assert file == Path("keys/clients.jsonl")
-    assert secret not in file.read_text("utf-8") and secret.split("-")[2] not in file.read_text("utf-8")
+    assert secret not in file.read_text("utf-8") and secret.split("-", 2)[2] not in file.read_text("utf-8")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     [key] = read(file)
