@@ -18,7 +18,7 @@ from moa.build import Builder
 from moa.config import Config, ServerTable
 from moa.errors import ConfigError
 from moa.server.gate import known_host, too_deep
-from moa.server.keys import Keys, add, listed, made, read, remove, write
+from moa.server.keys import Keys, add, caller, listed, made, read, remove, write
 from moa.server.service import Service
 from server import SAYS, TOML, Served, serving
 from upstream import Upstream
@@ -275,6 +275,13 @@ def begun(settings: str) -> Service:
     return Service(
         Builder(Config.model_validate({"default": "local:smollm2", "server": tomllib.loads(settings)}), Path())
     )
+
+
+async def test_work_beside_the_event_loop_is_done_for_its_caller() -> None:
+    _, key = made("anna")
+    service = begun("")
+    caller.set(key)
+    assert await service.aside(lambda: service.client) == key.id
 
 
 def test_off_this_machine_it_does_not_begin_without_keys() -> None:

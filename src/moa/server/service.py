@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -168,8 +169,9 @@ class Service:
         return self.client in (None, owner)
 
     async def aside(self, work: Callable[..., Result], *given: Any) -> Result:
-        """Have work done that would hold up every stream: in a thread, after other work of this kind."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work, *given)
+        """Have work done that would hold up every stream: in a thread, after other work of this kind, and for the
+        caller that it is asked for."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, copy_context().run, work, *given)
 
     def label(self, model: str) -> str:
         """The model's name where the configuration names it, else "other": clients may ask for any name."""
