@@ -66,6 +66,14 @@ async def until(true: Callable[[], bool]) -> None:
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
+async def test_a_prompt_of_megabytes_is_sent_whole_and_without_a_warning() -> None:
+    question = "Which colour? " * 100_000
+    with Upstream({"m": "red"}) as upstream:
+        await ask(at(upstream), request=Request((Message("user", question),)))
+        assert upstream.calls[0].messages[0]["content"] == question
+        assert int(upstream.calls[0].headers["Content-Length"]) > len(question)
+
+
 async def test_a_whole_answer_is_asked_for_when_nobody_watches() -> None:
     with Upstream({"m": "deep red"}) as upstream:
         answer = await ask(at(upstream))

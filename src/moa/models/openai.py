@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,9 @@ from .silence import Silence
 
 CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
 """Who cannot be reached is not waited for as long as one who thinks."""
+
+PIECEMEAL = 2**20
+"""Bytes of a call from which it is sent piece by piece, so that other calls go on meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ class OpenAI:
             try:
                 return await session.post(
                     f"{self.base_url.rstrip('/')}/chat/completions",
-                    data=data,
+                    data=data if len(data) < PIECEMEAL else BytesIO(data),
                     headers=self._headers({**proxy.request, **more}),
                     timeout=CONNECT,
                     allow_redirects=False,
