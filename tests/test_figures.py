@@ -205,6 +205,34 @@ def test_moa_runs_figures() -> None:
     assert told[1]["share"] == 1.0 and told[1]["seconds"]["p50"] > 0
 
 
+def damage(path: Path, statement: str, *values: object) -> None:
+    """Change a store behind its back: the run that was stored first is number 1."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(statement, values)
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("UPDATE chunks SET body = '[{' WHERE run = 1", "cannot be read"),
+        ("DELETE FROM chunks WHERE run = 1", "events are missing"),
+        ("DELETE FROM uses WHERE run = 1", "cannot be read"),
+    ],
+)
+async def test_a_damaged_run_is_told_of_once_and_the_figures_of_all_stand(statement: str, wrong: str) -> None:
+    long = f"{SKY} {SKY}"
+    with Store() as store:
+        for _ in range(2):
+            await moa.generate(panel(Scripted("a", long), big=Scripted("big", long)), REQUEST, store.emit)
+    damage(store.path, statement)
+    first, second = command("runs", "figures"), command("runs", "figures")
+    assert [line.split("\t")[3] for line in first.stdout.splitlines()] == ["2", "2", "2"]
+    assert first.stdout.splitlines()[1].endswith("\t100%") and first.stdout == second.stdout
+    assert wrong in first.stderr and first.stderr.startswith("moa: ") and first.stderr.count("\n") == 1
+    assert (first.returncode, second.stderr) == (0, "")
+
+
 async def test_a_name_that_a_client_made_up_is_one_cell() -> None:
     with Store() as store:
         await moa.generate(Scripted("lab:a\tb\n\x1b[2J", SKY), REQUEST, store.emit)

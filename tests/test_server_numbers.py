@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from moa import Store
 from moa.server.keys import made, write
 from server import SAYS, TOML, Served, serving
+from test_figures import damage
 from test_server_past import answered, asked, bearer
 from upstream import Reply
 
@@ -68,3 +71,12 @@ def test_a_key_is_told_the_numbers_of_its_own_runs() -> None:
         served.get(f"/api/runs/{run}/events", bearer(first))
         assert called(numbers(served, "", bearer(first))["whole"])["root", "moa:duo"] == (1, 0)
         assert numbers(served, "", bearer(second)) == {"whole": [], "days": []}
+
+
+def test_a_damaged_run_is_said_in_the_log_and_the_numbers_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(store=Store()) as (served, _):
+        answered(served)
+        answered(served)
+        damage(Store().path, "UPDATE chunks SET body = '[{' WHERE run = 1")
+        assert called(numbers(served)["whole"])["root", "moa:duo"] == (2, 0)
+    assert "it is left out of the shares" in caplog.text

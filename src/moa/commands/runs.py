@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError
-from .shared import ConfigFile, kept, table, view
+from .shared import ConfigFile, kept, table, told, view
 
 if TYPE_CHECKING:
     from ..provenance import Provenance
@@ -92,10 +93,10 @@ def show_run(
 
         from ..store.listing import whole
 
-        told = whole(found, trace)
+        as_told = whole(found, trace)
         if traced:
-            told["provenance"] = traced.as_json()
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+            as_told["provenance"] = traced.as_json()
+        typer.echo(json.dumps(as_told, ensure_ascii=False, indent=2))
         return
     from rich.console import Console
     from rich.text import Text
@@ -255,7 +256,7 @@ def show_figures(
 
     store = _store(config)
     if trace:
-        store.trace_shares(trace)
+        store.trace_shares(trace, tell=partial(told, code=0))
     found = store.figures(since=moment(since) if since else None, mixture=_named(mixture), by_day=by_day)
     if as_json:
         import json
@@ -315,5 +316,5 @@ def purge_runs(
     store = _store(config)
     gone = store.purge(days=days, megabytes=megabytes)
     answers = Calls(answers_beside(store)).purge(days=days, megabytes=megabytes)
-    told = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
-    typer.echo(f"removed {gone} run{'s' * (gone != 1)}{told}", err=True)
+    more = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
+    typer.echo(f"removed {gone} run{'s' * (gone != 1)}{more}", err=True)

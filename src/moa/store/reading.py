@@ -11,6 +11,8 @@ import orjson
 
 from ..errors import StoreError
 from ..events import Event
+from ..recall import folded
+from ..trace import Trace
 from ..types import Usage
 from .alive import lives
 from .content import stored_texts, whole
@@ -131,11 +133,21 @@ class Reader:
         with reported(self._path):
             (number,) = self.db.execute("SELECT number FROM runs WHERE id = ?", (run.id,)).fetchone()
             chunks = self.db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
-            texts = whole(stored_texts(self.db, number))
+            texts = stored_texts(self.db, number)
         try:
-            yield from events([record for (body,) in chunks for record in orjson.loads(body)], texts)
+            yield from events([record for (body,) in chunks for record in orjson.loads(body)], whole(texts))
         except (ValueError, KeyError) as error:
             raise StoreError(f"{self._path}: run {run.id} cannot be read: {error}") from error
+
+    def trace(self, run: StoredRun) -> Trace:
+        """A run as a tree. Raises `StoreError`, also where some of its events are missing."""
+        try:
+            trace = folded(self.events(run))
+            if trace.root is None:
+                raise KeyError(run.id)
+        except KeyError:
+            raise StoreError(f"{self._path}: run {run.id} cannot be read: some of its events are missing") from None
+        return trace
 
     def _run(self, row: Any) -> StoredRun:
         read, written, cost, estimated, writer, owner = row[-6:]

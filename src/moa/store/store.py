@@ -151,16 +151,17 @@ class Store:
         with closing(Reader(self.path)) as reader, reported(self.path):
             return figures(reader.db, None if since is None else day(since), mixture, owner, by_day)
 
-    def trace_shares(self, limit: int, *, owner: str | None = None) -> int:
+    def trace_shares(self, limit: int, *, owner: str | None = None, tell: Callable[[str], object] = log.warning) -> int:
         """Find out which part of their answers came from whom, for the latest runs of which that is not known yet, at
-        most `limit`: some 10 ms for each. How many they were; `figures` knows them then. Raises `StoreError`."""
+        most `limit`: some 10 ms for each. How many they were; `figures` knows them then. One that cannot be read is
+        left out, and `tell` is told so. Raises `StoreError`."""
         from .reading import Reader
         from .schema import reported
         from .shares import trace_shares
 
         self.flush()
         with closing(Reader(self.path)) as reader, reported(self.path):
-            return trace_shares(reader, limit, owner)
+            return trace_shares(reader, limit, owner, tell)
 
     def take(self, lines: Iterable[bytes]) -> tuple[int, int]:
         """Take in runs as JSON lines (`moa ask --jsonl`, `moa runs export`): how many, and how many were there already.
