@@ -11,19 +11,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from forked import ended
 from upstream import Upstream
 
 MOA = [sys.executable, "-m", "moa"]
 
 
 def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end. Standard output and error are pipes."""
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [*MOA, *words], input=data, capture_output=True, env={**os.environ, **environment}, timeout=60
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run it to its end. Standard input, output and error are files."""
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin.encode() if isinstance(stdin, str) else stdin)
+        given.seek(0)
+        streams = [file.fileno() for file in (given, out, err)]
+        code = ended(words, {**os.environ, **environment}, streams, 60)
+        told = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
+    return subprocess.CompletedProcess([*MOA, *words], code, *told)
 
 
 def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tuple[int, str]:
