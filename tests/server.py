@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +63,36 @@ class Answer:
         return [json.loads(one) for one in data if one != "[DONE]"]
 
 
+class Prompt(uvicorn.Server):
+    """uvicorn, which looks ten times a second whether it is to end and whether its connections are closed, made to end
+    as soon as it is told to."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
+                    await asyncio.sleep(0.002)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
+
+    def end(self) -> None:
+        """Tell it, from another thread."""
+        self._loop.call_soon_threadsafe(self._told.set)
+
+
 class Served:
     """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address; runs are kept in the `store`."""
 
@@ -79,14 +110,8 @@ class Served:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(self.service, telemetry),
-                log_config=None,
-                ws="none",
-                timeout_graceful_shutdown=1,
-                access_log=False,
-            )
+        self._server = Prompt(
+            uvicorn.Config(create_app(self.service, telemetry), log_config=None, ws="none", access_log=False)
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
@@ -98,7 +123,7 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join()
         self._socket.close()
         if self.service.store:
