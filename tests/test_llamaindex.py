@@ -253,6 +253,7 @@ async def test_options_that_an_llm_does_not_take_are_said() -> None:
     assert [dict(note.data) for note in trace.root.notes] == [{"options": ["seed"]}]
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_example_answers_both_questions_both_ways() -> None:
     example = Path(__file__).parents[1] / "examples" / "llamaindex_ollama.py"

@@ -204,6 +204,7 @@ async def test_the_real_questions_take_160_calls_60_of_them_with_references() ->
     assert heats == dict(zip(CATEGORIES, TEMPERATURES, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_goes_through_mt_bench_and_flask(tmp_path: Path) -> None:
     """From the question to the figures, with a judge that is told what to say."""

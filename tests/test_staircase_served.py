@@ -141,6 +141,7 @@ def test_through_the_server_the_answer_begins_before_the_last_proposal_has_ended
     assert MORE.strip() in json.dumps(last.messages[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 async def test_a_real_model_goes_on_with_its_answer() -> None:
     from moa.models.llamacpp import LlamaCpp
