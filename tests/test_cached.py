@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import moa
+from asking import idle
 from command import configured
 from command import moa as command
 from moa import Cached, Calls, Memory, Message, ModelError, Request, RequestError, Response, Scripted, Tuned, Usage
@@ -99,12 +100,6 @@ async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> 
 
 
 # --- asked at once ----------------------------------------------------------------------------------------------------
-
-
-async def idle() -> None:
-    """Let every task that can go on go on."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def asking(model: moa.Model, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,6 @@ from moa import (
 )
 from moa.doctor import Report, examine
 from moa.guard import NeverWorse
-from moa.layer import Following
 from moa.models.openai import OpenAI
 from moa.patience import Patience
 from moa.prices import FREE
@@ -270,13 +270,7 @@ async def test_a_wrapper_of_the_aggregator_that_drops_the_proposals_is_found_too
 async def test_a_later_layer_that_sees_only_one_proposal_fails_and_is_named() -> None:
     class Forgetful(Layer):
         async def propose(
-            self,
-            request: Request,
-            references: Sequence[Response],
-            span: moa.Span,
-            number: int,
-            until: float | None = None,
-            following: Following | None = None,
+            self, request: Request, references: Sequence[Response], span: moa.Span, number: int, *_: Any
         ) -> tuple[Response, ...]:
             return await super().propose(request, references[-1:], span, number)
 
@@ -293,13 +287,7 @@ async def test_a_later_layer_that_sees_only_one_proposal_fails_and_is_named() ->
 async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
     class Queue(Layer):
         async def propose(
-            self,
-            request: Request,
-            references: Sequence[Response],
-            span: moa.Span,
-            number: int,
-            until: float | None = None,
-            following: Following | None = None,
+            self, request: Request, references: Sequence[Response], span: moa.Span, number: int, *_: Any
         ) -> tuple[Response, ...]:
             return tuple(
                 [
@@ -318,13 +306,7 @@ async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
 async def test_a_layer_that_skips_a_proposer_fails() -> None:
     class Half(Layer):
         async def propose(
-            self,
-            request: Request,
-            references: Sequence[Response],
-            span: moa.Span,
-            number: int,
-            until: float | None = None,
-            following: Following | None = None,
+            self, request: Request, references: Sequence[Response], span: moa.Span, number: int, *_: Any
         ) -> tuple[Response, ...]:
             return await Layer(self.proposers[:-1]).propose(request, references, span, number)
 

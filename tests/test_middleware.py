@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 import moa
+from asking import asking, idle, notes
 from moa import (
     Cached,
     ConfigError,
@@ -20,7 +20,6 @@ from moa import (
     MissingKey,
     Mixture,
     ModelError,
-    Note,
     Request,
     Response,
     Retried,
@@ -32,21 +31,6 @@ from moa import (
 )
 
 REQUEST = Request((Message("user", "Which colour?"),))
-
-
-def notes(events: list[moa.Event]) -> list[tuple[str, Any]]:
-    return [(one.kind, one.data) for one in events if isinstance(one, Note)]
-
-
-def asking(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
-    request = Request((Message("user", question),))
-    return asyncio.create_task(moa.generate(model, request, None if events is None else events.append))
-
-
-async def idle() -> None:
-    """Let every task that can go on go on."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 # --- asking again -----------------------------------------------------------------------------------------------------

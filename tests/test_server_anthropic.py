@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from server import TOML, Served, serving
-from upstream import Body, Reply, chunk, event
+from upstream import Body, Reply
+from weather import CALL, PIXEL, calling
 
 USER = {"role": "user", "content": "Which colour?"}
 ASK = {"model": "moa:duo", "max_tokens": 100, "messages": [USER]}
@@ -18,25 +19,10 @@ WEATHER = {
     "description": "The weather of a city",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
-CALL = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
-PIXEL = "iVBORw0KGgo="
 
 
 def ask(served: Served, **more: Any) -> Any:
     return served.post("/v1/messages", {**ASK, **more})
-
-
-def calling(body: Body) -> Reply:
-    """Asks for the weather while there are tools and no result yet."""
-    if "tools" not in body or body["messages"][-1]["role"] == "tool":
-        return Reply("It rains in Oslo.")
-    message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-    packets = [
-        event(chunk({"tool_calls": [{"index": 0, **CALL}]})),
-        event(chunk({}, "tool_calls")),
-        b"data: [DONE]\n\n",
-    ]
-    return Reply(message=message, stream=packets if body.get("stream") else None, finish_reason="tool_calls")
 
 
 def sent(served_messages: list[Body]) -> list[tuple[str, Any]]:

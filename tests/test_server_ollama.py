@@ -11,6 +11,7 @@ import pytest
 
 from server import TOML, Answer, Served, serving
 from upstream import Body, Reply, chunk, event
+from weather import CALL, PIXEL, calling
 
 USER = {"role": "user", "content": "Which colour?"}
 ASK = {"model": "duo:latest", "messages": [USER]}
@@ -24,8 +25,6 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-CALL = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
-PIXEL = "iVBORw0KGgo="
 
 
 def chat(served: Served, **more: Any) -> Answer:
@@ -38,16 +37,6 @@ def lines(answer: Answer) -> list[Any]:
 
 def read(told: list[Any], field: str) -> str:
     return "".join(one["message"].get(field, "") for one in told)
-
-
-def calling(body: Body) -> Reply:
-    """Asks for the weather while there are tools and no result yet."""
-    if "tools" not in body or body["messages"][-1]["role"] == "tool":
-        return Reply("It rains in Oslo.")
-    message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-    chunks = [chunk({"tool_calls": [{"index": 0, **CALL}]}), chunk({}, "tool_calls")]
-    packets = [*map(event, chunks), b"data: [DONE]\n\n"]
-    return Reply(message=message, stream=packets if body.get("stream") else None, finish_reason="tool_calls")
 
 
 def test_it_says_that_it_is_there() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import moa
+from asking import asking, idle, notes
 from moa import (
     Layer,
     Limited,
@@ -22,7 +23,6 @@ from moa import (
     Message,
     Mixture,
     ModelError,
-    Note,
     Request,
     Response,
     Scripted,
@@ -35,10 +35,6 @@ from moa.types import Warmed
 from upstream import Body, Upstream
 
 REQUEST = Request((Message("user", "Which colour?"),))
-
-
-def notes(events: list[moa.Event]) -> list[tuple[str, Any]]:
-    return [(one.kind, one.data) for one in events if isinstance(one, Note)]
 
 
 class Gated:
@@ -59,17 +55,6 @@ class Gated:
         finally:
             self.inside.remove(request.question)
         return Response(self.name, request.question)
-
-
-def asking(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
-    request = Request((Message("user", question),))
-    return asyncio.create_task(moa.generate(model, request, None if events is None else events.append))
-
-
-async def idle() -> None:
-    """Let every task that can go on go on."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 # --- a limit on calls at once -----------------------------------------------------------------------------------------

@@ -36,6 +36,21 @@ def reader(aggregator: Aggregator, request: Request) -> Reader | None:
 
 
 @dataclass(frozen=True)
+class AroundAggregator:
+    """An aggregator around an aggregator: the models and the reader are those of the one beneath."""
+
+    aggregator: Aggregator
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return self.aggregator.models
+
+    def reader(self, request: Request) -> Reader | None:
+        """The model that will read the references, and how."""
+        return reader(self.aggregator, request)
+
+
+@dataclass(frozen=True)
 class Synthesize:
     """The paper's aggregator: a model reads all references and writes the answer."""
 

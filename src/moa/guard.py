@@ -10,10 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .aggregators import Aggregator, reader
+from .aggregators import AroundAggregator
 from .errors import BadReply, ModelError
-from .model import Model, Span
-from .reader import Reader
+from .model import Span
 from .schema import problem
 from .similarity import cosines
 from .types import Message, Request, Response
@@ -27,22 +26,12 @@ _INABILITY = re.compile(r"\b(?:can['’]?t|cannot|unable|not able|won['’]?t)\b
 
 
 @dataclass(frozen=True)
-class NeverWorse:
+class NeverWorse(AroundAggregator):
     """An aggregator around an aggregator.
 
     An answer that must follow a JSON schema (`response_format`) is read by nobody before it is whole; one that breaks
     the schema is asked for once more with the problem named, and then is a `BadReply` unless a proposal follows it.
     """
-
-    aggregator: Aggregator
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        return self.aggregator.models
-
-    def reader(self, request: Request) -> Reader | None:
-        """The model that will read the references, and how."""
-        return reader(self.aggregator, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         if request.response_format is not None:

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .aggregators import Aggregator, reader
+from .aggregators import Aggregator, AroundAggregator
 from .budget import Budget
 from .errors import ModelError, RequestError
 from .guard import NeverWorse
 from .layer import Layer
 from .model import Model, Span
-from .reader import Reader
 from .reckoning import INSTRUCTION, expected
 from .types import Request, Response, Usage
 
@@ -122,20 +121,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(AroundAggregator):
     """An aggregator that must have begun to speak by a moment, in seconds since the run began. Words that somebody
     reads are not cut off."""
 
-    aggregator: Aggregator
     until: float
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        return self.aggregator.models
-
-    def reader(self, request: Request) -> Reader | None:
-        """The model that will read the references, and how."""
-        return reader(self.aggregator, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         task = asyncio.create_task(self.aggregator.aggregate(request, references, span))
