@@ -12,9 +12,10 @@ import pytest
 from embedded import MODEL, ask
 from moa.errors import BadReply, ConfigError, ContextOverflow, ModelError
 from moa.events import Delta, Event
-from moa.model import generate, stream
+from moa.model import generate
 from moa.models.llamacpp import LlamaCpp
 from moa.models.weights import SMOLLM2
+from moa.streaming import stream
 from moa.types import Message, Request
 
 

@@ -15,9 +15,10 @@ from moa.models.weights import SMOLLM2
 PROGRAM = """
 import asyncio, os, sys, threading
 from moa.events import Delta
-from moa.model import generate, stream, warm
+from moa.model import generate, warm
 from moa.models import engine, weights
 from moa.models.llamacpp import LlamaCpp
+from moa.streaming import stream
 from moa.types import Message, Request
 
 model = LlamaCpp(weights.SMOLLM2, "m")

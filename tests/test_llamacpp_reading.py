@@ -17,12 +17,13 @@ from moa.errors import ContextOverflow, ModelError
 from moa.events import Delta
 from moa.layer import Layer
 from moa.mixture import Mixture
-from moa.model import Tuned, generate, stream, warm
+from moa.model import Tuned, generate, warm
 from moa.models import engine
 from moa.models.llamacpp import LlamaCpp
 from moa.models.samples import Call, Samples, samples
 from moa.models.weights import SMOLLM2
 from moa.prompts import Place, Prompt
+from moa.streaming import stream
 from moa.trace import Trace
 from moa.types import Message, Request, Response
 

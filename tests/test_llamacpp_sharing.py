@@ -9,8 +9,9 @@ import pytest
 
 from embedded import MODEL, ask, tokens_read
 from moa.events import Delta, Event, Note, Role
-from moa.model import Run, Span, generate, stream
+from moa.model import Run, Span, generate
 from moa.models.llamacpp import LlamaCpp
+from moa.streaming import stream
 from moa.turns import PATIENCE
 from moa.types import Request
 

@@ -320,7 +320,7 @@ def test_a_program_that_ends_during_the_fetch_leaves_nothing(index: Index, cache
     program = f"""
 import asyncio
 from moa.events import Note
-from moa.model import stream
+from moa.streaming import stream
 from moa.models.llamacpp import LlamaCpp
 from moa.models.weights import Weights
 from moa.types import Message, Request

@@ -23,13 +23,14 @@ from .guard import NeverWorse
 from .layer import Layer
 from .middleware import Fallback, Retried
 from .mixture import Mixture
-from .model import Events, Model, Run, Span, Tuned, generate, stream
+from .model import Model, Run, Span, Tuned, generate
 from .models.scripted import Scripted
 from .patience import Patience
 from .prompts import Prompt, aggregate_and_synthesize
 from .staircase import Staircase
 from .store.calls import Calls
 from .store.store import Store
+from .streaming import Events, stream
 from .trace import Node, Trace
 from .turns import Limited, Limiter
 from .types import Message, Request, Response, Usage

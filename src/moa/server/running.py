@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ..events import Event
-from ..model import Events
 from ..store.listing import row
 from ..store.reading import State, StoredRun
+from ..streaming import Events
 from ..trace import Trace
 from ..types import Response
 from .service import Asked, Service

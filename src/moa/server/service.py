@@ -22,10 +22,11 @@ from ..events import Event, SpanEnd, SpanStart
 from ..hosts import is_loopback
 from ..listeners import tee
 from ..mixture import Mixture
-from ..model import Emit, Events, Model, Words, stream
+from ..model import Emit, Model, Words
 from ..narration import Narration, Piece
 from ..provenance import of_run
 from ..store.store import Store
+from ..streaming import Events, stream
 from ..trace import Trace
 from ..types import Request, Response
 from .admission import Admission

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..events import Event
-from ..model import Emit, Model, Words, stream
+from ..model import Emit, Model, Words
+from ..streaming import stream
 from ..types import Request, Response
 
 INTERVAL = 0.08
