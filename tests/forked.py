@@ -6,6 +6,7 @@ The forked process gets the words, the folder, the environment and the three str
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -95,6 +96,7 @@ def _serve(asking: socket.socket) -> None:
 if __name__ == "__main__":
     for name in LOADED:
         importlib.import_module(name)
+    gc.freeze()  # else each process looks through all of it at its end, which takes longer than the rest
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from moa.__main__ import main
 
