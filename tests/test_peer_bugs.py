@@ -38,7 +38,7 @@ from moa import (
 )
 from moa.models.connections import connections
 from moa.models.openai import OpenAI
-from upstream import Call, Reply, Upstream
+from upstream import Body, Call, Reply, Upstream
 
 HISTORY = (
     Message("system", "Answer as a pirate."),
