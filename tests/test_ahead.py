@@ -13,11 +13,11 @@ import pytest
 
 import moa
 from moa import Budget, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Span, Synthesize, Usage
-from moa.config import ProviderTable
 from moa.layer import Order
 from moa.model import Words
 from moa.models.openai import OpenAI
 from moa.prompts import Place
+from moa.tables import ProviderTable
 from moa.turns import Limited, Limiter
 from moa.types import Warmed
 from upstream import Reply, Upstream

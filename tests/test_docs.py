@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from moa.config import AggregatorTable, EngineTable, MemberTable, MixtureTable, ProviderTable, StoreTable, Table, load
+from moa.config import load
+from moa.tables import AggregatorTable, EngineTable, MemberTable, MixtureTable, ProviderTable, StoreTable, Table
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = ("README.md", "CHANGELOG.md", "pyproject.toml", "__init__.py", "hatch_build.py")

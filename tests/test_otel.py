@@ -30,10 +30,10 @@ from moa import (
     Synthesize,
     Usage,
 )
-from moa.config import TelemetryTable
 from moa.models.openai import OpenAI
 from moa.observing import Places, places, unfit
 from moa.otel import Telemetry
+from moa.tables import TelemetryTable
 from server import SAYS, TOML, Served
 from telemetry import Kept
 from upstream import Reply, Upstream

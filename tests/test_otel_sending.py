@@ -104,7 +104,7 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
 
 OBSERVED = """
 import sys
-from moa.config import TelemetryTable
+from moa.tables import TelemetryTable
 from moa.observing import observed
 {before}
 with observed(TelemetryTable({settings}), print) as telemetry:

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from moa.build import Builder
-from moa.config import Config, ServerTable
+from moa.config import Config
 from moa.errors import ConfigError
 from moa.server.gate import known_host, too_deep
 from moa.server.keys import Keys, add, caller, listed, made, read, remove, write
 from moa.server.service import Service
+from moa.tables import ServerTable
 from server import SAYS, TOML, Served, serving
 from upstream import Upstream
 

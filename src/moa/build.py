@@ -10,16 +10,7 @@ from .aggregators import Aggregator, Pick, Synthesize, Vote
 from .agreement import Agreement
 from .breaker import Breaker, Broken
 from .cached import Answers, Cached
-from .config import (
-    AggregatorTable,
-    Config,
-    MemberTable,
-    MixtureTable,
-    ModelTable,
-    PatienceTable,
-    PriceTable,
-    Sampling,
-)
+from .config import Config
 from .errors import ConfigError
 from .folders import cache_folder, expanded
 from .guard import NeverWorse
@@ -32,6 +23,7 @@ from .patience import Latencies, Patience
 from .prices import Price
 from .prompts import CHOOSE, SYNTHESIZE, Prompt
 from .staircase import Staircase
+from .tables import AggregatorTable, MemberTable, MixtureTable, ModelTable, PatienceTable, PriceTable, Sampling
 from .turns import Limited, Limiter
 
 

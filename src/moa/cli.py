@@ -313,7 +313,8 @@ def models(
 
     The list says where each provider is and whether its key is set; the keys themselves are never shown.
     """
-    from .config import did_you_mean, load
+    from .config import load
+    from .mistakes import did_you_mean
 
     loaded, _ = load(config)
     if provider is None:

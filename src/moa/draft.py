@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .config import Config, MixtureTable, Sampling
+from .config import Config
 from .errors import ConfigError
 from .mistakes import told
+from .tables import MixtureTable, Sampling
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from . import prices
-from .config import AggregatorTable, Config, MemberTable, MixtureTable, ModelTable
+from .config import Config
+from .tables import AggregatorTable, MemberTable, MixtureTable, ModelTable
 from .types import Usage
 
 Number = TypeVar("Number", int, float)

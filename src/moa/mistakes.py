@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -60,3 +62,9 @@ def _place(path: tuple[int | str, ...]) -> str:
 def _clip(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def did_you_mean(wrong: str, known: Collection[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, else all of them."""
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"

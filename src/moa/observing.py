@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .config import TelemetryTable
+from .tables import TelemetryTable
 
 if TYPE_CHECKING:
     from .otel import Telemetry

@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from .aggregators import Aggregator, Pick, Synthesize
 from .build import Builder
 from .cached import anew, fingerprint
-from .config import AggregatorTable, did_you_mean
 from .errors import ConfigError, ModelError
 from .guard import NeverWorse
 from .layer import Layer
+from .mistakes import did_you_mean
 from .mixture import Mixture
 from .model import Around, Model, PrefixCache, Span, Tuned, generate
 from .patience import Patience
 from .recall import layers, recalled
 from .reckoning import expected
+from .tables import AggregatorTable
 from .trace import Node, Trace
 from .types import Request, Response, Usage, Warmed
 

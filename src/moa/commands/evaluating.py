@@ -181,8 +181,8 @@ def fetch(
     mirror: Annotated[str | None, typer.Option(metavar="URL", help="A folder on a server that has them.")] = None,
 ) -> None:
     """Fetch the data of a public benchmark from its authors, and check it."""
-    from ..config import did_you_mean
     from ..evals import public
+    from ..mistakes import did_you_mean
 
     known = public.sources()
     if suite not in known:

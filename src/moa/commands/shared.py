@@ -105,10 +105,10 @@ def kept(config: Path | None) -> Iterator[Emit | None]:
     """Where events go to be kept, and to OpenTelemetry where that is asked for, or `None`. What cannot be done is said
     at the end, and stops nothing."""
     from ..api import get_builder
-    from ..config import TelemetryTable
     from ..listeners import tee
     from ..observing import observed
     from ..store.chosen import keeping
+    from ..tables import TelemetryTable
 
     problems: list[str] = []
     unsent: list[str] = []

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..build import Builder
-from ..config import MixtureTable
 from ..model import Model
+from ..tables import MixtureTable
 
 
 @dataclass(frozen=True, slots=True)

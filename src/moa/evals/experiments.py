@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config import did_you_mean
 from ..errors import ConfigError
+from ..mistakes import did_you_mean
 from .candidate import Candidate
 
 COUNTS = (1, 2, 3, 6)

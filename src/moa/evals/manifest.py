@@ -11,7 +11,8 @@ from typing import Any
 
 from .. import prices
 from ..build import Builder
-from ..config import Config, ModelTable
+from ..config import Config
+from ..tables import ModelTable
 from ..types import Usage
 from .benchmark import Benchmark
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..config import Table
+from ..tables import Table
 from .benchmark import Judging
 from .sample import Answer, Sample, Score
 

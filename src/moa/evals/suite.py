@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from ..config import Table
 from ..errors import ConfigError
 from ..mistakes import told
+from ..tables import Table
 from ..types import Message
 from .benchmark import Benchmark, Scorer
 from .pairwise import PREFERENCE, Preferred

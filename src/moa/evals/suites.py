@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ..config import did_you_mean
 from ..errors import ConfigError
+from ..mistakes import did_you_mean
 from . import public
 from .benchmark import Benchmark
 from .suite import Suite

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from ..config import MixtureTable
 from ..draft import written
+from ..tables import MixtureTable
 from .findings import cells, prices, write
 from .folder import Folder
 from .page import Section, paragraph, table

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api import get_builder
-from ..config import Config, MixtureTable, Sampling
+from ..config import Config
 from ..errors import ConfigError
 from ..estimate import INSTRUCTION
 from ..model import Model
+from ..tables import MixtureTable, Sampling
 from .benchmark import Benchmark
 from .candidate import Candidate
 from .evaluate import Progress, Results

@@ -13,10 +13,10 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from .. import schema
-from ..config import Effort
 from ..errors import RequestError
 from ..mixture import Mixture
 from ..narration import Piece
+from ..tables import Effort
 from ..types import Message, Request, Response, Usage, estimate_tokens
 from . import anthropic_turns as turns
 from .account import extension, tool_calls

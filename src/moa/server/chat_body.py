@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import schema
-from ..config import Effort, Seed
 from ..errors import RequestError
+from ..tables import Effort, Seed
 from ..types import Message, Request
 from .overrides import Overrides
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..config import Seed
 from ..errors import RequestError
+from ..tables import Seed
 from ..types import Message, Request
 from .account import extension, finish_reason, new_id, usage
 from .answers import answer

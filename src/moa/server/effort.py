@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..config import Effort
 from ..mixture import Mixture
+from ..tables import Effort
 from .service import Asked, Service
 
 

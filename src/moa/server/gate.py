@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response as HTTPResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..config import ServerTable
+from ..tables import ServerTable
 from .keys import Keys, caller
 from .visits import current
 

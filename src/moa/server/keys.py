@@ -20,9 +20,11 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..config import Config, ServerTable, did_you_mean, load
+from ..config import Config, load
 from ..errors import ConfigError, MoaError
 from ..folders import config_folder
+from ..mistakes import did_you_mean
+from ..tables import ServerTable
 
 log = logging.getLogger("moa.server")
 

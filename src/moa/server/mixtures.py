@@ -11,11 +11,12 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..config import AggregatorTable, Config, MemberTable, MixtureTable, Sampling, Table
+from ..config import Config
 from ..draft import Draft, as_told, of_table, of_toml, written
 from ..errors import ConfigError, RequestError
 from ..estimate import ASSUMED, bound
 from ..mixture import Mixture
+from ..tables import AggregatorTable, MemberTable, MixtureTable, Sampling, Table
 from .keys import Denied, caller
 from .operations import NUMBER, TABLE, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
 from .refusals import failed

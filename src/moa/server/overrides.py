@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ..budget import Budget
-from ..config import Table
 from ..errors import RequestError
 from ..mixture import Mixture
 from ..model import Model
+from ..tables import Table
 from .service import Asked, Show
 
 

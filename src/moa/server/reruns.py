@@ -9,9 +9,9 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..config import Table
 from ..errors import RequestError
 from ..rerun import Changes, Rerun, split
+from ..tables import Table
 from ..trace import Node, used
 from ..types import Usage
 from .mixtures import DRAFT

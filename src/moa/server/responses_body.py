@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .. import schema
-from ..config import Effort
 from ..errors import RequestError
+from ..tables import Effort
 from ..types import Message, Request
 from .chat_body import PASSED_ON, MaxTokens, Open, Temperature, TopP
 from .overrides import Overrides

@@ -11,11 +11,12 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..config import Table, did_you_mean
 from ..errors import RequestError
 from ..events import to_json
+from ..mistakes import did_you_mean
 from ..store.listing import listed, moment
 from ..store.reading import State, StoredRun
+from ..tables import Table
 from . import details, quotes, reruns
 from .chat_body import ChatBody, ChatMessage
 from .effort import sized

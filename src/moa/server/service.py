@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar
 
 from ..budget import Budget
 from ..build import Builder
-from ..config import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
 from ..hosts import is_loopback
@@ -27,6 +26,7 @@ from ..narration import Narration, Piece
 from ..provenance import of_run
 from ..store.store import Store
 from ..streaming import Events, stream
+from ..tables import ServerTable
 from ..trace import Trace
 from ..types import Request, Response
 from .admission import Admission

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from ..cached import When
-from ..config import StoreTable
 from ..folders import expanded
+from ..tables import StoreTable
 from .calls import FILE, Calls
 from .store import Store
 

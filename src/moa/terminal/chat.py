@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..config import did_you_mean
 from ..errors import ConfigError, MoaError, RequestError
 from ..folders import expanded
+from ..mistakes import did_you_mean
 from ..model import Emit, Model
 from ..types import Message, Request, Response
 from .controls import printable

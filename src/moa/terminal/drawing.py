@@ -12,8 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..config import AggregatorTable, Config, MixtureTable, PatienceTable, Sampling
+from ..config import Config
 from ..estimate import ASSUMED, bound
+from ..tables import AggregatorTable, MixtureTable, PatienceTable, Sampling
 from .closing import cost
 
 
