@@ -20,6 +20,7 @@ FLOORS = (
     # the contract, and what is known of words, wires and prices
     {
         "model",
+        "streaming",
         "listeners",
         "trace",
         "prompts",
@@ -55,7 +56,20 @@ FLOORS = (
     }
     | {"cached", "middleware", "turns", "breaker", "hedge", "models"},
     # names and records
-    {"config", "mistakes", "build", "api", "estimate", "fetching", "members", "store", "rerun", "quote", "draft"}
+    {
+        "config",
+        "tables",
+        "mistakes",
+        "build",
+        "api",
+        "estimate",
+        "fetching",
+        "members",
+        "store",
+        "rerun",
+        "quote",
+        "draft",
+    }
     | {"otel", "observing"},
     # many questions
     {"doctor", "batch", "evals", "selection"},
