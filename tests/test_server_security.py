@@ -285,6 +285,27 @@ async def test_work_beside_the_event_loop_is_done_for_its_caller() -> None:
     assert await service.aside(lambda: service.client) == key.id
 
 
+def test_where_a_provider_is_no_error_says_to_a_client() -> None:
+    nowhere = "http://127.0.0.1:9/v1"
+    toml = TOML.replace("{url}", nowhere)
+
+    def said(served: Served, headers: dict[str, str]) -> str:
+        whole = served.post("/v1/chat/completions", ASK, headers)
+        stream = served.post("/v1/chat/completions", {**ASK, "stream": True}, headers)
+        run = served.post("/api/runs", {"prompt": "Which?"}, headers).json["run_id"]
+        told = [served.get(f"/api/runs/{run}{part}", headers) for part in ("/events", "", "/export", "/messages")]
+        assert {one.status for one in told} == {200}
+        return b"".join(one.body for one in (whole, stream, *told)).decode()
+
+    secret, key = made("anna")
+    write(Path("keys.jsonl"), [key])
+    with Served(f'{toml}\n[server]\nkeys_file = "keys.jsonl"\n') as served:
+        told = said(served, bearer(secret))
+    assert "cannot reach [address] (Connection refused)" in told and "127.0.0.1" not in told
+    with Served(toml) as served:
+        assert f"cannot reach {nowhere} (Connection refused)" in said(served, {})
+
+
 def test_off_this_machine_it_does_not_begin_without_keys() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
         with pytest.raises(ConfigError, match="moa keys add"):

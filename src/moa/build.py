@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Builder:
         self.latencies = Latencies(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, Breaker] = {}
         self._built: dict[str, Model] = {}
+        self.around: Callable[[Model, str], Model] = lambda model, address: model
+        """What is to stand around each model at an address that is made from now on."""
 
     def model(self, name: str) -> Model:
         """The model or mixture of a name. Raises `ConfigError` if there is no such."""
@@ -81,6 +83,7 @@ class Builder:
             table.images if known.images is None else known.images,
             table.reads_ahead,
         )
+        built = self.around(built, table.base_url)
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
         self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)

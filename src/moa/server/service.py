@@ -30,6 +30,7 @@ from ..tables import ServerTable
 from ..trace import Trace
 from ..types import Request, Response
 from .admission import Admission
+from .discreet import Discreet
 from .keys import Denied, Key, Keys, caller, midnight
 from .visits import current
 
@@ -140,6 +141,7 @@ class Service:
                 f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
                 "or say open = true in [server]"
             )
+        builder.around = lambda model, address: Discreet(model, address, lambda: self.client is None)
         return builder, table, keys
 
     def keep(self, store: Store) -> None:
