@@ -6,7 +6,7 @@ This file knows nothing of mixtures, of HTTP or of screens.
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -191,7 +191,7 @@ class Run:
         self.budget = budget
         self.started_at = time.time()
         self._zero = time.perf_counter()
-        self.id = f"{int(self.started_at * 1000):012x}{secrets.token_hex(10)}"
+        self.id = f"{int(self.started_at * 1000):012x}{os.urandom(10).hex()}"
         self.words = words
         self.emit: Emit = emit or tee()
         self.finishing = asyncio.Event()
@@ -229,7 +229,7 @@ class Span:
         edit: Edit | None = None,
     ) -> None:
         self.run = run
-        self.id = secrets.token_hex(8)
+        self.id = os.urandom(8).hex()
         self.role = role
         self.model = model
         self.request = request

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from .errors import BadReply, ContextOverflow, CutStream, EmptyReply, ModelError
+from .events import TextKind
 from .model import Span
 from .types import Message, Request, Response, Usage, Warmed, estimate_tokens
 
@@ -91,9 +94,15 @@ class Draft:
         self.logprobs: Any = None
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._unsaid: list[tuple[TextKind, str]] = []
 
-    def add(self, chunk: Any, span: Span) -> None:
-        """Take in one chunk and say its words."""
+    @property
+    def begun(self) -> bool:
+        """Whether it holds any words."""
+        return bool(self._texts or self._thoughts or self.tool_calls)
+
+    def add(self, chunk: Any) -> None:
+        """Take in one chunk. Its words are to be said."""
         if not isinstance(chunk, dict):
             raise BadReply(f"{self.name}: a chunk of the stream is not an object: {chunk!r}", model=self.name)
         if chunk.get("error"):
@@ -107,19 +116,28 @@ class Draft:
             delta = _table(choice.get("delta"))
             if thought := _thought(delta):
                 self._thoughts.append(thought)
-                span.text(thought, "reasoning")
+                self._unsaid.append(("reasoning", thought))
             if words := _words(delta.get("content"), self.name):
                 self._texts.append(words)
-                span.text(words)
+                self._unsaid.append(("text", words))
             if calls := delta.get("tool_calls"):
                 for call in _list(calls):
-                    self._tool_call(_table(call), span)
+                    self._tool_call(_table(call))
             if (told := choice.get("logprobs")) and (logprobs := _list(_table(told).get("content"))):
                 known = self.logprobs["content"] if self.logprobs else []
                 self.logprobs = {"content": [*known, *logprobs]}
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
-    def _tool_call(self, call: Mapping[str, Any], span: Span) -> None:
+    def say(self, span: Span) -> None:
+        """Say the words of the chunks since it was last asked to, those of a kind that came together as one."""
+        unsaid, self._unsaid = self._unsaid, []
+        if len(unsaid) == 1:
+            span.text(unsaid[0][1], unsaid[0][0])
+            return
+        for kind, run in groupby(unsaid, itemgetter(0)):
+            span.text("".join([words for _, words in run]), kind)
+
+    def _tool_call(self, call: Mapping[str, Any]) -> None:
         place = call.get("index")
         known = self.tool_calls.setdefault(
             place if isinstance(place, int) else 0,
@@ -130,7 +148,7 @@ class Draft:
         arguments = _string(function.get("arguments"))
         known["function"]["name"] += _string(function.get("name"))
         known["function"]["arguments"] += arguments
-        span.text(arguments, "tool_call")
+        self._unsaid.append(("tool_call", arguments))
 
     def close(self, done: bool, request: Request) -> Response:
         """The response, once the stream has ended. `done` says that the upstream said it was finished."""

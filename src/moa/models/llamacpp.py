@@ -228,7 +228,8 @@ class _Answer:
         try:
             if error := chunk.get("error"):
                 raise refusal(error, self._name)
-            self._draft.add(chunk, self._speaker)
+            self._draft.add(chunk)
+            self._draft.say(self._speaker)
         except Exception as error:  # raised where the answer is waited for, and no other sample hears of it
             self._error = error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -23,6 +23,7 @@ from ..types import Request, Response, Usage, Warmed, without_images
 from ..wire import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
 from .connections import Way, connections, proxy_of, reach
 from .failures import failure, page, refusal
+from .pace import Pace, resting
 from .silence import Silence
 
 CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
@@ -193,16 +194,28 @@ class OpenAI:
     async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)
         try:
-            while packet := await reply.content.readany():
-                silence.heard()
-                for data in decoder.feed(packet):
-                    if data == b"[DONE]":
+            with Pace() as pace:
+                while packet := await reply.content.readany():
+                    silence.heard()
+                    if self._add(decoder.feed(packet), draft, span):
                         await _read_out(reply)
                         return draft.close(True, request)
-                    draft.add(self._json(data), span)
+                    if draft.begun and (rest := pace.rest) > 0:
+                        await resting(reply, rest)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
             pass  # what has arrived says whether it was all
         return draft.close(False, request)
+
+    def _add(self, events: Iterable[bytes], draft: Draft, span: Span) -> bool:
+        """Take in what came together and say it, as far as it is whole. Whether it was the last."""
+        try:
+            for data in events:
+                if data == b"[DONE]":
+                    return True
+                draft.add(self._json(data))
+            return False
+        finally:
+            draft.say(span)
 
     @property
     def _key(self) -> str:

@@ -271,11 +271,10 @@ class Spending:
         self._above: set[str] = set()
 
     def add(self, event: Event) -> None:
-        match event:
-            case SpanStart():
-                if event.parent:
-                    self._above.add(event.parent)
-                if event.role in ("layer", "section"):
-                    self._above.add(event.span)
-            case SpanEnd() if event.usage and event.span not in self._above:
-                self.dollars += event.usage.cost or 0.0
+        if isinstance(event, SpanStart):
+            if event.parent:
+                self._above.add(event.parent)
+            if event.role in ("layer", "section"):
+                self._above.add(event.span)
+        elif isinstance(event, SpanEnd) and event.usage and event.span not in self._above:
+            self.dollars += event.usage.cost or 0.0

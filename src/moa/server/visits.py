@@ -7,7 +7,7 @@ down anywhere.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -72,7 +72,7 @@ class Visits:
         async def noticed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
-                MutableHeaders(scope=message).setdefault("x-request-id", f"req_{secrets.token_hex(12)}")
+                MutableHeaders(scope=message).setdefault("x-request-id", f"req_{os.urandom(12).hex()}")
             await send(message)
 
         try:
