@@ -26,7 +26,8 @@ def chunk(delta: Any, finish_reason: Any = None, **more: Any) -> dict[str, Any]:
 def drafted(*chunks: Any, done: bool = True) -> Response:
     draft, span = Draft("m"), Span(Run(), None, "root", "m")
     for one in chunks:
-        draft.add(one, span)
+        draft.add(one)
+        draft.say(span)
     return draft.close(done, REQUEST)
 
 

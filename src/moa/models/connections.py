@@ -89,6 +89,21 @@ async def _reached(address: str) -> None:
         connection.release()
 
 
+def unhurried(reply: aiohttp.ClientResponse) -> None:
+    """Keep aiohttp (since 3.14) from resuming what is not paused: it does so, with its parser and its transport, for
+    each chunk that is read, and every word of a stream is a chunk."""
+    protocol = reply.connection.protocol if reply.connection else None
+    if protocol is None or "resume_reading" in vars(protocol):
+        return
+    resume = protocol.resume_reading
+
+    def resume_paused(resume_parser: bool = True) -> None:
+        if protocol._reading_paused:
+            resume(resume_parser)
+
+    protocol.resume_reading = resume_paused  # type: ignore[method-assign]
+
+
 class Proxy(NamedTuple):
     """How an address is reached: through `url`, or directly when that is `None`.
 

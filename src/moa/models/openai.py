@@ -21,9 +21,9 @@ from ..model import PrefixCache, Span
 from ..sse import Decoder
 from ..types import Request, Response, Usage, Warmed, without_images
 from ..wire import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
-from .connections import Way, connections, proxy_of, reach
+from .connections import Way, connections, proxy_of, reach, unhurried
 from .failures import failure, page, refusal
-from .pace import Pace, resting
+from .pace import Pace
 from .silence import Silence
 
 CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
@@ -194,14 +194,15 @@ class OpenAI:
     async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name)
         try:
+            unhurried(reply)
             with Pace() as pace:
                 while packet := await reply.content.readany():
                     silence.heard()
                     if self._add(decoder.feed(packet), draft, span):
                         await _read_out(reply)
                         return draft.close(True, request)
-                    if draft.begun and (rest := pace.rest) > 0:
-                        await resting(reply, rest)
+                    if draft.begun:
+                        pace.rest(reply)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
             pass  # what has arrived says whether it was all
         return draft.close(False, request)
@@ -257,6 +258,8 @@ class OpenAI:
 
 async def _read_out(reply: aiohttp.ClientResponse) -> None:
     """Take in the end that follows [DONE], so that the connection can be used again; but never wait for it."""
+    if reply.content.at_eof():
+        return
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(0.05):
             await reply.content.read()

@@ -14,11 +14,11 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-FEW = 16
+FEW = 40
 """So many open streams are read as their words come."""
 
 SHARE = 0.0003
-"""Seconds of rest for each further one: about twice what it takes to pass on what one of them said."""
+"""Seconds of rest for each one where there are more: about three times what it takes to pass on what one has said."""
 
 LONGEST = 0.03
 """Seconds a stream rests at most; the end of an answer is late by half of it."""
@@ -39,19 +39,15 @@ class Pace:
     ) -> None:
         _open[self._loop] -= 1
 
-    @property
-    def rest(self) -> float:
-        """Seconds to leave the stream alone, 0 or less for not at all."""
-        return min(LONGEST, SHARE * (_open[self._loop] - FEW))
+    def rest(self, reply: aiohttp.ClientResponse) -> None:
+        """Leave what the stream says in its socket for a while, where many are open."""
+        streams = _open[self._loop]
+        transport = reply.connection.transport if streams > FEW and reply.connection else None
+        if transport:
+            transport.pause_reading()
+            self._loop.call_later(min(LONGEST, SHARE * streams), _resumed, transport)
 
 
-async def resting(reply: aiohttp.ClientResponse, seconds: float) -> None:
-    """Leave what a stream says in its socket for a while."""
-    transport = reply.connection.transport if reply.connection else None
-    if transport is None:
-        return  # it has ended
-    transport.pause_reading()
-    try:
-        await asyncio.sleep(seconds)
-    finally:
+def _resumed(transport: asyncio.Transport) -> None:
+    if not transport.is_closing():
         transport.resume_reading()

@@ -1,0 +1,100 @@
+"""Words that come together are said together, and streams are read less often the more of them are open."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import moa
+from moa import Message, ModelError, Request
+from moa.models import pace
+from moa.models.openai import OpenAI
+from upstream import Reply, Upstream, chunk, event
+
+REQUEST = Request((Message("user", "Which colour?"),))
+WORDS = "one two three four five six seven eight nine ten"
+
+
+async def heard(upstream: Upstream, model: str = "m") -> list[tuple[str, str]]:
+    """The words of a call in the pieces they were said in; a failure as the last of them."""
+    said: list[tuple[str, str]] = []
+
+    def emit(one: moa.Event) -> None:
+        if isinstance(one, moa.Delta):
+            said.append((one.kind, one.text))
+
+    try:
+        await moa.generate(OpenAI(model, upstream.url), REQUEST, emit, "all")
+    except ModelError as error:
+        said.append(("error", str(error)))
+    return said
+
+
+def packet(*deltas: dict[str, Any]) -> bytes:
+    return b"".join(event(chunk(delta)) for delta in deltas)
+
+
+FINISH = event(chunk({}, "stop")) + b"data: [DONE]\n\n"
+
+
+async def test_words_that_come_in_one_packet_are_one_event_for_each_kind() -> None:
+    thoughts = [{"reasoning": "hm"}, {"reasoning": "m"}]
+    calls = [{"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": part}}]} for part in "{}"]
+    together = packet(*thoughts, {"content": "deep "}, {"content": "red"}, *calls) + FINISH
+    with Upstream({"m": Reply(stream=[together])}) as upstream:
+        assert await heard(upstream) == [("reasoning", "hmm"), ("text", "deep red"), ("tool_call", "{}")]
+
+
+@pytest.mark.parametrize("wrong", [event({"error": {"message": "out of memory"}}), b"data: {oops\n\n"])
+async def test_words_before_an_error_in_the_same_packet_are_said(wrong: bytes) -> None:
+    with Upstream({"m": Reply(stream=[packet({"content": "deep "}, {"content": "red"}) + wrong])}) as upstream:
+        said = await heard(upstream)
+    assert [kind for kind, _ in said] == ["text", "error"]
+    assert said[0] == ("text", "deep red")
+
+
+async def test_where_many_streams_are_open_later_words_come_together_and_the_first_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "FEW", 0)
+    monkeypatch.setattr(pace, "SHARE", 1.0)
+    monkeypatch.setattr(pace, "LONGEST", 0.25)
+    with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
+        said = [text for _, text in await heard(upstream)]
+    assert "".join(said) == WORDS
+    assert said[0].split() in (["one"], ["one", "two"])
+    assert len(said) <= 5
+
+
+async def test_a_few_streams_are_read_word_by_word() -> None:
+    with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
+        assert len(await heard(upstream)) > 5
+
+
+async def test_many_streams_are_all_whole_and_leave_their_connections_to_the_next_calls() -> None:
+    streams = 3 * pace.FEW
+    with Upstream({"m": Reply(WORDS, pace=0.01)}) as upstream:
+        for _ in range(2):
+            said = await asyncio.gather(*(heard(upstream) for _ in range(streams)))
+            assert ["".join(text for _, text in one) for one in said] == [WORDS] * streams
+        assert len({call.caller for call in upstream.calls}) <= 1.2 * streams
+
+
+async def test_a_call_that_is_given_up_while_its_stream_rests_is_gone_at_the_upstream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "FEW", 0)
+    monkeypatch.setattr(pace, "SHARE", 1.0)
+    monkeypatch.setattr(pace, "LONGEST", 0.2)
+    with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
+        call = asyncio.create_task(heard(upstream))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        async with asyncio.timeout(10):
+            while not upstream.calls[0].dropped:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.2)  # its connection is resumed no more
