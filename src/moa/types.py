@@ -151,6 +151,12 @@ class Usage:
             self.estimated or other.estimated,
         )
 
+    def costing(self, cost: float | None) -> Usage:
+        """The same tokens at this cost."""
+        return Usage(
+            self.input_tokens, self.output_tokens, cost, self.cached_tokens, self.reasoning_tokens, self.estimated
+        )
+
     @staticmethod
     def total(usages: Iterable[Usage]) -> Usage:
         """The sum; nothing used costs nothing, and one unknown cost makes the whole unknown."""

@@ -6,9 +6,7 @@ This file knows nothing of HTTP. What it cannot make sense of is a `BadReply` th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .errors import BadReply, ContextOverflow, CutStream, EmptyReply, ModelError
@@ -50,7 +48,11 @@ def request_to_json(request: Request, model: str) -> dict[str, Any]:
     return body | dict(request.extra)
 
 
-def response_from_json(body: Any, request: Request, name: str) -> Response:
+Cost = Callable[[Usage], float | None]
+"""What tokens cost, in US dollars, or `None` when that is unknown."""
+
+
+def response_from_json(body: Any, request: Request, name: str, cost: Cost | None = None) -> Response:
     """The response in a whole chat completion."""
     choices = _list(_table(body).get("choices"))
     choice = _table(choices[0]) if choices else {}
@@ -59,7 +61,7 @@ def response_from_json(body: Any, request: Request, name: str) -> Response:
     if not isinstance(message := choice.get("message"), Mapping):
         what = "a choice without a message" if choices else "no choices"
         raise BadReply(f"{name}: the reply has {what}: {body}{AGAIN}", model=name)
-    draft = Draft(name)
+    draft = Draft(name, cost)
     draft.text = _words(message.get("content"), name)
     draft.reasoning = _thought(message)
     draft.tool_calls = dict(enumerate(_list(message.get("tool_calls"))))
@@ -84,7 +86,7 @@ def warmed_from_json(body: Any, request: Request, name: str) -> Warmed:
 class Draft:
     """A response as it grows, chunk by chunk."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cost: Cost | None = None) -> None:
         self.name = name
         self.text = ""
         self.reasoning = ""
@@ -92,6 +94,7 @@ class Draft:
         self.finish_reason: str | None = None
         self.usage: Any = None
         self.logprobs: Any = None
+        self._cost = cost
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._unsaid: list[tuple[TextKind, str]] = []
@@ -107,35 +110,42 @@ class Draft:
             raise BadReply(f"{self.name}: a chunk of the stream is not an object: {chunk!r}", model=self.name)
         if chunk.get("error"):
             raise error_from_json(chunk, self.name)
-        self.usage = chunk.get("usage") or self.usage
-        for choice in map(_table, _list(chunk.get("choices"))):
-            if choice.get("index"):
+        if usage := chunk.get("usage"):
+            self.usage = usage
+        for choice in _list(chunk.get("choices")):
+            if not isinstance(choice, dict) or choice.get("index"):
                 continue  # a second answer, which nobody asked for
             if choice.get("error"):
                 raise error_from_json(choice, self.name)
-            delta = _table(choice.get("delta"))
-            if thought := _thought(delta):
-                self._thoughts.append(thought)
-                self._unsaid.append(("reasoning", thought))
-            if words := _words(delta.get("content"), self.name):
-                self._texts.append(words)
-                self._unsaid.append(("text", words))
-            if calls := delta.get("tool_calls"):
-                for call in _list(calls):
-                    self._tool_call(_table(call))
+            if isinstance(delta := choice.get("delta"), dict):
+                self._take(delta)
             if (told := choice.get("logprobs")) and (logprobs := _list(_table(told).get("content"))):
                 known = self.logprobs["content"] if self.logprobs else []
                 self.logprobs = {"content": [*known, *logprobs]}
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            if finish := choice.get("finish_reason"):
+                self.finish_reason = finish
+
+    def _take(self, delta: Mapping[str, Any]) -> None:
+        if thought := _thought(delta):
+            self._thoughts.append(thought)
+            self._will_say("reasoning", thought)
+        if words := _words(delta.get("content"), self.name):
+            self._texts.append(words)
+            self._will_say("text", words)
+        if calls := delta.get("tool_calls"):
+            for call in _list(calls):
+                self._tool_call(_table(call))
+
+    def _will_say(self, kind: TextKind, words: str) -> None:
+        if self._unsaid and self._unsaid[-1][0] == kind:
+            words = self._unsaid.pop()[1] + words
+        self._unsaid.append((kind, words))
 
     def say(self, span: Span) -> None:
         """Say the words of the chunks since it was last asked to, those of a kind that came together as one."""
         unsaid, self._unsaid = self._unsaid, []
-        if len(unsaid) == 1:
-            span.text(unsaid[0][1], unsaid[0][0])
-            return
-        for kind, run in groupby(unsaid, itemgetter(0)):
-            span.text("".join([words for _, words in run]), kind)
+        for kind, words in unsaid:
+            span.text(words, kind)
 
     def _tool_call(self, call: Mapping[str, Any]) -> None:
         place = call.get("index")
@@ -148,7 +158,7 @@ class Draft:
         arguments = _string(function.get("arguments"))
         known["function"]["name"] += _string(function.get("name"))
         known["function"]["arguments"] += arguments
-        self._unsaid.append(("tool_call", arguments))
+        self._will_say("tool_call", arguments)
 
     def close(self, done: bool, request: Request) -> Response:
         """The response, once the stream has ended. `done` says that the upstream said it was finished."""
@@ -168,10 +178,11 @@ class Draft:
             advice = "; it only thought, so max_tokens may be too small" if self.reasoning else AGAIN
             kind = BadReply if why else EmptyReply
             raise kind(f"{self.name}: the reply is empty{why}{advice}", model=self.name)
+        usage = usage_from_json(self.usage) or _estimate(request, self.text + self.reasoning)
         return Response(
             self.name,
             self.text,
-            usage_from_json(self.usage) or _estimate(request, self.text + self.reasoning),
+            usage.costing(self._cost(usage)) if self._cost else usage,
             self.finish_reason or "stop",
             reasoning=self.reasoning,
             tool_calls=tuple(self.tool_calls[place] for place in sorted(self.tool_calls)),
@@ -264,10 +275,7 @@ def _words(content: Any, name: str) -> str:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """The model's own thinking, under either of its two names; who sends both sends the same twice."""
-    for name in ("reasoning_content", "reasoning"):
-        if (thought := message.get(name)) and isinstance(thought, str):
-            return thought
-    return ""
+    return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
 
 
 def _table(value: Any) -> dict[str, Any]:

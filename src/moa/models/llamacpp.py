@@ -15,7 +15,7 @@ from ..errors import ConfigError, ModelError
 from ..model import PrefixCache, Run, Span
 from ..turns import begins
 from ..types import Message, Request, Response, Usage, Warmed, without_images
-from ..wire import Draft, request_to_json
+from ..wire import Cost, Draft, request_to_json
 from . import threads, weights
 from .engine import Engine, Settings, load, loaded, refusal
 from .samples import Call, Chunk
@@ -78,11 +78,10 @@ class LlamaCpp:
         try:
             body = self._body(request)
             engine = await self._engine(span)
-            response = await _Answer(self.name, request, span).wait(engine, body)
+            return await _Answer(self.name, request, span, self.cost).wait(engine, body)
         except ModelError as error:
             error.model = error.model or self.name
             raise
-        return replace(response, usage=replace(response.usage, cost=0.0))
 
     async def warm(self, request: Request) -> Warmed | None:
         """Read a prompt ahead of its call, while the engine has nothing else to do. It loads a file that is there, but
@@ -187,13 +186,13 @@ class _Answer:
     a run that nobody listens to, so they cost the loop nothing.
     """
 
-    def __init__(self, name: str, request: Request, span: Span) -> None:
+    def __init__(self, name: str, request: Request, span: Span, cost: Cost) -> None:
         self._name = name
         self._request = request
         self._span = span
         self._watched = span.watched
         self._speaker = span if self._watched else Span(Run(), None, span.role, name)
-        self._draft = Draft(name)
+        self._draft = Draft(name, cost)
         self._error: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Response] = self._loop.create_future()

@@ -93,9 +93,7 @@ class OpenAI:
         if self.priced_as and not self.price:
             prices.prepare()
         with self._explained():
-            response = await self._ask(request, span)
-        usage = response.usage
-        return replace(response, usage=replace(usage, cost=self.cost(usage)))
+            return await self._ask(request, span)
 
     async def warm(self, request: Request) -> Warmed:
         """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
@@ -146,7 +144,7 @@ class OpenAI:
         async with self._posted(body, span.headers) as (reply, silence):
             if reply.content_type == "text/event-stream":
                 return await self._stream(reply, silence, request, span)
-            response = response_from_json(self._json(await reply.read()), request, self.name)
+            response = response_from_json(self._json(await reply.read()), request, self.name, self.cost)
             if span.watched:
                 span.text(response.reasoning, "reasoning")
                 span.text(response.text)
@@ -192,7 +190,7 @@ class OpenAI:
                     raise
 
     async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
-        decoder, draft = Decoder(), Draft(self.name)
+        decoder, draft = Decoder(), Draft(self.name, self.cost)
         try:
             unhurried(reply)
             with Pace() as pace:

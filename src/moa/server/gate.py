@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import orjson
@@ -170,7 +171,8 @@ def too_deep(body: bytes, depth: int = DEPTH) -> bool:
     return True
 
 
-def known_host(told: str, hosts: Sequence[str]) -> bool:
+@lru_cache(1024)
+def known_host(told: str, hosts: tuple[str, ...]) -> bool:
     """Whether this Host header names this server. An address of digits is nobody's name, so it is nobody else's."""
     try:
         host = (urlsplit(f"//{told}").hostname or "").rstrip(".")
