@@ -137,7 +137,8 @@ class Layer:
                     timer.cancel()
                 for call in (*pending, finishing):
                     call.cancel(reason or "cancelled")
-                await asyncio.gather(*calls, finishing, return_exceptions=True)
+                if pending:  # else nobody need wait for the loop to come round
+                    await asyncio.gather(*calls, return_exceptions=True)
             lost |= {i: reason or "cancelled" for i in range(len(self.proposers)) if i not in arrived and i not in lost}
             for index in sorted(lost):
                 section.note("lost", model=self.proposers[index].name, index=index, error=_words(lost[index]))
