@@ -134,7 +134,8 @@ class Served:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+            with suppress(BrokenPipeError):  # who is refused early has been answered before all was sent
+                connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
             reply = connection.getresponse()
             told = {name.lower(): value for name, value in reply.getheaders()}
             return Answer(reply.status, told, reply.read())
