@@ -39,6 +39,7 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
 
         page = at(visit, f"runs/{first}?show=calls")
         table = page.get_by_role("table", name="The calls of this run")
+        table.get_by_role("rowheader", name=MODEL).last.wait_for()
         headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
         names = [row.get_by_role("rowheader").inner_text() for row in headed]
         assert names == ["moa:tiny", "layer 1", MODEL, MODEL, MODEL]
@@ -59,6 +60,7 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         models = page.get_by_role("group", name="Models in all")
         models.wait_for()
         told = models.get_by_role("row").filter(has_text=MODEL)
+        told.last.wait_for()
         assert told.count() == 2 and "moa:tiny" in told.first.inner_text()  # as a proposer and as the aggregator
         assert page.get_by_role("figure").first.get_by_role("img").is_visible()
 
@@ -70,6 +72,7 @@ def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(
         made(visit, PROVERB, "moa:tiny")
         page.goto("/#/mixtures/tiny")
         names = page.get_by_role("region", name="Graph").locator("svg text.name")
+        names.last.wait_for()
         assert names.all_text_contents() == ["question", "smollm2", "smollm2", "answer"]
         page.get_by_role("region", name="Its last runs").get_by_role("link").first.wait_for()
         page.get_by_role("link", name="Edit a copy and try it").click()

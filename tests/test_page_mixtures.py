@@ -39,6 +39,7 @@ def test_every_mixture_is_drawn_and_told_in_words(chromium: Browser) -> None:
         assert nested.get_by_role("list").inner_text() == "layer 1: mixture two, a 3 times\naggregator: judge"
         page.get_by_role("link", name="nested").click()
         names = page.get_by_role("region", name="Graph").locator("svg text.name")
+        names.last.wait_for()
         assert names.all_text_contents() == ["question", "two", "a", "judge", "answer"]
         page.get_by_role("region", name="Members").get_by_role("link", name="moa:two").click()
         page.get_by_role("heading", name="two", exact=True).wait_for()

@@ -75,6 +75,7 @@ def test_a_run_is_seen_as_its_calls_in_time(chromium: Browser) -> None:
         page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
         page.get_by_role("link", name="Calls", exact=True).click()
         table = page.get_by_role("table", name="The calls of this run")
+        table.get_by_role("rowheader", name="lab:judge").wait_for()
         headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
         told = {row.get_by_role("rowheader").inner_text(): row.inner_text() for row in headed}
         assert list(told) == ["moa:six", "layer 1", *MEMBERS]
