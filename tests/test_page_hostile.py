@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from browser import OWN, TIDE, six, visiting
+from test_page_runs import at, made
 from upstream import Reply
 
 if TYPE_CHECKING:
@@ -142,6 +143,20 @@ def test_a_line_of_five_megabytes_leaves_the_page_as_quick_as_it_was(chromium: B
         assert OWN in page.get_by_role("region", name="Answer").inner_text()
         page.get_by_label("Question").last.fill("Still there?")
         assert page.get_by_label("Question").last.input_value() == "Still there?"
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # the judge is sent all of it
+def test_a_line_of_five_megabytes_among_the_messages_leaves_the_page_as_quick_as_it_was(chromium: Browser) -> None:
+    with visiting(chromium, {**six(), "c": Reply("x" * 5_000_000)}) as visit:
+        run = made(visit)
+        page = at(visit, f"runs/{run}?show=calls")
+        page.get_by_role("table", name="The calls of this run").get_by_role("link", name="lab:judge").click()
+        judge = page.get_by_role("listitem").filter(has_text="lab:judge")
+        judge.get_by_text("proposal 1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.body.innerText.length") < 1_000_000
+        page.get_by_role("link", name="Answer", exact=True).click()
+        page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
 
 
 def test_words_that_reverse_what_is_read_end_with_their_card(chromium: Browser) -> None:

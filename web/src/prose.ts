@@ -5,6 +5,12 @@ import { lexed, rendered } from "./markdown";
 // Of a text longer than this the Markdown is not read: no answer is, and reading it would take seconds.
 const MOST = 400_000;
 
+// The text as far as a page can hold it, with word of the rest.
+export function held(text: string): string {
+  const more = text.length - MOST;
+  return more > 0 ? `${text.slice(0, MOST)}… (${more.toLocaleString("en")} characters more, which the saved events hold)` : text;
+}
+
 export class Writing {
   #settled = 0; // characters of the text whose elements stand for good
   #firm = 0; // so many children of the element are theirs
@@ -31,7 +37,7 @@ export class Writing {
 
   #plain(text: string): void {
     const told = document.createElement("p");
-    told.textContent = `${text.slice(0, MOST)}…`;
+    told.textContent = held(text);
     this.element.replaceChildren(told);
     this.#settled = this.#firm = 0;
   }
