@@ -29,10 +29,10 @@ RIDDLE = "What is a riddle?"
 
 
 def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(chromium: Browser) -> None:
-    with visiting(chromium, {}, TINY) as visit:
+    with visiting(chromium, {}, TINY, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.page.set_default_timeout(120_000)
         first, second = made(visit, PROVERB, "moa:tiny"), made(visit, RIDDLE, "moa:tiny")
-        answer = str(visit.served.get(f"/api/runs/{first}").json["summary"]["answer"])
+        answer, other = (str(visit.served.get(f"/api/runs/{run}").json["summary"]["answer"]) for run in (first, second))
         page = at(visit, "runs")
         page.get_by_role("table").wait_for()
         assert rows(page) == [RIDDLE, PROVERB]
@@ -48,12 +48,20 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         table.get_by_role("link", name=MODEL).last.click()
         aggregator = page.get_by_role("listitem").filter(has_text=MODEL).last
         aggregator.get_by_text("proposal 1").wait_for()
-        assert aggregator.get_by_text("proposal 2").is_visible()
+        shown = "".join(aggregator.get_by_role("region", name="system message").inner_text().split())
+        for call in visit.served.get(f"/api/runs/{first}/messages").json["calls"]:
+            if call["role"] == "proposer":
+                assert "".join(str(call["answer"]).split()) in shown
+        aggregator.get_by_role("button", name="Copy as curl").click()
+        page.get_by_text("Copied").wait_for()
+        line = page.evaluate("navigator.clipboard.readText()")
+        assert line.startswith(f"curl {visit.served.url}/v1/chat/completions") and MODEL in line
 
         page = at(visit, f"runs/{first}?with={second}")
         one = page.get_by_role("group", name="Answer of run A")
         one.wait_for()
         assert "".join(one.inner_text().split()) == "".join(answer.split())
+        assert "".join(page.get_by_role("group", name="Answer of run B").inner_text().split()) == "".join(other.split())
         assert "3" in page.get_by_role("region", name="Figures").get_by_role("row", name="Calls").inner_text()
 
         page = at(visit, "numbers")
@@ -62,7 +70,10 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         told = models.get_by_role("row").filter(has_text=MODEL)
         told.last.wait_for()
         assert told.count() == 2 and "moa:tiny" in told.first.inner_text()  # as a proposer and as the aggregator
-        assert page.get_by_role("figure").first.get_by_role("img").is_visible()
+        for heading, name in (("First word", "moa:tiny"), ("Time of each model", MODEL)):
+            plot = page.get_by_role("figure").filter(has=page.get_by_role("heading", name=heading, exact=True))
+            plot.get_by_text("As a table").click()
+            assert name in plot.get_by_role("table").inner_text()
 
 
 def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(chromium: Browser) -> None:
@@ -75,6 +86,7 @@ def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(
         names.last.wait_for()
         assert names.all_text_contents() == ["question", "smollm2", "smollm2", "answer"]
         page.get_by_role("region", name="Its last runs").get_by_role("link").first.wait_for()
+        page.get_by_text("1 run in 30 days").wait_for()
         page.get_by_role("link", name="Edit a copy and try it").click()
         page.get_by_label("Name", exact=True).fill("mine")
         page.get_by_label("Samples of proposer 1").fill("1")
@@ -84,4 +96,4 @@ def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(
         page.get_by_role("region", name="Answer").locator(".answer").wait_for()
         told = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
         assert list(told["mixtures"]) == ["mine"]
-        assert MODEL in str(told["mixtures"]["mine"]["proposers"])
+        assert told["mixtures"]["mine"]["proposers"] == [MODEL]
