@@ -106,9 +106,11 @@ def simulated(case: Case, number: int) -> Worth:
 
 
 def main() -> None:
-    options = arguments(__doc__, runs=500, truth=50_000)
+    options = arguments(__doc__, runs=500, truth=50_000, only="")
     rows: list[dict[str, Any]] = []
     for case in CASES:
+        if options.only not in ("", case.name):
+            continue
         true, true_often = truth(case, options.truth)
         told = [simulated(case, number) for number in range(options.runs)]
         single, often = ([one.comparisons[place].decisive for one in told] for place in (0, 1))

@@ -28,6 +28,13 @@ APART = 2.0
 WORTHWHILE = 5.0
 """A gain in points below which more calls are not worth their trouble, unless the user says otherwise."""
 
+PULL = 0.05
+"""How strongly a curve over length is pulled towards none, so that it exists where lengths part wins from losses."""
+STEPS = 30
+"""Newton steps to such a curve at most; as a rule it no longer moves after four."""
+BLOCK = 2_000_000
+"""How many weights are looked at at once."""
+
 Verdict = Literal["worth it", "not worth it", "not shown"]
 
 
@@ -194,25 +201,26 @@ class Resampled:
         return self._sampled([values], lambda sums: sums[1] / sums[0])
 
     def length_controlled(self, values: Sequence[float], longer: Sequence[float]) -> Sampled:
-        """The mean gain were both answers equally long: where a line through gain over length difference meets zero.
+        """The mean gain were both answers equally long: a logistic curve of gain over length difference, there.
 
-        A difference in length counts as tanh(difference / its standard deviation), as in AlpacaEval's length control.
+        A gain counts as a share of the preference, (1 + gain) / 2, and the curve is a regression fitted to such shares
+        (Papke and Wooldridge 1996), with a slight pull towards no slope, in each resample anew. Differences count in
+        units of their root mean square, so where all are about the same the pull leaves the mean gain as it is.
         """
         import numpy as np
 
-        spread = float(np.std(longer, ddof=1))
-        if not spread:
+        usual = math.sqrt(np.mean(np.square(longer)))
+        if not np.ptp(longer) or not np.ptp(values):
             return self.mean(values)
-        size, gain = np.tanh(np.asarray(longer) / spread), np.asarray(values)
-
-        def intercept(sums: Array) -> Array:
-            n, y, x, xx, xy = sums
-            varied = n * xx - x * x
-            level = varied <= 1e-12 * n * n  # a resample in which all are equally long has no line
-            slope = np.where(level, 0.0, (n * xy - x * y) / np.where(level, 1.0, varied))
-            return np.asarray((y - slope * x) / n)
-
-        return self._sampled([gain, size, size * size, size * gain], intercept)
+        size, share = (np.asarray(longer) - np.mean(longer)) / usual, (1 + np.asarray(values)) / 2
+        level = -float(np.mean(longer)) / usual
+        whole = _curve(size, share, np.ones((1, self.count)), (0.0, 0.0))
+        begin = float(whole[0][0]), float(whole[1][0])
+        rows = max(1, BLOCK // self.count)
+        blocks = (self._times[place : place + rows, self._group] for place in range(0, len(self._times), rows))
+        curves = [_curve(size, share, times, begin) for times in blocks]
+        draws = np.concatenate([np.tanh((start + slope * level) / 2) for start, slope in curves])
+        return Sampled(math.tanh((begin[0] + begin[1] * level) / 2), draws, False)
 
     def least(self, sampled: Sequence[Sampled]) -> Estimate:
         """The least of some statistics of the same prompts; of one, that one with its interval."""
@@ -221,7 +229,7 @@ class Resampled:
         values = np.array([one.value for one in sampled])
         draws = np.array([one.draws for one in sampled])
         lead = int(values.argmin())
-        low = min(self._low(one) for one in sampled)
+        low = self._lowest(sampled, values, draws)
         if sampled[lead].constant:
             return Estimate(float(values[lead]), low, self._high(sampled[lead]))
         varied = np.array([not one.constant for one in sampled])
@@ -234,12 +242,18 @@ class Resampled:
         high = (values[close] + most * error).min()
         return Estimate(float(value), low, min(1.0, float(high)))
 
-    def _low(self, one: Sampled) -> float:
+    def _lowest(self, sampled: Sequence[Sampled], values: Array, draws: Array) -> float:
+        """Below the least of all in as many cases as asked for, were they as far apart as they are here."""
         import numpy as np
 
-        if one.constant:
-            return one.value - self._unseen * (1 + one.value)
-        return max(-1.0, float(np.quantile(one.draws, self._tail)))
+        varied = np.array([not one.constant for one in sampled])
+        lows = [one.value - self._unseen * (1 + one.value) for one in sampled if one.constant]
+        if varied.any():
+            error = np.maximum(draws[varied].std(axis=1), 1e-12)
+            above = (values[varied] - values.min())[:, None] - (draws[varied] - values[varied, None])
+            reach = np.quantile((above / error[:, None]).min(axis=0), 1 - self._tail)
+            lows.append(float((values[varied] - reach * error).min()))
+        return max(-1.0, min(lows))
 
     def _high(self, one: Sampled) -> float:
         return one.value + self._unseen * (1 - one.value)
@@ -257,6 +271,23 @@ class Resampled:
         sums = np.array([np.bincount(self._group, row, self._clusters) for row in rows])
         value = float(statistic(sums.sum(axis=1)))
         return Sampled(value, statistic(sums @ self._times.T), float(np.ptp(rows[1])) == 0)
+
+
+def _curve(size: Array, share: Array, times: Array, begin: tuple[float, float]) -> tuple[Array, Array]:
+    """Start and slope of logistic regressions of shares on sizes, one for each row of weights, by Newton's method."""
+    import numpy as np
+
+    start, slope = np.full(len(times), begin[0]), np.full(len(times), begin[1])
+    for _ in range(STEPS):
+        told = 1 / (1 + np.exp(-np.clip(start[:, None] + slope[:, None] * size, -30, 30)))
+        missed, weight = times * (share - told), times * told * (1 - told)
+        up, along = missed.sum(axis=1) - PULL * start, missed @ size - PULL * slope
+        a, b, c = weight.sum(axis=1) + PULL, weight @ size, weight @ (size * size) + PULL
+        steps = np.array([c * up - b * along, a * along - b * up]) / (a * c - b * b)
+        start, slope = start + np.clip(steps[0], -2, 2), slope + np.clip(steps[1], -2, 2)
+        if np.abs(steps).max() < 1e-9:
+            break
+    return start, slope
 
 
 def _judged(made: Sequence[Comparison], worthwhile: float) -> tuple[Verdict, str]:
