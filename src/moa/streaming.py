@@ -17,17 +17,41 @@ if TYPE_CHECKING:
     from .budget import Budget
 
 
+class _Unread:
+    """The events that nobody has read yet.
+
+    It knows nothing of the run whose listener it is. If it did, each run that is over would wait for the garbage
+    collector, which stops a busy server for tenths of a second.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self._reader: asyncio.Future[None] | None = None
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        self.wake()
+
+    def wake(self, _: object = None) -> None:
+        if self._reader and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def more(self) -> None:
+        """Return when it is woken."""
+        self._reader = asyncio.get_running_loop().create_future()
+        await self._reader
+
+
 class Events:
     """The events of a run, as they happen. Iterate once; a failed run raises after its last event."""
 
     def __init__(
         self, model: Model, request: Request, words: Words, budget: Budget | None = None, emit: Emit | None = None
     ) -> None:
-        self.run = Run(tee(self._told, emit), words, budget)
-        self._waiting: deque[Event] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._unread = _Unread()
+        self.run = Run(tee(self._unread.add, emit), words, budget)
         self._task = asyncio.create_task(answer(model, request, self.run))
-        self._task.add_done_callback(lambda _: self._wake())
+        self._task.add_done_callback(self._unread.wake)
 
     def __aiter__(self) -> Events:
         return self
@@ -35,12 +59,12 @@ class Events:
     async def __anext__(self) -> Event:
         if not await self._there():
             raise StopAsyncIteration
-        return self._waiting.popleft()
+        return self._unread.events.popleft()
 
     async def batch(self) -> Sequence[Event]:
         """Everything that has happened since last asked, at least one event; nothing when the run is over."""
         await self._there()
-        batch, self._waiting = self._waiting, deque()
+        batch, self._unread.events = self._unread.events, deque()
         return batch
 
     @property
@@ -59,22 +83,13 @@ class Events:
         if not self._task.cancelled():
             self._task.exception()  # a reader that left early does not want to hear of it
 
-    def _told(self, event: Event) -> None:
-        self._waiting.append(event)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader and not self._reader.done():
-            self._reader.set_result(None)
-
     async def _there(self) -> bool:
         """Wait for an event; whether there is one, or the run is over. Raises what the run raised."""
-        while not self._waiting:
+        while not self._unread.events:
             if self._task.done():
                 await self._task
                 return False
-            self._reader = self._task.get_loop().create_future()
-            await self._reader
+            await self._unread.more()
         return True
 
 
