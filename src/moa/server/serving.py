@@ -116,9 +116,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is there now stays; the collector need not walk it in the middle of a stream
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(200_000, 20, 50)  # hardly any run that is over needs it, and it stops all that go on
         sys.setswitchinterval(0.001)  # so long at most a thread that stores runs keeps the loop waiting
-        asyncio.get_running_loop().run_in_executor(None, import_module, "moa.models.openai")  # for the first request
+        asyncio.get_running_loop().run_in_executor(None, _prepared)
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
         ready = f"ready on {self._address} with {names}"
         if self._service.table.log == "json":
@@ -150,6 +150,12 @@ class Server(uvicorn.Server):
             log.error("not reloaded, and all is as before: %s", error)
         else:
             log.info("reloaded: %s", ", ".join(self._service.builder.config.mixtures))
+
+
+def _prepared() -> None:
+    """Import what the first request needs, and keep that from the collector too."""
+    import_module("moa.models.openai")
+    gc.freeze()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -33,6 +33,12 @@ LINGER = 1.0
 BREATH = 0.05
 """Seconds from one write to the next even then: on a busy server several runs end meanwhile."""
 
+BITE, REST = 0.0005, 0.002
+"""Seconds that it works and rests in turn, unless somebody waits: while it works an event loop hardly gets on."""
+
+BEHIND = 50_000
+"""Events that may wait before it no longer rests."""
+
 BACKLOG = 500_000
 """Events that may wait for a slow disk; beyond that, no further run is taken."""
 
@@ -58,6 +64,8 @@ class Writer:
         self._owners: dict[str, str] = {}  # by the id of a run's first span, until that is taken
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
         self._touched: dict[str, Recorded] = {}  # with something to write, by id
+        self._rushed = False  # somebody waits for what is being written
+        self._rested = 0.0
         self._next = 0.0  # when all of them are written
         self._numbers: dict[str, int] = {}  # of the runs that are in the store and not over, by id
         self._db: sqlite3.Connection | None = None
@@ -120,6 +128,7 @@ class Writer:
             self._begun.clear()
             self._urgent.wait(BREATH)
             self._hurry.wait(LINGER - BREATH)
+            self._rushed = self._urgent.is_set()
             self._urgent.clear()
             self._hurry.clear()
             events: list[Event] = []
@@ -149,6 +158,7 @@ class Writer:
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:
+            self._rest()
             if type(event) is SpanStart:
                 if event.parent is None:
                     owner = self._owners.pop(event.span, None)
@@ -166,6 +176,13 @@ class Writer:
             self._touched[run.start.run] = run
             if type(event) is SpanEnd and event.span != run.start.span:
                 del self._runs[event.span]
+
+    def _rest(self) -> None:
+        if time.monotonic() - self._rested < BITE:
+            return
+        if not (self._rushed or self._urgent.is_set() or len(self._waiting) > BEHIND):
+            time.sleep(REST)
+        self._rested = time.monotonic()
 
     def _write_due(self, everything: bool) -> None:
         """Write the runs that are over, and the others if it is long enough since they were written."""
@@ -191,6 +208,7 @@ class Writer:
             self._alive = Alive(self._path)
         with transaction(self._db):
             for run in runs:
+                self._rest()
                 self._write_run(self._db, run)
         for run in runs:
             run.written()
