@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -61,11 +63,46 @@ async def test_where_many_streams_are_open_later_words_come_together_and_the_fir
     monkeypatch.setattr(pace, "FEW", 0)
     monkeypatch.setattr(pace, "SHARE", 1.0)
     monkeypatch.setattr(pace, "LONGEST", 0.25)
+    opened: list[pace.Pace] = []
+    enter = pace.Pace.__enter__
+    monkeypatch.setattr(pace.Pace, "__enter__", lambda one: opened.append(one) or enter(one))
     with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
         said = [text for _, text in await heard(upstream)]
+        (stream,) = opened
+        assert stream._transport
+        wakes = stream._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
     assert "".join(said) == WORDS
     assert said[0].split() in (["one"], ["one", "two"])
-    assert len(said) <= 5
+    assert len(said) <= 6
+    assert wakes == 1  # the next call over this connection gets each byte at once
+
+
+class Stopping(list[bytes]):
+    """Words that come evenly, then nothing for a while; `resumed` says that the end was reached."""
+
+    resumed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for word in f"{WORDS} eleven twelve".split():
+            yield event(chunk({"content": f"{word} "}))
+        yield from [b""] * 40
+        self.resumed = True
+        yield FINISH
+
+
+async def test_words_do_not_wait_for_others_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "FEW", 0)
+    monkeypatch.setattr(pace, "SHARE", 1.0)
+    monkeypatch.setattr(pace, "LONGEST", 0.25)
+    packets, late = Stopping(), []
+    with Upstream({"m": Reply(stream=packets, pace=0.05)}) as upstream:
+        await moa.generate(
+            OpenAI("m", upstream.url),
+            REQUEST,
+            lambda one: late.append(packets.resumed) if isinstance(one, moa.Delta) else None,
+            "all",
+        )
+    assert late and not any(late)
 
 
 async def test_a_few_streams_are_read_word_by_word() -> None:

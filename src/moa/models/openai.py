@@ -193,14 +193,19 @@ class OpenAI:
         decoder, draft = Decoder(), Draft(self.name, self.cost)
         try:
             unhurried(reply)
-            with Pace() as pace:
+            with Pace(reply) as pace:
                 while packet := await reply.content.readany():
                     silence.heard()
-                    if self._add(decoder.feed(packet), draft, span):
-                        await _read_out(reply)
-                        return draft.close(True, request)
-                    if draft.begun:
-                        pace.rest(reply)
+                    events = decoder.feed(packet)
+                    if self._add(events, draft, span):
+                        break
+                    if draft.finish_reason:
+                        pace.hurry()
+                    elif draft.begun:
+                        pace.heard(len(packet), len(events))
+            if packet:
+                await _read_out(reply)
+                return draft.close(True, request)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
             pass  # what has arrived says whether it was all
         return draft.close(False, request)
