@@ -69,8 +69,9 @@ async def test_where_many_streams_are_open_later_words_come_together_and_the_fir
     with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
         said = [text for _, text in await heard(upstream)]
         (stream,) = opened
-        assert stream._transport
-        wakes = stream._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        assert stream._socket
+        used = stream._socket._transport.get_extra_info("socket")
+        wakes = used.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
     assert "".join(said) == WORDS
     assert said[0].split() in (["one"], ["one", "two"])
     assert len(said) <= 6
@@ -83,7 +84,7 @@ class Stopping(list[bytes]):
     resumed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        for word in f"{WORDS} eleven twelve".split():
+        for word in f"{WORDS} eleven twelve thirteen fourteen".split():
             yield event(chunk({"content": f"{word} "}))
         yield from [b""] * 40
         self.resumed = True
@@ -103,6 +104,16 @@ async def test_words_do_not_wait_for_others_that_do_not_come(monkeypatch: pytest
             "all",
         )
     assert late and not any(late)
+
+
+async def test_an_end_does_not_wait_for_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "FEW", 0)
+    monkeypatch.setattr(pace, "SHARE", 10.0)
+    monkeypatch.setattr(pace, "LONGEST", 10.0)
+    monkeypatch.setattr(pace, "PATIENCE", 1000.0)
+    with Upstream({"m": Reply(WORDS, pace=0.03)}) as upstream:
+        async with asyncio.timeout(20):
+            assert "".join(text for _, text in await heard(upstream)) == WORDS
 
 
 async def test_a_few_streams_are_read_word_by_word() -> None:

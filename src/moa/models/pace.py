@@ -2,13 +2,14 @@
 
 A word that comes alone takes a wake-up, a parse and a write to the client; words that come together share them. So
 where many answers are written at once, the socket of one that has begun to speak is told to wake nobody for less than
-a few words (`SO_RCVLOWAT`). A first word does not wait; nor, as a rule, does an answer's end, which is more than words.
+several words (`SO_RCVLOWAT`). A first word does not wait, and an end is looked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -18,83 +19,138 @@ import aiohttp
 FEW = 40
 """So many open streams are read as their words come."""
 
-SHARE = 0.0003
-"""Seconds between two reads for each one where there are more: about three times what it takes to pass on what one
-has said."""
+SHARE = 0.0006
+"""Seconds between two reads for each one where there are more: about six times what it takes to pass on what one has
+said."""
 
-LONGEST = 0.04
+LONGEST = 0.08
 """Seconds between two reads at most."""
 
-TOGETHER = 4
-"""Words that are read at a time, at most: what ends an answer is half as long, and mostly wakes by itself."""
+TOGETHER, ENCRYPTED = 8, 4
+"""Words that are read at a time, at most; fewer where an end cannot be seen among what waits."""
 
 PATIENCE = 1.15
 """How much longer than expected words wait for others."""
 
-_open: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+TICK = 0.02
+"""Seconds from one look at all that rest to the next."""
+
+SEEN, END = 4096, b"[DONE]"
+"""Bytes that are looked at, and what ends a stream."""
 
 
 class Pace:
     """A context for as long as a stream is open."""
 
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._transport = reply.connection.transport if reply.connection else None
-        self._least = 1  # bytes that wake
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._streams = _streams.setdefault(loop, _Streams(loop))
+        self._socket = _Socket.of(reply)
         self._bytes = self._words = 0
         self._began = self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        _open[self._loop] = _open.get(self._loop, 0) + 1
+        self._streams.open += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _open[self._loop] -= 1
+        self._streams.open -= 1
         self.hurry()
-        if self._timer:
-            self._timer.cancel()
+        if self._socket:
+            self._socket.leave()
 
     def heard(self, size: int, words: int) -> None:
         """So many bytes came, with so many words in them, and more will."""
-        now = self._loop.time()
+        now = self._now()
         if not self._began:
             self._began = now
-            return None
+            return
         self._bytes += size
         self._words += words
-        streams = _open[self._loop]
-        if streams <= FEW or not self._words:
-            return self.hurry()
-        each = (now - self._began) / self._words
-        together = min(TOGETHER, round(min(LONGEST, SHARE * streams) / each))
-        if together < 2:
-            return self.hurry()
-        self._await(int((together - 0.5) * self._bytes / self._words))
-        self._due = now + PATIENCE * together * each
-        if not self._timer:
-            self._timer = self._loop.call_at(self._due, self._look)
-        return None
+        streams = self._streams.open
+        if streams > FEW and self._words and self._socket:
+            each = (now - self._began) / self._words
+            together = min(self._socket.together, round(min(LONGEST, SHARE * streams) / each))
+            if together > 1:
+                self._due = now + PATIENCE * together * each
+                self._streams.rest(self)
+                self._socket.wake_at(int((together - 0.5) * self._bytes / self._words))
+                return
+        self.hurry()
 
     def hurry(self) -> None:
         """Let every byte wake."""
-        self._await(1)
+        self._streams.resting.discard(self)
+        if self._socket:
+            self._socket.wake_at(1)
 
-    def _await(self, least: int) -> None:
-        if self._transport is None or 0.8 * self._least <= least <= 1.25 * self._least:
-            return  # a change that is hardly one is not worth telling the system
-        self._least = least
-        if not self._transport.is_closing():
-            try:
-                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
-            except OSError:
-                self._transport = None  # Windows knows no such thing
+    def late(self, now: float) -> bool:
+        """Whether what waits should wait no longer."""
+        return now >= self._due or (self._socket is not None and self._socket.ended())
+
+
+class _Socket:
+    """The socket under a reply, which belongs to its transport."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        shown = transport.get_extra_info("socket")
+        self._socket = socket.socket(shown.family, shown.type, shown.proto, fileno=shown.fileno())
+        self._transport = transport
+        self._least = 1
+        self._plain = transport.get_extra_info("sslcontext") is None
+        self.together = TOGETHER if self._plain else ENCRYPTED
+
+    @staticmethod
+    def of(reply: aiohttp.ClientResponse) -> _Socket | None:
+        """`None` where the connection is closed already, or the system knows no such thing (Windows)."""
+        transport = reply.connection.transport if reply.connection else None
+        return _Socket(transport) if transport and not transport.is_closing() and sys.platform != "win32" else None
+
+    def leave(self) -> None:
+        self._socket.detach()
+
+    def wake_at(self, least: int) -> None:
+        """Wake for so many bytes; a change that is hardly one is not worth telling the system."""
+        if not (0.8 * self._least <= least <= 1.25 * self._least or self._transport.is_closing()):
+            self._least = least
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+
+    def ended(self) -> bool:
+        """Whether the end is among what waits."""
+        if not self._plain or self._transport.is_closing():
+            return False
+        try:
+            return END in self._socket.recv(SEEN, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:  # nothing waits, or the connection is broken, which wakes by itself
+            return False
+
+
+class _Streams:
+    """The open streams of one loop: how many, and which of them rest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.open = 0
+        self.resting: set[Pace] = set()
+        self._later = loop.call_later
+        self._now = loop.time
+        self._looking = False
+
+    def rest(self, pace: Pace) -> None:
+        self.resting.add(pace)
+        if not self._looking:
+            self._looking = True
+            self._later(TICK, self._look)
 
     def _look(self) -> None:
-        if self._due > self._loop.time():
-            self._timer = self._loop.call_at(self._due, self._look)
-        else:
-            self._timer = None
-            self.hurry()
+        now = self._now()
+        for pace in [one for one in self.resting if one.late(now)]:
+            pace.hurry()
+        self._looking = bool(self.resting)
+        if self._looking:
+            self._later(TICK, self._look)
+
+
+_streams: WeakKeyDictionary[asyncio.AbstractEventLoop, _Streams] = WeakKeyDictionary()

@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is there now stays; the collector need not walk it in the middle of a stream
-        gc.set_threshold(200_000, 20, 50)  # hardly any run that is over needs it, and it stops all that go on
+        gc.set_threshold(400_000, 20, 50)  # hardly any run that is over needs it, and it stops all that go on
         sys.setswitchinterval(0.001)  # so long at most a thread that stores runs keeps the loop waiting
         asyncio.get_running_loop().run_in_executor(None, _prepared)
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)

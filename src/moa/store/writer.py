@@ -37,7 +37,7 @@ BREATH = 0.05
 BITE, REST = 0.0005, 0.002
 """Seconds that it works and rests in turn, unless somebody waits: while it works an event loop hardly gets on."""
 
-BEHIND = 50_000
+BEHIND = 10_000
 """Events that may wait before it no longer rests."""
 
 BACKLOG = 500_000
