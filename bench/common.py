@@ -181,6 +181,8 @@ def outputs(path: Path, field: str = "output") -> dict[str, str]:
 
 def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespace, of_runs: str = "median") -> None:
     """Print the rows, with the machine they were measured on, and what of the runs they are."""
+    if not rows:
+        sys.exit(f"{title}: nothing was measured; is there what was asked for? --help says what there is")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     if options.json:
         print(json.dumps({"title": title, "machine": machine, "runs": options.runs, "rows": list(rows)}))
