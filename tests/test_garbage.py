@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -59,3 +60,14 @@ async def test_a_run_over_http_is_freed_when_it_is_over() -> None:
 @pytest.mark.usefixtures("uncollected")
 async def test_a_run_that_nobody_reads_is_freed_too() -> None:
     assert (await left(mixture(Scripted("c", "violet", delay=5.0))))() is None
+
+
+def test_an_event_loop_is_freed_when_it_is_over() -> None:
+    async def asked(url: str) -> weakref.ref[asyncio.AbstractEventLoop]:
+        await ended(OpenAI("m", url))
+        return weakref.ref(asyncio.get_running_loop())
+
+    with Upstream({"m": "violet it is"}) as upstream:
+        loop = asyncio.run(asked(upstream.url))
+    gc.collect()
+    assert loop() is None

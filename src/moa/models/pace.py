@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -45,7 +46,7 @@ class Pace:
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
         loop = asyncio.get_running_loop()
         self._now = loop.time
-        self._streams = _streams.setdefault(loop, _Streams(loop))
+        self._streams = _streams.setdefault(loop, _Streams())
         self._socket = _Socket.of(reply)
         self._bytes = self._words = 0
         self._began = self._due = 0.0
@@ -116,7 +117,8 @@ class _Socket:
         """Wake for so many bytes; a change that is hardly one is not worth telling the system."""
         if not (0.8 * self._least <= least <= 1.25 * self._least or self._transport.is_closing()):
             self._least = least
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            with suppress(OSError):  # one that is broken wakes by itself
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def ended(self) -> bool:
         """Whether the end is among what waits."""
@@ -131,26 +133,26 @@ class _Socket:
 class _Streams:
     """The open streams of one loop: how many, and which of them rest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.open = 0
         self.resting: set[Pace] = set()
-        self._later = loop.call_later
-        self._now = loop.time
         self._looking = False
 
     def rest(self, pace: Pace) -> None:
         self.resting.add(pace)
         if not self._looking:
-            self._looking = True
-            self._later(TICK, self._look)
+            self._look_later()
 
-    def _look(self) -> None:
-        now = self._now()
-        for pace in [one for one in self.resting if one.late(now)]:
-            pace.hurry()
+    def _look_later(self) -> None:
         self._looking = bool(self.resting)
         if self._looking:
-            self._later(TICK, self._look)
+            asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for pace in [one for one in self.resting if one.late(now)]:
+            pace.hurry()
+        self._look_later()
 
 
 _streams: WeakKeyDictionary[asyncio.AbstractEventLoop, _Streams] = WeakKeyDictionary()
