@@ -70,8 +70,10 @@ def points(found: Sequence[Point], axis: str, value: str) -> Figure:
             axes.errorbar(at, **_errors([one.y for one in chosen]), fmt="o", color=colour, capsize=2, elinewidth=0.8)
     axes.set_xlim(left=0)
     names = {(one.x, one.y.value): one.name for one in reversed(front)}
-    for place, name in names.items():
-        axes.annotate(name, place, (6, 5), textcoords="offset points", fontsize=8, color=INK)
+    middle = max((one.x for one in found), default=0.0) / 2
+    for place, name in names.items():  # above and to the left of a front there is nothing
+        side, aside = ("right", -6) if place[0] > middle else ("left", 6)
+        axes.annotate(name, place, (aside, 5), textcoords="offset points", ha=side, fontsize=8, color=INK)
     return _ended(figure, axes)
 
 
