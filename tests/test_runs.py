@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,20 @@ def test_runs_are_exported_imported_and_removed(asked: Any) -> None:
         1,
         "moa: line 1 is no event of a run; moa runs export and moa ask --jsonl print such\n",
     )
+
+
+def test_a_damaged_run_is_left_out_of_an_export_with_a_word(asked: Any) -> None:
+    assert command("ask", "--json", "And which other?").returncode == 0
+    with closing(sqlite3.connect(moa.Store().path)) as db:
+        db.execute("UPDATE chunks SET body = '[{' WHERE run = 1")
+        db.commit()
+    exported = command("runs", "export")
+    assert exported.returncode == 1
+    assert f"run {asked['run']} cannot be read" in exported.stderr
+    assert exported.stderr.endswith("; it is left out\n")
+    assert "And which other?" in exported.stdout and asked["run"] not in exported.stdout
+    alone = command("runs", "export", asked["run"])
+    assert (alone.returncode, alone.stdout) == (1, "")
 
 
 def test_lines_of_ask_can_be_taken_in() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError
 from .shared import ConfigFile, kept, table, told, view
 
 if TYPE_CHECKING:
@@ -271,15 +271,26 @@ def export_runs(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="These; else all.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Print the events of runs, one JSON a line; moa runs import takes them in again."""
+    """Print the events of runs, one JSON a line; moa runs import takes them in again. Of all runs, one that is damaged is
+    left out, with a word and exit code 1."""
     from ..events import to_json
 
     store = _store(config)
     chosen: list[StoredRun] = [store.find(name) for name in names] if names else store.runs()[::-1]
+    damaged = False
     for run in chosen:
-        for event in store.events(run.id):
-            sys.stdout.buffer.write(to_json(event) + b"\n")
+        try:
+            events = store.events(run.id)
+        except StoreError as error:
+            if names:
+                raise
+            damaged = True
+            typer.echo(f"moa: {error}; it is left out", err=True)
+            continue
+        sys.stdout.buffer.writelines(to_json(event) + b"\n" for event in events)
     sys.stdout.buffer.flush()
+    if damaged:
+        raise typer.Exit(1)
 
 
 @runs.command("import")
