@@ -271,8 +271,8 @@ def export_runs(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="These; else all.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Print the events of runs, one JSON a line; moa runs import takes them in again. Of all runs, one that is damaged is
-    left out, with a word and exit code 1."""
+    """Print the events of runs, one JSON a line; moa runs import takes them in again. Of all runs, one that is damaged
+    is left out, with a word and exit code 1."""
     from ..events import to_json
 
     store = _store(config)
