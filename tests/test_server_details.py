@@ -69,7 +69,8 @@ def test_a_call_is_taken_away_as_a_line_that_makes_it_again() -> None:
         calls = served.get(f"/api/runs/{run}/messages").json["calls"]
         whole = served.get(f"/api/runs/{run}/curl").body.decode()
         judge = served.get(f"/api/runs/{run}/curl?span={calls[-1]['span']}").body.decode()
-        assert served.get(f"/api/runs/{run}/curl?span=none").status == 404
+        unknown = served.get(f"/api/runs/{run}/curl?span=none")
+        assert (unknown.status, unknown.json["error"]["code"]) == (404, "run_not_found")
         url, body = parsed(whole)
         again = served.post(url.removeprefix(served.url), body).json
         assert (

@@ -205,7 +205,8 @@ def test_a_wrong_question_is_refused_before_it_begins() -> None:
     ]
     with serving() as (served, upstream):
         assert [served.post("/api/runs", body).status for body, _ in wrong] == [status for _, status in wrong]
-        assert served.get("/api/runs/none").status == 404
+        unknown = served.get("/api/runs/none")
+        assert (unknown.status, unknown.json["error"]["code"]) == (404, "run_not_found")
         assert served.get("/api/runs/none/events").status == 404
         run = started(served)
         assert served.get(f"/api/runs/{run}/events", {"Last-Event-ID": "x"}).status == 400

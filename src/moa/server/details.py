@@ -28,7 +28,7 @@ from .operations import NUMBER, TEXT, WHOLE, YES, Operation, one_of, or_null, ro
 from .refusals import failed
 from .replies import json
 from .seen import LISTED, Seen, Sight
-from .service import NotFound, Service
+from .service import NoRun, Service
 
 PIECE = titled("Piece", table({"reference": or_null(WHOLE), "text": TEXT}))
 SENT = titled(
@@ -199,7 +199,7 @@ def _line(service: Service, base: str, owner: bool, span: str | None, seen: Seen
     assert root
     call = next((node for node in root.walk() if node.start.span == span), None) if span else root
     if call is None:
-        raise NotFound(f"run {seen.run.id} has no span {span!r}")
+        raise NoRun(f"run {seen.run.id} has no span {span!r}")
     direct = to_provider(call, service.builder.config) if owner and call is not root else None
     return direct or to_server(call, base, service.keys.required)
 

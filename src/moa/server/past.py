@@ -12,7 +12,7 @@ from ..events import Event
 from ..store.figures import Figures
 from ..store.reading import NoSuchRun, State, StoredRun
 from ..store.store import Store
-from .service import NotFound, Service, Unreadable
+from .service import NoRun, Service, Unreadable
 
 log = logging.getLogger("moa.server")
 
@@ -23,7 +23,7 @@ AGAIN = 0.5
 
 
 class Past:
-    """The store of one server. Whatever is asked of it raises `NotFound` or `Unreadable`."""
+    """The store of one server. Whatever is asked of it raises `NoRun` or `Unreadable`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -51,7 +51,7 @@ class Past:
         """The caller's run of exactly this id."""
         found = await self._read(lambda store: store.find(run) if _there(store) else None) if self.kept else None
         if found is None or found.id != run or not self._service.shows(found.owner):
-            raise NotFound("there is no such run, or it is over since long")
+            raise NoRun("there is no such run, or it is over since long")
         return found
 
     async def events(self, run: StoredRun) -> list[Event]:
@@ -72,7 +72,7 @@ class Past:
         try:
             return await self._service.aside(work, store)
         except NoSuchRun:
-            raise NotFound("there is no such run, or it is over since long") from None
+            raise NoRun("there is no such run, or it is over since long") from None
         except StoreError as error:
             log.error("the stored runs cannot be read: %s", error)
             raise Unreadable("the stored runs cannot be read; the log of moa serve says why") from error

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
 from .admission import Busy
 from .keys import Denied
-from .service import Draining, NotFound, Unreadable
+from .service import Draining, NoRun, NotFound, Unreadable
 
 log = logging.getLogger("moa.server")
 
@@ -51,6 +51,8 @@ def problem(error: Exception) -> Problem:
     """What to tell a client of an error."""
     words = str(error)
     match error:
+        case NoRun():
+            return Problem(404, "invalid_request_error", words, "run_not_found")
         case NotFound():
             return Problem(404, "invalid_request_error", words, "model_not_found", "model")
         case Busy():

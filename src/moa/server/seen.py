@@ -18,7 +18,7 @@ from .operations import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table
 from .past import Past, Recounted
 from .replies import problem
 from .running import Record, Runs
-from .service import NotFound, Service
+from .service import NoRun, Service
 
 Result = TypeVar("Result")
 
@@ -58,7 +58,7 @@ class Seen:
 
 
 class Sight:
-    """Finds runs for their callers. Raises `NotFound` for the runs of others, as for those that never were."""
+    """Finds runs for their callers. Raises `NoRun` for the runs of others, as for those that never were."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -85,7 +85,7 @@ class Sight:
         if record := self.running.find(seen.run.id):
             self.running.forget(record)
         if self.past.kept:
-            with suppress(NotFound):  # it began before runs were stored
+            with suppress(NoRun):  # it began before runs were stored
                 await self.past.remove(seen.run)
 
     async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:

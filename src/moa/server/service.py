@@ -57,6 +57,10 @@ class NotFound(ConfigError):
     """There is no such model here."""
 
 
+class NoRun(NotFound):
+    """There is no such run here, or no such call in it."""
+
+
 class Unreadable(MoaError):
     """The store cannot be read. Why stands in the log, as it names files of the server."""
 
