@@ -53,6 +53,11 @@ class RunBody(Table):
             raise RequestError("give model or draft, one of the two")
         if wrong := {"model", "messages", "stream", "moa"} & self.options.keys():
             raise RequestError(f"options.{min(wrong)} is no option; it has a place of its own")
+        if self.moa and (told := {"proposals", "provenance"} & self.moa.model_fields_set):
+            raise RequestError(
+                f"moa.{min(told)} has no effect here: the run's events tell its proposals, and /api/runs/ID/provenance "
+                "what came from them; leave it out"
+            )
         model = self.model or service.builder.config.default
         messages = self.messages or [ChatMessage(role="user", content=self.prompt or "")]
         try:
