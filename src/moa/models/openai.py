@@ -198,14 +198,13 @@ class OpenAI:
                     silence.heard()
                     events = decoder.feed(packet)
                     if self._add(events, draft, span):
-                        break
-                    if draft.finish_reason:
                         pace.hurry()
-                    elif draft.begun:
+                        await _read_out(reply)
+                        return draft.close(True, request)
+                    if draft.begun and not draft.finish_reason:
                         pace.heard(len(packet), len(events))
-            if packet:
-                await _read_out(reply)
-                return draft.close(True, request)
+                    else:
+                        pace.hurry()
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
             pass  # what has arrived says whether it was all
         return draft.close(False, request)

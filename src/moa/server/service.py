@@ -57,7 +57,7 @@ class NotFound(ConfigError):
     """There is no such model here."""
 
 
-class NoRun(NotFound):
+class NoRun(MoaError):
     """There is no such run here, or no such call in it."""
 
 

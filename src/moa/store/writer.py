@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +123,8 @@ class Writer:
         self._hurry.set()
 
     def _write_all(self) -> None:
-        if hasattr(os, "SCHED_BATCH"):  # Linux: it never takes the processor from a loop that has something to do
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with suppress(AttributeError, OSError):  # Linux knows it, but a sandbox may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # not to take the processor from a busy loop
         going = True
         while going:
             if not self._runs:
