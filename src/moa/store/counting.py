@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
@@ -169,18 +170,26 @@ def create(db: sqlite3.Connection) -> None:
         trace = Trace()
         for event in events([one for (body,) in chunks for one in orjson.loads(body)], whole(stored_texts(db, number))):
             trace.add(event)
-        put(db, number, started, owner, trace)
+        put(db, [(number, started, owner, trace)])
 
 
-def put(db: sqlite3.Connection, run: int, started: float, owner: str | None, trace: Trace) -> None:
-    """Count a run that is over."""
-    on = day(started)
-    for call in called(trace):
-        counts = _values(call.counts)
-        key = (on, owner or "", call.mixture, call.role, call.model)
-        (series,) = db.execute(_SERIES, (*key, *counts)).fetchone()
-        db.execute(_CALL, (run, call.span, series, call.seconds, call.first_word, *counts))
-        _spread(db, series, {"seconds": call.seconds, "first_word": call.first_word}, 1)
+def put(db: sqlite3.Connection, over: Iterable[tuple[int, float, str | None, Trace]]) -> None:
+    """Count runs that are over: by its number, when it began (Unix time), whose it is and what happened."""
+    series: dict[tuple[str, str, str, str, str], list[tuple[int, Called]]] = {}
+    for run, started, owner, trace in over:
+        on = day(started)
+        for call in called(trace):
+            key = (on, owner or "", call.mixture, call.role, call.model)
+            series.setdefault(key, []).append((run, call))
+    for key, calls in series.items():
+        counts = [_values(call.counts) for _, call in calls]
+        sums = map(sum, zip(*counts, strict=True))
+        (number,) = db.execute(_SERIES, (*key, *sums)).fetchone()
+        rows = zip(calls, counts, strict=True)
+        db.executemany(_CALL, [(run, c.span, number, c.seconds, c.first_word, *told) for (run, c), told in rows])
+        for measure in ("seconds", "first_word"):
+            slots = Counter(getattr(call, measure) for _, call in calls)
+            _spread(db, number, measure, slots, 1)
 
 
 def remove(db: sqlite3.Connection, run: int) -> None:
@@ -214,16 +223,15 @@ def _add(
 ) -> None:
     sums = ", ".join(f"{name} = {name} + ?" for name in counts)
     db.execute(f"UPDATE series SET {sums} WHERE number = ?", (*(sign * one for one in counts.values()), series))  # noqa: S608
-    _spread(db, series, times, sign)
-
-
-def _spread(db: sqlite3.Connection, series: int, times: Mapping[str, int | None], sign: int) -> None:
     for measure, place in times.items():
-        if place is not None:
-            db.execute(
-                "INSERT INTO spreads (series, measure, slot, calls) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
-                (series, measure, place, sign),
-            )
+        _spread(db, series, measure, {place: 1}, sign)
     if sign < 0:
         db.execute("DELETE FROM spreads WHERE series = ? AND calls = 0", (series,))
+
+
+def _spread(db: sqlite3.Connection, series: int, measure: str, slots: Mapping[int | None, int], sign: int) -> None:
+    db.executemany(
+        "INSERT INTO spreads (series, measure, slot, calls) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+        [(series, measure, slot, sign * calls) for slot, calls in slots.items() if slot is not None],
+    )

@@ -17,6 +17,9 @@ from .content import UNKEPT, Texts, shape, unfolded
 
 Record = dict[str, Any]
 
+LONG = frozenset({"request", "text", "error", "data"})
+"""The fields of an event in which there may be long texts."""
+
 
 class Recorded:
     """A run on its way into the store. `kept` says whether its words are kept, `owner` whose it is."""
@@ -64,7 +67,11 @@ class Recorded:
         import orjson
 
         record: Record = orjson.loads(to_json(event))
-        return self.texts.folded(record) if self.kept else shape(record)  # type: ignore[no-any-return]
+        if not self.kept:
+            return shape(record)  # type: ignore[no-any-return]
+        for field in LONG.intersection(record):
+            record[field] = self.texts.folded(record[field])
+        return record
 
     def _hear(self, event: Delta) -> None:
         event.text.encode()  # what is not Unicode fails here, and not among the runs of others

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +28,8 @@ from .schema import connected, reported, transaction
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from ..trace import Trace
 
 LINGER = 1.0
 """Seconds between two writes, unless a run has ended."""
@@ -140,14 +142,14 @@ class Writer:
             settled: list[Future[None]] = []
             while self._waiting:
                 one = self._waiting.popleft()
-                if isinstance(one, threading.Event):
-                    flushed.append(one)
+                if isinstance(one, Event):
+                    events.append(one)
                 elif isinstance(one, Future):
                     settled.append(one)
                 elif one is None:
                     going = False
                 else:
-                    events.append(one)
+                    flushed.append(one)
             self._take(events)
             self._write_due(bool(flushed) or not going)
             if run := self._refused:
@@ -211,9 +213,13 @@ class Writer:
             self._db = connected(self._path)
             self._alive = Alive(self._path)
         with transaction(self._db):
+            over: list[tuple[int, float, str | None, Trace]] = []
             for run in runs:
                 self._rest()
-                self._write_run(self._db, run)
+                number = self._write_run(self._db, run)
+                if run.over and number is not None:
+                    over.append((number, run.started, run.owner, run.trace))
+            counting.put(self._db, over)
         for run in runs:
             run.written()
             del self._touched[run.start.run]
@@ -221,17 +227,16 @@ class Writer:
                 self._forget(run)
         self._sweeper.sweep(self._db, self._path)
 
-    def _write_run(self, db: sqlite3.Connection, run: Recorded) -> None:
+    def _write_run(self, db: sqlite3.Connection, run: Recorded) -> int | None:
+        """Write what is new of a run. Its number, or `None` where one of its name is there already."""
         import orjson
 
         begun = self._numbers.get(run.start.run)
         number = begun or self._begin(db, run)
         if number is None:
-            return  # it is there already
-        for name, (body, joined) in run.texts.new.items():
-            row = bytes.fromhex(name), body, joined
-            made = db.execute("INSERT INTO texts (hash, body, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
-            _use(db, number, name, made.rowcount == 0)
+            return None
+        used = {text for name, told in run.texts.new.items() for text in _put(db, name, *told)}
+        db.executemany("INSERT OR IGNORE INTO uses (run, text) VALUES (?, ?)", [(number, text) for text in used])
         records = run.pieces()
         if run.over:
             if begun:
@@ -245,6 +250,7 @@ class Writer:
             root = run.trace.root
             asked = run.start.request.question if run.start.request else ""
             search.put(db, number, asked, (root.text or root.error or "") if root and run.over else "")
+        return number
 
     def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
         start = run.start
@@ -287,7 +293,6 @@ class Writer:
         }
         columns = ", ".join(f"{name} = :{name}" for name in told)
         db.execute(f"UPDATE runs SET {columns} WHERE number = :number", {**told, "number": number})  # noqa: S608
-        counting.put(db, number, run.started, run.owner, trace)
 
     def _give_up(self, runs: Any, problem: str) -> None:
         for run in list(runs):
@@ -332,12 +337,23 @@ def question(request: Request) -> str:
     return " ".join(request.question.split())[:WORDS]
 
 
-def _use(db: sqlite3.Connection, run: int, name: str, old: bool) -> None:
-    """Say that a run uses a text. One that was there before may be joined of others than the run itself would have
-    named, so these are used too."""
+def _put(db: sqlite3.Connection, name: str, body: str, joined: bool) -> Iterator[int]:
+    """Have a text in the store; the numbers of those a run that says it uses. One that was there before may be joined
+    of others than the run itself would have named, so these are used too."""
     key = bytes.fromhex(name)
-    db.execute("INSERT OR IGNORE INTO uses SELECT ?, number FROM texts WHERE hash = ?", (run, key))
-    if old:
-        body, joined = db.execute("SELECT body, joined FROM texts WHERE hash = ?", (key,)).fetchone()
-        for inner in pieces(body) if joined else ():
-            _use(db, run, inner, old)
+    made = db.execute(
+        "INSERT INTO texts (hash, body, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, body, joined)
+    )
+    if made.rowcount:
+        assert made.lastrowid is not None
+        yield made.lastrowid
+    else:
+        yield from _stored(db, name)
+
+
+def _stored(db: sqlite3.Connection, name: str) -> Iterator[int]:
+    found = "SELECT number, body, joined FROM texts WHERE hash = ?"
+    number, body, joined = db.execute(found, (bytes.fromhex(name),)).fetchone()
+    yield number
+    for inner in pieces(body) if joined else ():
+        yield from _stored(db, inner)
