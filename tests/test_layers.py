@@ -20,6 +20,7 @@ FLOORS = (
     # the contract, and what is known of words, wires and prices
     {
         "model",
+        "bell",
         "streaming",
         "listeners",
         "trace",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .aggregators import Aggregator
+from .bell import Bell
 from .errors import ConfigError, MoaError
 from .guard import best, refuses, repeats
 from .layer import Layer
@@ -82,7 +83,7 @@ async def early_exit(
     answer = best(references) if agree.skip == "aggregator" and aggregator.models else None
     if answer and not _suits(answer, request):
         answer = None
-    if span.run.finishing.is_set() or not (later or answer):
+    if span.run.finishing or not (later or answer):
         return None
     measured = agreement(references)
     by = "words"
@@ -134,17 +135,19 @@ async def _judged(
         return False
     until = plan.until(number) if plan else None
     patience = PATIENCE if until is None else min(PATIENCE, until - span.run.now())
+    bell = Bell()
+    span.run.bells.add(bell)
     call = asyncio.create_task(span.call(judge, asked, role="judge"))
-    finishing = asyncio.create_task(span.run.finishing.wait())
+    call.add_done_callback(bell.ring)
     try:
-        done, _ = await asyncio.wait({call, finishing}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        return call in done and _is_yes(call.result().text)
+        await bell.rung(patience)
+        return call.done() and _is_yes(call.result().text)
     except (MoaError, TimeoutError):  # it is seen in the trace; the mixture goes on as if nobody had been asked
         return False
     finally:
+        span.run.bells.discard(bell)
         call.cancel("not waited for any longer")
-        finishing.cancel()
-        await asyncio.gather(call, finishing, return_exceptions=True)
+        await asyncio.gather(call, return_exceptions=True)
 
 
 def _is_yes(text: str) -> bool:

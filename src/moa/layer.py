@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from .bell import Bell
 from .errors import ConfigError, LayerError, Lost, MoaError
 from .model import Hear, Model, Span
 from .patience import Patience
@@ -111,44 +112,52 @@ class Layer:
                     following.arrived(index, arrived[index])
                 elif following:
                     following.lost(index)
+                ended(index)
 
+        def ended(index: int) -> None:
+            waiting.discard(index)
+            bell.ring()
+
+        waiting, bell = set(range(len(self.proposers))), Bell()
         own = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
         deadline = _least(own, until)
         with span.section("layer", f"layer {number}", layer=number, deadline=deadline) as section:
             calls = [asyncio.create_task(ask(index, model)) for index, model in enumerate(self.proposers)]
-            late = self._limits(patience, calls, lost)
-            pending = set(calls)
-            finishing = asyncio.create_task(section.run.finishing.wait())
+            timers = self._limits(patience, calls, lost, ended)
+            section.run.bells.add(bell)
             reason = None
             try:
                 enough: float | None = None  # when the quorum was there
-                while pending and not (reason := self._closing(section, own, arrived, lost, enough)):
-                    waiting = pending if finishing.done() else {*pending, finishing}
-                    timeout = _least(section.remaining, self._grace_left(section, enough))
-                    done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                    pending -= done
-                    for call in done:
-                        if not call.cancelled():
+                while waiting and not (reason := self._closing(section, own, arrived, lost, enough)):
+                    await bell.rung(_least(section.remaining, self._grace_left(section, enough)))
+                    for call in calls:
+                        if call.done() and not call.cancelled():
                             call.result()
                     if enough is None and len(arrived) >= self.quorum:
                         enough = section.run.now()
             finally:
-                for timer in late:
+                section.run.bells.discard(bell)
+                for timer in timers:
                     timer.cancel()
-                for call in (*pending, finishing):
-                    call.cancel(reason or "cancelled")
-                if pending:  # else nobody need wait for the loop to come round
+                for call in calls:
+                    if not call.cancelling():
+                        call.cancel(reason or "cancelled")
+                if not all(call.done() for call in calls):  # else nobody need wait for the loop to come round
                     await asyncio.gather(*calls, return_exceptions=True)
             lost |= {i: reason or "cancelled" for i in range(len(self.proposers)) if i not in arrived and i not in lost}
             for index in sorted(lost):
                 section.note("lost", model=self.proposers[index].name, index=index, error=_words(lost[index]))
             over = until is not None and section.run.now() >= until
-            if len(arrived) < (1 if over or section.run.finishing.is_set() else self.quorum):
+            if len(arrived) < (1 if over or section.run.finishing else self.quorum):
                 raise self._failed(number, len(arrived), lost)
         return tuple(arrived[index] for index in self._ordered(arrived, request, number, following))
 
     def _limits(
-        self, patience: Patience | None, calls: list[asyncio.Task[None]], lost: dict[int, Exception | str]
+        self,
+        patience: Patience | None,
+        calls: list[asyncio.Task[None]],
+        lost: dict[int, Exception | str],
+        ended: Callable[[int], None],
     ) -> list[asyncio.TimerHandle]:
         """Timers that end each call when the patience with its model does."""
         if patience is None:
@@ -160,6 +169,7 @@ class Layer:
                 if patience:  # else one that has become slower would never be waited for again
                     patience.latencies.add(self.proposers[index].name, seconds)
                 calls[index].cancel(lost[index])
+                ended(index)  # which it does not say itself where it had not begun
 
         waits = [patience.seconds(model.name) for model in self.proposers]
         return [asyncio.get_running_loop().call_later(wait, expire, index, wait) for index, wait in enumerate(waits)]
@@ -186,7 +196,7 @@ class Layer:
         left = self._grace_left(section, enough)
         if left is not None and left <= 0:
             return f"no answer within {self.grace:g} s after {self.quorum} had answered"
-        if section.run.finishing.is_set() and arrived:
+        if section.run.finishing and arrived:
             return "not waited for: the run was told to finish"
         possible = len(self.proposers) - len(lost)
         if possible < self.quorum:

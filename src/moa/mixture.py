@@ -69,7 +69,7 @@ class Mixture:
         # What a tool gave back is for the model that called it.
         acting = request.messages[-1].role == "tool" and bool(self.aggregator.models)
         for number, layer in enumerate(() if acting else self.layers, 1):
-            if references and span.run.finishing.is_set():
+            if references and span.run.finishing:
                 break
             fitting = plan.layer(number, question, references) if plan else layer
             if fitting is None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .bell import Bell
 from .errors import EmptyReply
 from .events import VERSION, Delta, Note, Role, SpanEnd, SpanStart, TextKind
 from .listeners import Emit as Emit
@@ -194,7 +195,9 @@ class Run:
         self.id = f"{int(self.started_at * 1000):012x}{os.urandom(10).hex()}"
         self.words = words
         self.emit: Emit = emit or tee()
-        self.finishing = asyncio.Event()
+        self.finishing = False
+        self.bells: set[Bell] = set()
+        """What is rung when it is told to finish."""
 
     def now(self) -> float:
         """Seconds since the run began."""
@@ -202,7 +205,9 @@ class Run:
 
     def finish(self) -> None:
         """Answer with what is there: open layers close as soon as they hold one proposal, later ones are skipped."""
-        self.finishing.set()
+        self.finishing = True
+        for bell in self.bells:
+            bell.ring()
 
 
 class Span:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from .bell import Bell
 from .events import Event
 from .listeners import Emit, tee
 from .model import Model, Run, Words, answer
@@ -26,20 +27,11 @@ class _Unread:
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self.bell = Bell()
 
     def add(self, event: Event) -> None:
         self.events.append(event)
-        self.wake()
-
-    def wake(self, _: object = None) -> None:
-        if self._reader and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def more(self) -> None:
-        """Return when it is woken."""
-        self._reader = asyncio.get_running_loop().create_future()
-        await self._reader
+        self.bell.ring()
 
 
 class Events:
@@ -51,7 +43,7 @@ class Events:
         self._unread = _Unread()
         self.run = Run(tee(self._unread.add, emit), words, budget)
         self._task = asyncio.create_task(answer(model, request, self.run))
-        self._task.add_done_callback(self._unread.wake)
+        self._task.add_done_callback(self._unread.bell.ring)
 
     def __aiter__(self) -> Events:
         return self
@@ -78,8 +70,8 @@ class Events:
 
     async def stop(self) -> None:
         """Cancel every call still running, at any depth."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._task.cancel():
+            await asyncio.wait([self._task])
         if not self._task.cancelled():
             self._task.exception()  # a reader that left early does not want to hear of it
 
@@ -89,7 +81,7 @@ class Events:
             if self._task.done():
                 await self._task
                 return False
-            await self._unread.more()
+            await self._unread.bell.rung()
         return True
 
 

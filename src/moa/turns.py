@@ -90,6 +90,9 @@ class Limiter:
     def try_acquire(self, model: str = "", role: Role = "root") -> bool:
         """Take a place if there is one now."""
         with self._lock:
+            if not self._line and self.at_once is None and not self.one_model:
+                self._enter(model)
+                return True
             turn = self._join(_Turn(model, begins(role)))
             if not turn.come:
                 self._line.remove(turn)
@@ -144,7 +147,7 @@ class Limiter:
         return turn
 
     def _admit(self) -> None:
-        while self._free and (turn := next_of(self._line, self._rank, self._fits)):
+        while self._line and self._free and (turn := next_of(self._line, self._rank, self._fits)):
             self._line.remove(turn)
             if turn.call():
                 self._enter(turn.model)

@@ -97,7 +97,8 @@ class Draft:
         self._cost = cost
         self._texts: list[str] = []
         self._thoughts: list[str] = []
-        self._unsaid: list[tuple[TextKind, str]] = []
+        self._unsaid: list[tuple[TextKind, list[str]]] = []
+        self._kind: TextKind | None = None  # of the last of them
 
     @property
     def begun(self) -> bool:
@@ -137,15 +138,16 @@ class Draft:
                 self._tool_call(_table(call))
 
     def _will_say(self, kind: TextKind, words: str) -> None:
-        if self._unsaid and self._unsaid[-1][0] == kind:
-            words = self._unsaid.pop()[1] + words
-        self._unsaid.append((kind, words))
+        if kind != self._kind:
+            self._kind = kind
+            self._unsaid.append((kind, []))
+        self._unsaid[-1][1].append(words)
 
     def say(self, span: Span) -> None:
         """Say the words of the chunks since it was last asked to, those of a kind that came together as one."""
-        unsaid, self._unsaid = self._unsaid, []
+        unsaid, self._unsaid, self._kind = self._unsaid, [], None
         for kind, words in unsaid:
-            span.text(words, kind)
+            span.text("".join(words), kind)
 
     def _tool_call(self, call: Mapping[str, Any]) -> None:
         place = call.get("index")
@@ -275,7 +277,8 @@ def _words(content: Any, name: str) -> str:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """The model's own thinking, under either of its two names; who sends both sends the same twice."""
-    return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
+    thought, same = message.get("reasoning_content"), message.get("reasoning")
+    return _string(thought) or _string(same) if thought or same else ""
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -49,6 +49,6 @@ class Answer:
             reply = self._understood(service, await parsed(http, self._body))
             if reply.asked.stream:
                 return Streamed(reply.chunks(service), failed, every=service.table.keep_alive, late=reply.late)
-            return await unless_gone(http, reply.whole(service))
+            return await unless_gone(http.receive, reply.whole(service))
         except Exception as error:
             return failed(error)

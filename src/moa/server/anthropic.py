@@ -266,7 +266,7 @@ def routes(service: Service) -> list[Route]:
                     headers={"request-id": _id("req")},
                     late=lambda error: sse(error_body(error)),
                 )
-            return await unless_gone(http, _whole(service, asked, body.model))
+            return await unless_gone(http.receive, _whole(service, asked, body.model))
         except Exception as error:
             return failed(error)
 

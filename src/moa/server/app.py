@@ -53,7 +53,7 @@ def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
     operations = [one for module in (*PROTOCOLS, health, metrics) for one in module.OPERATIONS]
     described = [*metrics.routes(counted), *openapi.routes(operations)]
     alive = health.routes(service)
-    routes = [*alive, *described, *(route for protocol in PROTOCOLS for route in protocol.routes(service))]
+    routes = [*(route for protocol in PROTOCOLS for route in protocol.routes(service)), *alive, *described]
     behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
     keyed = Mount("", Keyed(behind, lambda: service.keys))
     open_to_all = Router([*alive, *page.routes(), keyed], redirect_slashes=False)

@@ -194,7 +194,7 @@ async def _answer(
         return json(told.nothing("unload" if body.unloads else "load"))
     asked = _asked(service, body, request)
     if not asked.stream:
-        return await unless_gone(http, _whole(service, asked, told))
+        return await unless_gone(http.receive, _whole(service, asked, told))
     return Streamed(
         _lines(service, asked, told),
         failed,

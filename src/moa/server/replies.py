@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, TypeVar
@@ -24,7 +23,6 @@ from .service import Draining, NoRun, NotFound, Unreadable
 log = logging.getLogger("moa.server")
 
 Body = TypeVar("Body", bound=BaseModel)
-Result = TypeVar("Result")
 
 
 class BadBody(RequestError):
@@ -131,19 +129,36 @@ def _place(loc: Sequence[int | str], value: Any) -> Iterator[int | str]:
         yield part
 
 
-async def unless_gone(request: HTTPRequest, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of the work, which is cancelled when the client goes away. Call it once the body has been read."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(request.receive))
+class Unheard(HTTPResponse):
+    """For a client that has gone: nothing is sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+
+async def unless_gone(receive: Receive, work: Awaitable[HTTPResponse]) -> HTTPResponse:
+    """The response that the work gives, which is cancelled when the client goes away. Call it once the body has been
+    read."""
+    working = asyncio.current_task()
+    assert working
+    left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        left = True
+        working.cancel()
+
+    gone = asyncio.create_task(_gone(receive))
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await task
+        return await work
+    except asyncio.CancelledError:
+        if not left or working.uncancel():  # somebody else wants it to end
+            raise
+        return Unheard()
     finally:
-        task.cancel()
+        gone.remove_done_callback(leave)
         gone.cancel()
-        await asyncio.wait({task, gone})
 
 
 class Streamed(HTTPResponse):
@@ -174,43 +189,45 @@ class Streamed(HTTPResponse):
         self._every = every
         self._begun = False
         self._wrote = 0.0
+        self._timer: asyncio.TimerHandle
+        self._saying: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.create_task(self._send(scope, receive, send))
-        gone = asyncio.create_task(_gone(receive))
+        self._wrote = asyncio.get_running_loop().time()
+        self._look(send)
         try:
-            await self._attend({sending, gone}, send)
+            sending = asyncio.create_task(self._sent(send))  # a task is woken quicker than all that stands around it
+            response = await unless_gone(receive, sending)
         finally:
-            sending.cancel()
-            gone.cancel()
-            await asyncio.wait({sending, gone})
-        if not sending.cancelled() and (error := sending.exception()):
-            raise error
+            self._timer.cancel()
+            if self._saying:
+                self._saying.cancel()
+        await response(scope, receive, send)
 
-    async def _attend(self, tasks: set[asyncio.Task[None]], send: Send) -> None:
-        """Wait until one of the tasks is done, and break the silence meanwhile."""
-        self._wrote = time.monotonic()
-        while True:
-            due = self._wrote + self._every - time.monotonic()
-            if due <= 0:
-                await self._write(self._keep_alive, send)
-            elif (await asyncio.wait(tasks, timeout=due, return_when=asyncio.FIRST_COMPLETED))[0]:
-                return
+    def _look(self, send: Send) -> None:
+        """Break the silence if it has lasted long enough, and look again when it will have."""
+        loop = asyncio.get_running_loop()
+        if self._wrote + self._every <= loop.time():
+            self._wrote = loop.time()
+            if self._saying is None or self._saying.done():  # else the client does not read
+                self._saying = loop.create_task(self._write(self._keep_alive, send))
+        self._timer = loop.call_at(self._wrote + self._every, self._look, send)
 
     async def _write(self, body: bytes, send: Send) -> None:
-        self._wrote = time.monotonic()
+        self._wrote = asyncio.get_running_loop().time()
         if not self._begun:
             self._begun = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _sent(self, send: Send) -> HTTPResponse:
+        """Send every piece; the response that is to be sent then, where none was."""
         try:
             async for body in self._chunks:
                 await self._write(body, send)
         except Exception as error:
             if not self._begun:
-                return await self._failed(error)(scope, receive, send)
+                return self._failed(error)
             if self._late is None:
                 raise
             await self._write(self._late(error), send)
@@ -218,7 +235,7 @@ class Streamed(HTTPResponse):
             if isinstance(self._chunks, AsyncGenerator):
                 await self._chunks.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return None
+        return Unheard()
 
 
 async def _gone(receive: Receive) -> None:

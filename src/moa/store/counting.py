@@ -55,6 +55,9 @@ class Counts:
 
 COLUMNS = tuple(field.name for field in fields(Counts))
 
+Over = tuple[int, float, str | None, Trace]
+"""A run that is over: its number in the store, when it began (Unix time), whose it is, and what happened."""
+
 _values = attrgetter(*COLUMNS)
 
 _MARKS = ", ".join("?" * (5 + len(COLUMNS)))
@@ -173,8 +176,8 @@ def create(db: sqlite3.Connection) -> None:
         put(db, [(number, started, owner, trace)])
 
 
-def put(db: sqlite3.Connection, over: Iterable[tuple[int, float, str | None, Trace]]) -> None:
-    """Count runs that are over: by its number, when it began (Unix time), whose it is and what happened."""
+def put(db: sqlite3.Connection, over: Iterable[Over]) -> None:
+    """Count runs that are over."""
     series: dict[tuple[str, str, str, str, str], list[tuple[int, Called]]] = {}
     for run, started, owner, trace in over:
         on = day(started)

@@ -29,8 +29,6 @@ from .schema import connected, reported, transaction
 if TYPE_CHECKING:
     import sqlite3
 
-    from ..trace import Trace
-
 LINGER = 1.0
 """Seconds between two writes, unless a run has ended."""
 
@@ -45,6 +43,9 @@ BEHIND = 10_000
 
 BACKLOG = 500_000
 """Events that may wait for a slow disk; beyond that, no further run is taken."""
+
+COUNTED = 8
+"""Runs whose figures are summed before they are written."""
 
 WORDS = 200
 """Characters of a question that are shown in a list."""
@@ -213,19 +214,21 @@ class Writer:
             self._db = connected(self._path)
             self._alive = Alive(self._path)
         with transaction(self._db):
-            over: list[tuple[int, float, str | None, Trace]] = []
-            for run in runs:
-                self._rest()
-                number = self._write_run(self._db, run)
-                if run.over and number is not None:
-                    over.append((number, run.started, run.owner, run.trace))
-            counting.put(self._db, over)
+            for place in range(0, len(runs), COUNTED):
+                counting.put(self._db, self._written(self._db, runs[place : place + COUNTED]))
         for run in runs:
             run.written()
             del self._touched[run.start.run]
             if run.over:
                 self._forget(run)
         self._sweeper.sweep(self._db, self._path)
+
+    def _written(self, db: sqlite3.Connection, runs: Sequence[Recorded]) -> Iterator[counting.Over]:
+        for run in runs:
+            self._rest()
+            number = self._write_run(db, run)
+            if run.over and number is not None:
+                yield number, run.started, run.owner, run.trace
 
     def _write_run(self, db: sqlite3.Connection, run: Recorded) -> int | None:
         """Write what is new of a run. Its number, or `None` where one of its name is there already."""
