@@ -33,7 +33,7 @@ TOGETHER, ENCRYPTED = 8, 4
 PATIENCE = 1.15
 """How much longer than expected words wait for others."""
 
-TICK = 0.02
+TICK = 0.01
 """Seconds from one look at all that rest to the next."""
 
 SEEN, END = 4096, b"[DONE]"
