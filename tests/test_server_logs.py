@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from command import until
 from moa.server.logs import JSON, Text
 from moa.server.replies import problem
 from moa.server.visits import Visit
@@ -104,3 +106,17 @@ def test_no_line_of_the_log_holds_words_or_keys(form: str, monkeypatch: pytest.M
         assert all(len(line["run"]) == 32 for line in requests[:3])
     else:
         assert sum(" INFO POST " in line for line in served.lines) == 6
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_is_no_fault(stream: bool) -> None:
+    silent = Reply("crimson", delay=30)
+    with Upstream({"a": silent, "b": silent}) as upstream, process(upstream, TOML) as served:
+        client = http.client.HTTPConnection("127.0.0.1", served.port)
+        client.request("POST", CHAT, json.dumps({**ASK, "stream": stream}))
+        until(lambda: len(upstream.calls) == 2)
+        client.close()
+        served.line(f"POST {CHAT} gone")
+        served.ask("POST", "/", ASK)  # what would be told of the one before has been told then
+        served.line("POST / 405")
+    assert not [line for line in served.lines if "ERROR" in line or "Traceback" in line]
