@@ -20,14 +20,14 @@ import aiohttp
 FEW = 40
 """So many open streams are read as their words come."""
 
-SHARE = 0.0006
+SHARE = 0.0009
 """Seconds between two reads for each one where there are more: about six times what it takes to pass on what one has
 said."""
 
-LONGEST = 0.08
+LONGEST = 0.1
 """Seconds between two reads at most."""
 
-TOGETHER, ENCRYPTED = 8, 4
+TOGETHER, ENCRYPTED = 10, 4
 """Words that are read at a time, at most; fewer where an end cannot be seen among what waits."""
 
 PATIENCE = 1.15
