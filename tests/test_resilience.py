@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,31 @@ async def test_within_the_grace_the_others_may_still_come() -> None:
     proposers = [Scripted("a", "red"), Scripted("b", "blue", delay=0.05)]
     answer, events = await run(panel(Layer(proposers, quorum=1, grace=LATE)))
     assert (texts(answer), noted(events, "lost")) == (["red", "blue"], [])
+
+
+async def test_a_straggler_whose_own_time_is_up_in_that_moment_is_not_asked_again() -> None:
+    patience = asyncio.timeout(LATE)
+
+    class Quick:
+        name = "quick"
+
+        async def generate(self, request: Request, span: Span) -> Response:
+            await asyncio.sleep(0)
+            patience.reschedule(asyncio.get_running_loop().time())
+            return Response("quick", "red", Usage(1, 1))
+
+    class Retrying:
+        name = "retrying"
+
+        async def generate(self, request: Request, span: Span) -> Response:
+            with suppress(TimeoutError):
+                async with patience:
+                    await asyncio.Event().wait()
+            await asyncio.sleep(0.01)
+            return Response("retrying", "blue", Usage(1, 1))
+
+    answer, _ = await run(panel(Layer((Quick(), Retrying()), quorum=1, grace=0.0)))
+    assert texts(answer) == ["red"]
 
 
 async def test_without_a_grace_all_are_waited_for() -> None:

@@ -108,11 +108,11 @@ class Layer:
                 if patience and arrived[index].usage != Usage(cost=0.0):  # else it was remembered, not made
                     patience.latencies.add(model.name, span.run.now() - begun)
             finally:
+                ended(index)
                 if following and index in arrived:
                     following.arrived(index, arrived[index])
                 elif following:
                     following.lost(index)
-                ended(index)
 
         def ended(index: int) -> None:
             waiting.discard(index)
@@ -139,8 +139,8 @@ class Layer:
                 section.run.bells.discard(bell)
                 for timer in timers:
                     timer.cancel()
-                for call in calls:
-                    if not call.cancelling():
+                for index, call in enumerate(calls):
+                    if index not in lost:  # else it has been told already
                         call.cancel(reason or "cancelled")
                 if not all(call.done() for call in calls):  # else nobody need wait for the loop to come round
                     await asyncio.gather(*calls, return_exceptions=True)

@@ -21,7 +21,7 @@ FEW = 40
 """So many open streams are read as their words come."""
 
 SHARE = 0.0009
-"""Seconds between two reads for each one where there are more: about six times what it takes to pass on what one has
+"""Seconds between two reads for each one where there are more: about nine times what it takes to pass on what one has
 said."""
 
 LONGEST = 0.1

@@ -130,7 +130,7 @@ def _place(loc: Sequence[int | str], value: Any) -> Iterator[int | str]:
 
 
 class Unheard(HTTPResponse):
-    """For a client that has gone: nothing is sent."""
+    """Nothing is sent: the client has gone, or has been told all."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pass
@@ -141,12 +141,13 @@ async def unless_gone(receive: Receive, work: Awaitable[HTTPResponse]) -> HTTPRe
     read."""
     working = asyncio.current_task()
     assert working
-    left = False
+    left = over = False
 
     def leave(_: object) -> None:
         nonlocal left
-        left = True
-        working.cancel()
+        if not over and not working.cancelling():
+            left = True
+            working.cancel()
 
     gone = asyncio.create_task(_gone(receive))
     gone.add_done_callback(leave)
@@ -157,7 +158,7 @@ async def unless_gone(receive: Receive, work: Awaitable[HTTPResponse]) -> HTTPRe
             raise
         return Unheard()
     finally:
-        gone.remove_done_callback(leave)
+        over = True
         gone.cancel()
 
 
@@ -199,9 +200,7 @@ class Streamed(HTTPResponse):
             sending = asyncio.create_task(self._sent(send))  # a task is woken quicker than all that stands around it
             response = await unless_gone(receive, sending)
         finally:
-            self._timer.cancel()
-            if self._saying:
-                self._saying.cancel()
+            self._quiet()
         await response(scope, receive, send)
 
     def _look(self, send: Send) -> None:
@@ -212,6 +211,12 @@ class Streamed(HTTPResponse):
             if self._saying is None or self._saying.done():  # else the client does not read
                 self._saying = loop.create_task(self._write(self._keep_alive, send))
         self._timer = loop.call_at(self._wrote + self._every, self._look, send)
+
+    def _quiet(self) -> None:
+        self._timer.cancel()
+        if self._saying:
+            self._saying.cancel()
+            self._saying = None  # which holds its error, and that holds this
 
     async def _write(self, body: bytes, send: Send) -> None:
         self._wrote = asyncio.get_running_loop().time()
@@ -232,6 +237,7 @@ class Streamed(HTTPResponse):
                 raise
             await self._write(self._late(error), send)
         finally:
+            self._quiet()
             if isinstance(self._chunks, AsyncGenerator):
                 await self._chunks.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
