@@ -90,9 +90,6 @@ class Limiter:
     def try_acquire(self, model: str = "", role: Role = "root") -> bool:
         """Take a place if there is one now."""
         with self._lock:
-            if not self._line and self.at_once is None and not self.one_model:
-                self._enter(model)
-                return True
             turn = self._join(_Turn(model, begins(role)))
             if not turn.come:
                 self._line.remove(turn)

@@ -98,7 +98,6 @@ class Draft:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._unsaid: list[tuple[TextKind, list[str]]] = []
-        self._kind: TextKind | None = None  # of the last of them
 
     @property
     def begun(self) -> bool:
@@ -138,14 +137,13 @@ class Draft:
                 self._tool_call(_table(call))
 
     def _will_say(self, kind: TextKind, words: str) -> None:
-        if kind != self._kind:
-            self._kind = kind
+        if not self._unsaid or self._unsaid[-1][0] != kind:
             self._unsaid.append((kind, []))
         self._unsaid[-1][1].append(words)
 
     def say(self, span: Span) -> None:
         """Say the words of the chunks since it was last asked to, those of a kind that came together as one."""
-        unsaid, self._unsaid, self._kind = self._unsaid, [], None
+        unsaid, self._unsaid = self._unsaid, []
         for kind, words in unsaid:
             span.text("".join(words), kind)
 
@@ -277,8 +275,7 @@ def _words(content: Any, name: str) -> str:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """The model's own thinking, under either of its two names; who sends both sends the same twice."""
-    thought, same = message.get("reasoning_content"), message.get("reasoning")
-    return _string(thought) or _string(same) if thought or same else ""
+    return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
 
 
 def _table(value: Any) -> dict[str, Any]:
