@@ -26,9 +26,6 @@ _NAMES = frozenset(
 )
 """Where a string is not content but a name."""
 
-_FOLDING = frozenset({str, list, dict})
-"""In what a long text may be."""
-
 
 @dataclass
 class Texts:
@@ -47,15 +44,13 @@ class Texts:
 
     def folded(self, value: Any) -> Any:
         """The JSON value with each long text in it named by its hash."""
-        kind = type(value)
-        if kind is str:
+        if isinstance(value, str):
             return value if len(value) < SHORT else {"#": self._named(value)}
-        if kind is dict:
-            return {
-                f"#{key}" if key[:1] == "#" else key: self.folded(one) if type(one) in _FOLDING else one
-                for key, one in value.items()
-            }
-        return [self.folded(one) for one in value] if kind is list else value
+        if isinstance(value, list):
+            return [self.folded(one) for one in value]
+        if isinstance(value, dict):
+            return {_escaped(key): self.folded(one) for key, one in value.items()}
+        return value
 
     def _named(self, text: str) -> str:
         name = self._known.get(text)
