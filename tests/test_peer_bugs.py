@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import moa
+from lab import HISTORY, QUESTION, configured, mixed
 from moa import (
     BadReply,
     Cached,
@@ -28,52 +25,22 @@ from moa import (
     ModelError,
     Prompt,
     Request,
-    RequestError,
     Response,
-    Retried,
     Scripted,
     Synthesize,
     Tuned,
     Usage,
 )
-from moa.models.connections import connections
-from moa.models.openai import OpenAI
-from upstream import Body, Call, Reply, Upstream
+from upstream import Call, Reply, Upstream
 
-HISTORY = (
-    Message("system", "Answer as a pirate."),
-    Message("user", "Which colour is the sky?"),
-    Message("assistant", "Blue, arr."),
-    Message("user", "And the sea?"),
-)
-QUESTION = Request(HISTORY)
 SIX = {f"m{number}": f"Model {number} says: green as glass." for number in range(6)}
 BLOCK = re.compile(r'<answer-(\w+) number="\d+">\n(.*?)\n</answer-\1>', re.DOTALL)
-
-
-def over(upstream: Upstream, *names: str) -> list[Model]:
-    return [OpenAI(name, upstream.url, f"lab:{name}") for name in names]
-
-
-def mixed(upstream: Upstream, *layers: Sequence[str], judge: str = "judge") -> Mixture:
-    return Mixture([Layer(over(upstream, *names)) for names in layers], Synthesize(over(upstream, judge)[0]), "panel")
 
 
 def shown(call: Call | Request) -> list[str]:
     """The references a call was shown."""
     told = call.system if isinstance(call, Call) else "\n".join(message.text for message in call.messages)
     return [text for _, text in BLOCK.findall(told)]
-
-
-def configured(text: str, upstream: Upstream) -> Model:
-    """A mixture from a moa.toml whose provider `lab` is the upstream."""
-    provider = f'[providers.lab]\nbase_url = "{upstream.url}"\nattempts = 1\n'
-    path = Path("moa.toml")
-    path.write_text(provider + text, "utf-8")
-    return moa.get_model("moa:panel", path)
-
-
-# --- what is handed from layer to layer ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -453,86 +420,6 @@ async def test_a_prompt_in_the_settings_is_neither_indented_nor_full_of_backslas
     assert "\\n" not in told
 
 
-# --- time and money --------------------------------------------------------------------------------------------------
-
-
-async def test_thirty_proposers_run_side_by_side_on_however_few_cores() -> None:
-    """A thread pool as large as the machine has cores ran them one after another."""
-    everyone = asyncio.Barrier(30)
-
-    async def says(body: Body) -> str:
-        if body["model"] != "judge":
-            async with asyncio.timeout(20):
-                await everyone.wait()
-        return str(body["model"])
-
-    with Upstream(says) as upstream:
-        answer = await moa.generate(mixed(upstream, [f"m{number}" for number in range(30)]), QUESTION)
-    assert len(answer.references) == 30
-
-
-async def test_times_of_calls_side_by_side_are_not_added_up() -> None:
-    trace = moa.Trace()
-    layer = Layer([Scripted(f"m{number}", "x", delay=0.05) for number in range(10)])
-    await moa.generate(Mixture((layer,), Synthesize(Scripted("j", "y"))), QUESTION, trace.add)
-    assert 0.05 <= trace.time < 0.4
-
-
-async def test_one_failing_proposer_costs_no_more_calls_than_its_attempts() -> None:
-    """Retries within retries made one failing proposer cost eighteen calls and forty seconds."""
-    with Upstream({"a": Reply("boom", status=500), "b": "blue", "judge": "green"}) as upstream:
-        failing = Retried(OpenAI("a", upstream.url), 3, pause=0.01)
-        inner = Mixture((Layer((failing, *over(upstream, "b"))),), Synthesize(over(upstream, "judge")[0]))
-        outer = Mixture((Layer((Retried(inner, 3, 0.01),)),), Synthesize(over(upstream, "judge")[0]))
-        await moa.generate(outer, QUESTION)
-    assert [len(upstream.to(name)) for name in ("a", "b", "judge")] == [3, 1, 2]
-
-
-async def test_a_mixture_all_of_whose_proposers_fail_is_not_tried_again_as_a_whole() -> None:
-    with Upstream({"a": Reply("boom", status=500)}) as upstream:
-        failing = Retried(OpenAI("a", upstream.url), 2, pause=0.01)
-        with pytest.raises(LayerError):
-            await moa.generate(Retried(Mixture((Layer((failing,)),), Synthesize(failing)), 3, 0.01), QUESTION)
-    assert len(upstream.calls) == 2
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_a_refused_request_is_not_sent_again(status: int) -> None:
-    with Upstream({"a": Reply("no", status=status)}) as upstream, pytest.raises(ModelError, match=f"HTTP {status}"):
-        await moa.generate(Retried(OpenAI("a", upstream.url), 5, pause=0.01), QUESTION)
-    assert len(upstream.calls) == 1
-
-
-async def test_enough_answers_do_not_wait_for_the_slowest() -> None:
-    with Upstream({"a": "red", "b": Reply("late", delay=60), "judge": "green"}) as upstream:
-        layer = Layer(over(upstream, "a", "b"), quorum=1, grace=0.05)
-        mixture = Mixture((layer,), Synthesize(over(upstream, "judge")[0]))
-        answer = await asyncio.wait_for(moa.generate(mixture, QUESTION), 10)
-    assert [reference.text for reference in answer.references] == ["red"]
-    assert upstream.to("b")[0].dropped
-
-
-async def test_tokens_of_every_call_are_counted() -> None:
-    with Upstream({"a": "one two", "b": "one two three", "judge": "one"}) as upstream:
-        answer = await moa.generate(mixed(upstream, ["a", "b"]), QUESTION)
-    asked = sum(len(str(message["content"]).split()) for call in upstream.calls for message in call.messages)
-    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (asked, 6)
-
-
-async def test_a_cost_that_is_not_known_is_not_nothing() -> None:
-    free = Scripted("a", "red", usage=Usage(1, 1))
-    answer = await moa.generate(Mixture((Layer((free,)),), Synthesize(free)), QUESTION)
-    assert answer.usage.cost is None
-
-
-async def test_one_pool_of_connections_serves_every_call() -> None:
-    """A client for each call meant a TLS handshake for each call."""
-    with Upstream({"a": "red", "judge": "green"}) as upstream:
-        before = await connections()
-        await moa.generate(mixed(upstream, ["a"], ["a"]), QUESTION)
-        assert await connections() is before
-
-
 # --- the answer ------------------------------------------------------------------------------------------------------
 
 
@@ -594,71 +481,3 @@ async def test_tool_calls_are_not_lost_when_the_answer_streams() -> None:
 
 async def test_it_can_be_asked_where_an_event_loop_runs_already() -> None:
     assert moa.ask(Scripted("a", "red"), "Which colour?").text == "red"
-
-
-# --- manners ---------------------------------------------------------------------------------------------------------
-
-WATCHED = """
-import sys
-seen = []
-def watch(event, args):
-    if event == "open" and isinstance(args[1], str) and any(c in args[1] for c in "wax+"):
-        seen.append((event, str(args[0])))
-    if event.startswith(("socket.", "subprocess.", "os.system", "os.mkdir", "os.remove", "urllib.", "_thread.start")):
-        seen.append((event, str(args)))
-sys.addaudithook(watch)
-sys.dont_write_bytecode = True
-import logging, os, signal, threading, warnings
-before = (dict(os.environ), signal.getsignal(signal.SIGINT), list(warnings.filters), sys.excepthook)
-import moa
-after = (dict(os.environ), signal.getsignal(signal.SIGINT), list(warnings.filters), sys.excepthook)
-print(seen, logging.getLogger().handlers, logging.getLogger().level, threading.active_count(), before == after)
-"""
-
-
-def test_importing_it_opens_nothing_writes_nothing_and_sets_nothing() -> None:
-    """Others install packages, add a root log handler, write files or phone home when they are imported."""
-    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("[] [] 30 1 True\n", "")
-
-
-def test_a_run_writes_no_files_and_calls_nobody_but_its_upstreams(tmp_path: Path) -> None:
-    before = sorted(tmp_path.rglob("*"))
-    with Upstream({"a": "red", "judge": "green"}) as upstream:
-        asyncio.run(moa.generate(mixed(upstream, ["a"]), QUESTION))
-    assert sorted(tmp_path.rglob("*")) == before
-    assert len(upstream.calls) == 2
-
-
-async def test_a_key_travels_only_in_the_authorization_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_KEY", "s3cret-key")
-    events: list[moa.Event] = []
-    with Upstream({"a": "red", "b": Reply("the key s3cret-key is wrong", status=401)}) as upstream:
-        a, b = (OpenAI(name, upstream.url, api_key_env="LAB_KEY") for name in "ab")
-        await moa.generate(Mixture((Layer((a, b)),), Synthesize(a)), QUESTION, events.append)
-    for call in upstream.calls:
-        assert {key for key, value in call.headers.items() if "s3cret-key" in value} == {"Authorization"}
-        assert "s3cret-key" not in str(call.body)
-    assert "s3cret-key" not in str(events) + repr(a)
-
-
-async def test_ids_of_runs_and_calls_do_not_collide() -> None:
-    spans: list[str] = []
-    runs: list[str] = []
-
-    def see(event: moa.Event) -> None:
-        if isinstance(event, moa.SpanStart):
-            spans.append(event.span)
-            if event.parent is None:
-                runs.append(event.run)
-
-    layer = Layer([Scripted(f"m{number}", "x") for number in range(20)])
-    mixture = Mixture((layer,), Synthesize(Scripted("j", "y")))
-    await asyncio.gather(*(moa.generate(mixture, QUESTION, see) for _ in range(50)))
-    assert len(spans) == len(set(spans)) == 50 * 23
-    assert len(runs) == len(set(runs)) == 50
-
-
-def test_a_role_that_is_none_is_refused() -> None:
-    with pytest.raises(RequestError, match="unknown role 'ai'"):
-        Message("ai", "red")  # type: ignore[arg-type]

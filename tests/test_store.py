@@ -8,11 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -20,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moa
+from kept import BLUE, PANEL, QUESTION, RED, asked, panel, rows, run_id
 from moa import Delta, Event, Message, Note, Request, Response, Scripted, SpanEnd, SpanStart, Store, StoreError, Usage
 from moa.events import VERSION
 from moa.store.content import whole
@@ -27,16 +26,6 @@ from moa.store.reading import StoredRun
 from moa.store.record import Recorded, events, shortened
 from moa.store.schema import MIGRATIONS, connected
 from moa.store.writer import BACKLOG
-
-QUESTION = Request((Message("user", "Why is the sky blue? " * 10),))
-RED, BLUE = "The sky is red at dusk, as short waves are gone by then. " * 3, "Short waves scatter more in air. " * 4
-
-
-def panel(*proposers: moa.Model) -> moa.Mixture:
-    return moa.Mixture((moa.Layer(proposers),), moa.Synthesize(Scripted("judge", "Air scatters blue. " * 5)), "panel")
-
-
-PANEL = panel(Scripted("a", RED, usage=Usage(10, 5, 0.25)), Scripted("b", BLUE))
 
 
 @dataclass(frozen=True)
@@ -54,43 +43,9 @@ class Stumbles:
         return Response(self.name, BLUE + " ")
 
 
-def connected_size(path: Path) -> float:
-    """Megabytes of a store."""
-    ((count, size),) = rows(path, "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size")
-    return float(count * size / 1e6)
-
-
 def content(folder: Path) -> bytes:
     """All that is in the files of a folder."""
     return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
-async def asked(store: Store, model: moa.Model = PANEL, request: Request = QUESTION) -> list[Event]:
-    """Ask with all words watched; the events as they were emitted."""
-    emitted: list[Event] = []
-
-    def emit(event: Event) -> None:
-        emitted.append(event)
-        store.emit(event)
-
-    try:
-        await moa.generate(model, request, emit, "all")
-    except moa.ModelError:
-        assert isinstance(emitted[-1], SpanEnd)
-    return emitted
-
-
-def run_id(emitted: Sequence[Event]) -> str:
-    assert isinstance(emitted[0], SpanStart)
-    return emitted[0].run
-
-
-def rows(path: Path, query: str) -> list[Any]:
-    db = sqlite3.connect(path)
-    try:
-        return db.execute(query).fetchall()
-    finally:
-        db.close()
 
 
 async def test_a_run_comes_back_as_it_was_emitted(tmp_path: Path) -> None:
@@ -276,51 +231,6 @@ def test_several_processes_write_to_one_store(tmp_path: Path) -> None:
     assert all(isinstance(Store(path).events(run.id)[-1], SpanEnd) for run in runs)
 
 
-async def test_old_runs_are_removed_with_the_texts_that_nobody_else_uses(tmp_path: Path) -> None:
-    with Store(tmp_path / "runs.sqlite") as store:
-        first = await asked(store)
-        second = await asked(store, panel(Scripted("a", RED)))
-        assert store.purge(days=1) == 0
-        rows_before = rows(store.path, "SELECT count(*) FROM texts")
-        db = connected(store.path)
-        db.execute("UPDATE runs SET started = started - 2 * 86400 WHERE id = ?", (run_id(first),))
-        db.close()
-        assert store.purge(days=1) == 1
-        assert [run.id for run in store.runs()] == [run_id(second)]
-        assert store.events(run_id(second)) == second
-        kept = [body for (body,) in rows(store.path, "SELECT body FROM texts")]
-        assert RED in kept and BLUE not in kept and (len(kept),) < rows_before[0]
-
-
-async def test_the_oldest_go_when_all_take_too_much(tmp_path: Path) -> None:
-    with Store(tmp_path / "runs.sqlite") as store:
-        for number in range(300):
-            if number == 100:
-                before = time.time()
-            await asked(store, panel(Scripted("a", f"{number} {RED * 20}")))
-        store.flush()
-        size = connected_size(store.path)
-        removed = store.purge(megabytes=size / 2)
-        left = store.runs()
-        assert 100 < removed < 200 and [run.question for run in left] == [QUESTION.question[:200]] * (300 - removed)
-        assert connected_size(store.path) < size / 2
-        assert min(run.started for run in left) > before
-
-
-async def test_one_run_is_removed_with_what_only_it_used_and_not_while_it_goes_on(tmp_path: Path) -> None:
-    with Store(tmp_path / "runs.sqlite") as store:
-        first = await asked(store)
-        second = await asked(store, panel(Scripted("a", RED)))
-        store.remove(run_id(first))
-        assert [run.id for run in store.runs()] == [run_id(second)] and store.events(run_id(second)) == second
-        assert BLUE not in [body for (body,) in rows(store.path, "SELECT body FROM texts")]
-        with pytest.raises(StoreError, match="no run"):
-            store.remove(run_id(first))
-        store.emit(SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
-        with pytest.raises(StoreError, match="going on; stop it first"):
-            store.remove("r1")
-
-
 async def test_the_runs_of_one_owner_are_listed_without_those_of_others(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
         for run, owner in (("r1", "ann"), ("r2", "bob"), ("r3", None)):
@@ -328,25 +238,6 @@ async def test_the_runs_of_one_owner_are_listed_without_those_of_others(tmp_path
             store.emit(SpanEnd(run, 1.0, text="blue"), owner)
         assert [(run.id, run.owner) for run in store.runs()] == [("r3", None), ("r2", "bob"), ("r1", "ann")]
         assert [run.id for run in store.runs(owner="ann")] == ["r1"]
-
-
-async def test_a_run_that_is_being_written_is_not_purged(tmp_path: Path) -> None:
-    with Store(tmp_path / "runs.sqlite") as store:
-        store.emit(SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
-        await asked(store)
-        assert store.purge() == 1
-        assert [(run.id, run.state) for run in store.runs()] == [("r1", "running")]
-
-
-async def test_a_store_removes_by_itself_what_is_too_old(tmp_path: Path) -> None:
-    with Store(tmp_path / "runs.sqlite") as store:
-        await asked(store)
-    db = connected(store.path)
-    db.execute("UPDATE runs SET started = started - 2 * 86400")
-    db.close()
-    with Store(store.path, days=1) as store:
-        emitted = await asked(store)
-        assert [run.id for run in store.runs()] == [run_id(emitted)]
 
 
 async def test_an_older_store_is_brought_up_to_date_and_kept_beside_as_it_was(tmp_path: Path) -> None:
