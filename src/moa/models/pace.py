@@ -33,7 +33,7 @@ TOGETHER, ENCRYPTED = 10, 4
 PATIENCE = 1.15
 """How much longer than expected words wait for others."""
 
-TICK = 0.01
+TICK = 0.015
 """Seconds from one look at all that rest to the next."""
 
 SEEN, END = 4096, b"[DONE]"
