@@ -208,7 +208,7 @@ def page(run: Told) -> list[Row]:
     if not (shutil.which("node") and (WEB / "node_modules").is_dir()):
         pytest.skip("the page's fold runs with Node: npm --prefix web ci")
     done = subprocess.run(
-        ["node", str(WEB / "tools" / "tell.mjs")],
+        ["node", str(WEB / "tools" / "fold.mjs")],
         input=run.exported,
         capture_output=True,
         text=True,

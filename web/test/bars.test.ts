@@ -1,8 +1,8 @@
 // The waterfall says when a call waited, thought and wrote.
 import { describe, expect, it } from "vitest";
-import type { Event } from "../src/events";
-import { inWords, lines, marks } from "../src/fold/bars";
-import { folded } from "../src/fold/trace";
+import type { Event } from "../src/lib/api/events";
+import { inWords, lines, marks } from "../src/lib/trace/bars";
+import { folded } from "../src/lib/trace/trace";
 
 const events: Event[] = [
   { type: "span_start", run: "r", span: "0", time: 0, role: "root", model: "moa:panel", answer: true },

@@ -1,8 +1,8 @@
 // Runs that are files are told alike by this fold and by Python's (tests/test_golden.py).
 import { describe, expect, it } from "vitest";
-import type { Event } from "../src/events";
-import { folded } from "../src/fold/trace";
-import { stands } from "./told";
+import type { Event } from "../src/lib/api/events";
+import { folded } from "../src/lib/trace/trace";
+import { stands } from "./state";
 
 const streams = import.meta.glob<string>("../../tests/golden/*.jsonl", { query: "?raw", import: "default", eager: true });
 const tellings = import.meta.glob<string>("../../tests/golden/*.json", { query: "?raw", import: "default", eager: true });

@@ -1,8 +1,8 @@
 // A mixture that is edited keeps what the form does not know of, and says no more than it must.
 import { expect, it } from "vitest";
-import type { Mixture } from "../src/api/schema";
-import { graph, inWords } from "../src/fold/graph";
-import { aggregator, layers, withAggregator, withLayers, withSetting } from "../src/mixture";
+import type { Mixture } from "../src/lib/api/schema";
+import { graph, inWords } from "../src/lib/mixture/graph";
+import { aggregator, layers, withAggregator, withLayers, withSetting } from "../src/lib/mixture/table";
 
 const table = {
   layers: 3,

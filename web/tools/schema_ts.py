@@ -1,6 +1,6 @@
-"""Prints the types of what the server's API takes and gives, for src/api/schema.ts, out of what /openapi.json says.
+"""Prints the types of what the server's API takes and gives, for src/lib/api/schema.ts, out of what /openapi.json says.
 
-    uv run python web/tools/schema_ts.py > web/src/api/schema.ts
+    uv run python web/tools/schema_ts.py > web/src/lib/api/schema.ts
 
 openapi-typescript does the same for any description, but takes no TypeScript newer than 5.
 """

@@ -1,0 +1,39 @@
+// What the fold tells of a run, in the shape in which tests/golden has it.
+import type { Usage } from "../src/lib/api/events";
+import { doing } from "../src/lib/trace/summary";
+import type { Node, Trace } from "../src/lib/trace/trace";
+
+export function stands(trace: Trace): unknown {
+  return {
+    tree: told(trace.root!),
+    time: trace.time,
+    first_word: trace.firstWord ?? null,
+    lost: trace.lost,
+    calls: Object.fromEntries(trace.calls.map((node) => [node.start.span, doing(node, "running")])),
+  };
+}
+
+function told(node: Node): unknown {
+  const { start, end } = node;
+  const known = {
+    span: start.span,
+    role: start.role,
+    model: start.model,
+    layer: start.layer,
+    index: start.index,
+    started: start.time,
+    first_word: node.firstWord,
+    ended: end?.time,
+    error: node.error,
+    finish_reason: end?.finish_reason,
+    usage: node.usage && used(node.usage),
+    text: node.text || undefined,
+    notes: node.notes.length ? node.notes.map(({ time, kind, data }) => ({ time, kind, ...data })) : undefined,
+    calls: node.children.length ? node.children.map(told) : undefined,
+  };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
+}
+
+function used({ input_tokens, output_tokens, cost, estimated }: Usage): unknown {
+  return { input_tokens, output_tokens, cost: cost ?? null, ...(estimated && { estimated }) };
+}
