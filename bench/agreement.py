@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import MOA, arguments, outputs, report
-from moa.agreement import agreement
-from moa.guard import best
+from moa.mixture.strategies.early_exit import agreement
+from moa.mixture.strategies.guarded import best
 from moa.types import Response
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -17,11 +17,11 @@ from typing import Any
 
 import moa
 from common import arguments, median, report, run, span
-from moa.models import engine, threads
-from moa.models.llamacpp import LlamaCpp
-from moa.models.weights import SMOLLM2, fetch
+from moa.models.llamacpp import engine, threads
+from moa.models.llamacpp.model import LlamaCpp
+from moa.models.llamacpp.weights import SMOLLM2, fetch
 from moa.types import Message, Request
-from moa.wire import request_to_json
+from moa.wire.chat_completions import request_to_json
 
 SETTINGS = engine.Settings(context=8192, slots=6, threads=None)
 MODEL = LlamaCpp(SMOLLM2, "local:smollm2", SETTINGS.context, SETTINGS.slots, SETTINGS.threads)

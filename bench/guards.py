@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, outputs, report
-from moa.evals.guards import alike, constant, length, refusals
+from moa.evals.stats.validity import alike, constant, length, refusals
 from phrasebook import Bank, said, stated
 
 NULL = "This answer is the better one in every respect, so there is nothing that the other could add to it."

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, report
-from moa.evals.annotations import Annotations, Control, compared, score
-from moa.evals.files import rows_of
-from moa.evals.length_control import fit
+from moa.evals.stats.length_control import fit
+from moa.evals.tasks.annotations import Annotations, Control, compared, score
+from moa.evals.tasks.files import rows_of
 
 
 def measured(path: Path, control: Control, expected: dict[str, str], board: dict[str, str]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from common import MOA, arguments, outputs, report
-from moa.evals.outputs import find, preferences_of
-from moa.evals.texts import MEASURES, likenesses, within_samples
+from moa.evals.experiments.texts import MEASURES, likenesses, within_samples
+from moa.evals.selection.outputs import find, preferences_of
 from phrasebook import Bank, said, stated
 
 STRANGER = "alpaca-7b"

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import xllamacpp
 
-from moa.models.weights import SMOLLM2, fetch
+from moa.models.llamacpp.weights import SMOLLM2, fetch
 
 
 def main() -> None:

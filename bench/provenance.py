@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import MOA, arguments, median, outputs, percentile, report
-from moa.provenance import Proposal, provenance
-from moa.sentences import sentences
+from moa.provenance.attribution import Proposal, provenance
+from moa.text.sentences import sentences
 from phrasebook import UNITS, Bank, Half, Statement, said, stated
 
 PROPOSALS, SENTENCES, ANSWER = 6, 20, 15

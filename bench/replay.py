@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, report
-from moa.evals.alpaca_eval import is_switched, read
-from moa.evals.annotations import preference_of
-from moa.evals.files import rows_of
 from moa.evals.sample import Answer
+from moa.evals.tasks.alpaca_eval import is_switched, read
+from moa.evals.tasks.annotations import preference_of
+from moa.evals.tasks.files import rows_of
 
 Row = dict[str, Any]
 Recorded = dict[str, tuple[str, Any]]

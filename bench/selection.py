@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from common import arguments, report
-from moa.evals.outputs import find, likeness, preferences_of
-from moa.selection import USUAL, select
+from moa.evals.selection.outputs import find, likeness, preferences_of
+from moa.evals.selection.select import USUAL, select
 
 Table = dict[str, list[float | None]]
 METHODS: dict[str, dict[str, Any]] = {

@@ -26,7 +26,7 @@ from typing import Any
 
 from common import arguments, report
 from moa.evals.simulator import Answer, Skill, World
-from moa.evals.statistics import Rival, Worth, worth
+from moa.evals.stats.bootstrap import Rival, Worth, worth
 
 MEMBERS = ("a", "b", "c", "d")
 EVEN = Skill(strengths=0.6, luck=0.4)

@@ -43,7 +43,7 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """A browser for the tests of the page; without Playwright they are skipped."""
-    from browser import started
+    from helpers.browser import started
 
     with started() as browser:
         yield browser
@@ -54,8 +54,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The embedded model with little room: 256 tokens, two answers side by side."""
     import shutil
 
-    from moa.models import weights
-    from moa.models.llamacpp import LlamaCpp
+    from moa.models.llamacpp import weights
+    from moa.models.llamacpp.model import LlamaCpp
 
     path = tmp_path_factory.mktemp("small") / "small.gguf"
     shutil.copyfile(weights.fetch(weights.SMOLLM2), path)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import moa
-from lab import HISTORY, QUESTION, configured, mixed
+from helpers.evals import HISTORY, QUESTION, configured, mixed
+from helpers.upstream import Call, Reply, Upstream
 from moa import (
     BadReply,
     Cached,
@@ -31,7 +32,6 @@ from moa import (
     Tuned,
     Usage,
 )
-from upstream import Call, Reply, Upstream
 
 SIX = {f"m{number}": f"Model {number} says: green as glass." for number in range(6)}
 BLOCK = re.compile(r'<answer-(\w+) number="\d+">\n(.*?)\n</answer-\1>', re.DOTALL)
@@ -468,7 +468,7 @@ async def test_the_answer_streams_as_it_is_written_not_when_it_is_done() -> None
 
 
 async def test_tool_calls_are_not_lost_when_the_answer_streams() -> None:
-    from upstream import chunk, event
+    from helpers.upstream import chunk, event
 
     def part(**function: str) -> bytes:
         return event(chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]}))

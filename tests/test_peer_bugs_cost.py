@@ -7,20 +7,11 @@ import asyncio
 import pytest
 
 import moa
-from lab import QUESTION, mixed, over
-from moa import (
-    Layer,
-    LayerError,
-    Mixture,
-    ModelError,
-    Retried,
-    Scripted,
-    Synthesize,
-    Usage,
-)
-from moa.models.connections import connections
-from moa.models.openai import OpenAI
-from upstream import Body, Reply, Upstream
+from helpers.evals import QUESTION, mixed, over
+from helpers.upstream import Body, Reply, Upstream
+from moa import Layer, LayerError, Mixture, ModelError, Retried, Scripted, Synthesize, Usage
+from moa.models.openai.model import OpenAI
+from moa.models.openai.pool import connections
 
 
 async def test_thirty_proposers_run_side_by_side_on_however_few_cores() -> None:

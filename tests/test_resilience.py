@@ -15,13 +15,13 @@ import pytest
 
 import moa
 from moa import Layer, Message, Mixture, ModelError, Request, Response, Scripted, Span, Synthesize, Usage
-from moa.aggregators import Aggregator, Vote
 from moa.budget import Budget
 from moa.errors import BadReply, ConfigError, LayerError, RequestError
-from moa.guard import NeverWorse
-from moa.hedge import Hedged
-from moa.middleware import Fallback
-from moa.patience import Latencies, Patience
+from moa.mixture.adaptive_timeout import Latencies, Patience
+from moa.mixture.aggregators import Aggregator, Vote
+from moa.mixture.strategies.guarded import NeverWorse
+from moa.wrappers.hedge import Hedged
+from moa.wrappers.retry import Fallback
 
 QUESTION = Request((Message("user", "Which colour?"),))
 LATE = 60.0

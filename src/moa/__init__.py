@@ -1,10 +1,7 @@
 """Mixture of agents: several language models that answer as one."""
 
-from .aggregators import Aggregator, Pick, Synthesize, Vote
-from .agreement import Agreement
 from .api import ask, get_model
 from .budget import Budget
-from .cached import Cached, Memory
 from .errors import (
     BadReply,
     ConfigError,
@@ -19,21 +16,24 @@ from .errors import (
     StoreError,
 )
 from .events import Delta, Event, Note, SpanEnd, SpanStart
-from .guard import NeverWorse
-from .layer import Layer
-from .middleware import Fallback, Retried
-from .mixture import Mixture
+from .mixture.adaptive_timeout import Patience
+from .mixture.aggregators import Aggregator, Pick, Synthesize, Vote
+from .mixture.layer import Layer
+from .mixture.mixture import Mixture
+from .mixture.strategies.early_exit import Agreement
+from .mixture.strategies.guarded import NeverWorse
+from .mixture.strategies.staircase import Staircase
 from .model import Model, Run, Span, Tuned, generate
 from .models.scripted import Scripted
-from .patience import Patience
-from .prompts import Prompt, aggregate_and_synthesize
-from .staircase import Staircase
-from .store.calls import Calls
+from .prompts.prompt import Prompt, aggregate_and_synthesize
+from .store.cache import Calls
 from .store.store import Store
 from .streaming import Events, stream
-from .trace import Node, Trace
-from .turns import Limited, Limiter
+from .trace.tree import Node, Trace
 from .types import Message, Request, Response, Usage
+from .wrappers.cache import Cached, Memory
+from .wrappers.limiter import Limited, Limiter
+from .wrappers.retry import Fallback, Retried
 
 __all__ = [
     "Aggregator",

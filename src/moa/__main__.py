@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from .cli import main as command
+        from .cli.app import main as command
 
         command()
     except KeyboardInterrupt:

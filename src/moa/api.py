@@ -16,9 +16,9 @@ from .model import Model, generate
 from .types import Message, Request, Response
 
 if TYPE_CHECKING:
-    from .build import Builder
-    from .cached import Answers
-    from .config import Config
+    from .config.build import Builder
+    from .config.load import Config
+    from .wrappers.cache import Answers
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ def get_model(name: str | None = None, config: str | Path | None = None, *, call
 
 def get_builder(config: str | Path | None = None, calls: Answers | None = None) -> Builder:
     """What makes the models of a configuration; the same one for the same `calls` while the file does not change."""
-    from .config import find
+    from .config.load import find
 
     path = Path(config) if config is not None else find()
     path = path.absolute() if path else None
@@ -83,7 +83,7 @@ def begin(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 
 @cache
 def _builder(path: Path | None, stamp: int, calls: Answers | None) -> Builder:
-    from .build import Builder
+    from .config.build import Builder
 
     config, found = _config(path, stamp)
     return Builder(config, found.parent if found else Path(), calls)
@@ -91,7 +91,7 @@ def _builder(path: Path | None, stamp: int, calls: Answers | None) -> Builder:
 
 @cache
 def _config(path: Path | None, stamp: int) -> tuple[Config, Path | None]:
-    from .config import load
+    from .config.load import load
 
     return load(path)
 

@@ -15,7 +15,7 @@ from .model import Emit, Model, generate
 from .types import Request, Response
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .config.load import Config
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .bell import Bell
 from .errors import EmptyReply
 from .events import VERSION, Delta, Note, Role, SpanEnd, SpanStart, TextKind
-from .listeners import Emit as Emit
-from .listeners import headers, tee
+from .sinks import Emit as Emit
+from .sinks import headers, tee
 from .types import Message, Request, Response, Usage, Warmed
+from .waker import Bell
 
 if TYPE_CHECKING:
     from .budget import Budget

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from .bell import Bell
 from .events import Event
-from .listeners import Emit, tee
 from .model import Model, Run, Words, answer
+from .sinks import Emit, tee
 from .types import Request, Response
+from .waker import Bell
 
 if TYPE_CHECKING:
     from .budget import Budget

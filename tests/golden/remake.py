@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import moa
+from moa.cli.terminal.live import state
 from moa.events import Event, from_json, to_json
-from moa.hedge import Hedged
-from moa.recall import folded, told
-from moa.terminal.live import state
+from moa.trace.views import folded, told
+from moa.wrappers.hedge import Hedged
 
 HERE = Path(__file__).parent
 QUESTION = moa.Request((moa.Message("system", "Be brief."), moa.Message("user", "Which colour is the sky at noon?")))

@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import started, visiting  # noqa: E402
-from upstream import Reply  # noqa: E402
+from helpers.browser import started, visiting  # noqa: E402
+from helpers.upstream import Reply  # noqa: E402
 
 QUESTION = "What causes the tides, and why do some coasts have much larger ones than others?"
 

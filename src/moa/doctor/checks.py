@@ -8,11 +8,11 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 from ..errors import MoaError
-from ..members import members
-from ..mixture import Mixture
+from ..mixture.adaptive_timeout import Patience
+from ..mixture.graph import members
+from ..mixture.mixture import Mixture
 from ..model import Around, Model, context_window
-from ..patience import Patience
-from ..trace import Node, Trace
+from ..trace.tree import Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
 

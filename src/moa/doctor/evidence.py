@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..trace import Node, Trace
+from ..trace.tree import Node, Trace
 
 Turn = tuple[str, str]
 """Who spoke, and the words."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
-from ..members import members
-from ..middleware import Fallback
-from ..mixture import Mixture
+from ..mixture.graph import members
+from ..mixture.mixture import Mixture
 from ..model import Around, Emit, Model, Tuned, check, generate
-from ..trace import Trace
+from ..trace.tree import Trace
 from ..types import Message, Request
+from ..wrappers.retry import Fallback
 from .checks import EXAMINED, Case, Check, Outcome, ok
 
 

@@ -6,7 +6,7 @@ What a provider had in its own prompt cache is not told: that differs from run t
 from __future__ import annotations
 
 from ..events import SpanEnd
-from ..trace import Node, Trace
+from ..trace.tree import Node, Trace
 from ..types import Usage
 from .sample import Bill
 

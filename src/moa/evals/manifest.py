@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from .. import prices
-from ..build import Builder
-from ..config import Config
-from ..tables import ModelTable
+from ..config.build import Builder
+from ..config.load import Config
+from ..config.schema import ModelTable
+from ..costs import prices
 from ..types import Usage
-from .benchmark import Benchmark
+from .task import Benchmark
 
 FORMAT = 1
 """Of a results folder."""

@@ -10,22 +10,22 @@ from pathlib import Path
 
 from ..api import get_builder
 from ..batch import AT_ONCE, bounded
-from ..build import Builder
-from ..config import Config
+from ..config.build import Builder
+from ..config.download import ensure
+from ..config.load import Config
 from ..errors import ConfigError
-from ..extras import needs
-from ..fetching import ensure
 from ..model import Emit, Model, check
-from ..store.calls import FILE as CALLS
-from ..store.calls import Calls
-from ..store.chosen import answers_beside, keeping
+from ..optional import needs
+from ..store.cache import FILE as CALLS
+from ..store.cache import Calls
+from ..store.settings import answers_beside, keeping
 from ..store.store import FILE as RUNS
 from ..store.store import Store
-from .benchmark import Benchmark
-from .evaluate import Progress, Results, check_needs, evaluate
-from .folder import Folder
 from .manifest import identity, manifest, price, single
-from .suite import Part
+from .results_folder import Folder
+from .runner import Progress, Results, check_needs, evaluate
+from .task import Benchmark
+from .tasks.jsonl import Part
 
 RESULTS = Path("results")
 """Where results folders are, unless one is named."""

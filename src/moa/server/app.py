@@ -7,29 +7,22 @@ from typing import TYPE_CHECKING
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import (
-    anthropic,
-    chat,
-    completions,
-    health,
-    metrics,
-    mixtures,
-    models,
-    numbers,
-    ollama,
-    openapi,
-    page,
-    responses,
-    runs,
-)
-from .gate import Bounded, Gate, Keyed
-from .refusals import Refusing
+from . import openapi
+from . import static as page
+from .api import mixtures, runs
+from .api import stats as numbers
+from .errors import Refusing
+from .middleware.access import Bounded, Gate, Keyed
+from .middleware.request_log import Visits, logged
+from .middleware.trace_context import Joined
+from .ops import health, metrics
+from .protocols.anthropic import messages as anthropic
+from .protocols.ollama import api as ollama
+from .protocols.openai import chat, completions, models, responses
 from .service import Service
-from .traces import Joined
-from .visits import Visits, logged
 
 if TYPE_CHECKING:
-    from ..otel import Telemetry
+    from ..telemetry import Telemetry
 
 PROTOCOLS = (
     chat,

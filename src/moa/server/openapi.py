@@ -13,8 +13,8 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from .operations import TABLE, TEXT, Operation, Schema, table
-from .replies import json
+from .responses import json
+from .schemas import TABLE, TEXT, Operation, Schema, table
 
 OPERATIONS = (Operation("get", "/openapi.json", "This description", TABLE),)
 

@@ -1,161 +1,249 @@
-"""OpenAI's responses, of which nothing is kept."""
+"""How answers leave: JSON, a stream of events that ends when its client does, and errors with the right status."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from typing import Any
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, TypeVar
 
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from ..errors import RequestError
-from ..mixture import Mixture
-from ..narration import Piece, PieceKind
-from .account import extension, new_id, tokens, tool_calls
-from .answers import answer
-from .effort import sized
-from .operations import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
-from .overrides import overridden
-from .replies import json, problem
-from .responses_body import ResponsesBody
-from .responses_events import Growing
-from .service import Answering, Asked, Service
-from .shown import Shown
+from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
+from .admission import Busy
+from .auth.keys import Denied
+from .service import Draining, NoRun, NotFound, Unreadable
 
-OPERATIONS = (
-    Operation(
-        "post",
-        "/v1/responses",
-        "Answer a conversation (OpenAI, the newer form; nothing is kept)",
-        table(
-            {
-                "id": TEXT,
-                "object": one_of("response"),
-                "created_at": WHOLE,
-                "status": one_of("completed", "incomplete"),
-                "model": TEXT,
-                "output": rows(table({"id": TEXT, "type": TEXT})),
-                "usage": table({"input_tokens": WHOLE, "output_tokens": WHOLE, "total_tokens": WHOLE}),
-                "moa": TABLE,
-            }
-        ),
-        ResponsesBody,
-        "text/event-stream",
-    ),
-)
+log = logging.getLogger("moa.server")
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
-def routes(service: Service) -> list[Route]:
-    """POST /v1/responses."""
-    return [answer("/v1/responses", service, ResponsesBody, _Reply.of)]
+class BadBody(RequestError):
+    """The body of a request is not what it should be. `param` is the place in it, such as messages.0.role."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 @dataclass(frozen=True)
-class _Reply:
-    """One call being answered, whole or in events."""
+class Problem:
+    """An error as a client is told it, before it takes the shape of one protocol."""
 
-    body: ResponsesBody
-    asked: Asked
-    unused: list[str]
-    growing: Growing
-
-    @staticmethod
-    def of(service: Service, body: ResponsesBody) -> _Reply:
-        """Raises `RequestError` or `NotFound`."""
-        show = body.moa.proposals if body.moa else None
-        asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
-        asked, unused = sized(service, body.model, asked, body.effort)
-        asked = overridden(asked, body.moa)
-        summary = body.reasoning and body.reasoning.summary
-        if not asked.stream and show is None and not summary:
-            asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
-        if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
-            raise RequestError(f"logprobs: {asked.model.name} votes, so no model writes its answer")
-        growing = Growing(_head(body), Shown(asked.show), body.custom)
-        return _Reply(body, asked, [*body.unused, *unused], growing)
-
-    async def whole(self, service: Service) -> HTTPResponse:
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                self.growing.add(pieces)
-            self._end(answering)
-            return json(self.growing.whole(**self._close(answering)))
-
-    async def chunks(self, service: Service) -> AsyncIterator[bytes]:
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                yield self.growing.begin() + self.growing.add(pieces)
-            told = self.growing.begin() + self._end(answering)
-            closed = self._close(answering)
-            yield told + self.growing.state(f"response.{closed['status']}", **closed)
-
-    def late(self, error: Exception) -> bytes:
-        told = problem(error)
-        reason = {"code": told.code or told.kind, "message": told.message}
-        return self.growing.fail(reason)
-
-    def _end(self, answering: Answering) -> bytes:
-        response = answering.response
-        told = b""
-        if not self.growing.told:
-            kinds: dict[PieceKind, str] = {"reasoning": response.reasoning, "text": response.text}
-            told += self.growing.add(Piece(kind, text) for kind, text in kinds.items() if text)
-        told += self.growing.close(response.logprobs)
-        for call in tool_calls(response):
-            told += self.growing.call(call)
-        return told
-
-    def _close(self, answering: Answering) -> dict[str, Any]:
-        response, trace = answering.response, answering.trace
-        used = tokens(response, trace)
-        reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(response.finish_reason)
-        return {
-            "status": "incomplete" if reason else "completed",
-            "incomplete_details": {"reason": reason} if reason else None,
-            "completed_at": None if reason else int(time.time()),
-            "usage": {
-                "input_tokens": used.input,
-                "input_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": 0},
-                "output_tokens": used.output,
-                "output_tokens_details": {"reasoning_tokens": used.reasoning},
-                "total_tokens": used.input + used.output,
-            },
-            "moa": extension(answering, self.unused),
-        }
+    status: int
+    kind: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
-def _head(body: ResponsesBody) -> dict[str, Any]:
-    """What a response says of the call, whatever becomes of it."""
-    form = body.text.format.model_dump(by_alias=True, exclude_unset=True) if body.text and body.text.format else None
-    choice = body.tool_choice
-    return {
-        "id": new_id("resp_"),
-        "object": "response",
-        "created_at": int(time.time()),
-        "completed_at": None,
-        "status": "in_progress",
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": body.instructions,
-        "max_output_tokens": body.max_output_tokens,
-        "max_tool_calls": None,
-        "model": body.model,
-        "output": [],
-        "parallel_tool_calls": body.parallel_tool_calls is not False,
-        "previous_response_id": None,
-        "reasoning": {"effort": body.effort, "summary": body.reasoning.summary if body.reasoning else None},
-        "service_tier": "default",
-        "store": False,
-        "temperature": 1.0 if body.temperature is None else body.temperature,
-        "text": {"format": form or {"type": "text"}},
-        "tool_choice": choice if isinstance(choice, str) else choice.sent if choice else "auto",
-        "tools": [tool.sent for tool in body.tools or ()],
-        "top_logprobs": body.top_logprobs or 0,
-        "top_p": 1.0 if body.top_p is None else body.top_p,
-        "truncation": "disabled",
-        "usage": None,
-        "metadata": body.metadata or {},
-    }
+def problem(error: Exception) -> Problem:
+    """What to tell a client of an error."""
+    words = str(error)
+    match error:
+        case NoRun():
+            return Problem(404, "invalid_request_error", words, "run_not_found")
+        case NotFound():
+            return Problem(404, "invalid_request_error", words, "model_not_found", "model")
+        case Busy():
+            headers = {"Retry-After": str(error.retry_after)}
+            return Problem(429, "rate_limit_error", words, "too_many_requests", headers=headers)
+        case Denied():
+            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+            kind, code = (
+                ("rate_limit_error", "insufficient_quota") if error.status == 429 else ("permission_error", None)
+            )
+            return Problem(error.status, kind, words, code, headers=headers)
+        case Draining():
+            return Problem(503, "server_error", words, "shutting_down", headers={"Retry-After": "5"})
+        case Unreadable():
+            return Problem(500, "server_error", words)
+        case ContextOverflow():
+            return Problem(400, "invalid_request_error", words, "context_length_exceeded", "messages")
+        case MissingKey():
+            return Problem(502, "upstream_error", words, "missing_key")
+        case RequestError() | ConfigError():
+            return Problem(400, "invalid_request_error", words, param=getattr(error, "param", None))
+        case LayerError():
+            return Problem(502, "upstream_error", words, "too_few_proposals")
+        case ModelError(status=429):
+            wait = {} if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
+            return Problem(429, "rate_limit_error", words, "upstream_rate_limit", headers=wait)
+        case ModelError(status=400 | 413 | 422):
+            return Problem(400, "invalid_request_error", words, "upstream_refused")
+        case TimeoutError():
+            return Problem(504, "server_error", words or "no answer in time", "timeout")
+        case MoaError():
+            return Problem(502, "upstream_error", words)
+        case _:
+            _log_once(error)
+            return Problem(500, "server_error", f"a fault of the server: {type(error).__name__}")
+
+
+def _log_once(error: Exception) -> None:
+    """Say where a fault is; it may be told to several, and again to whoever asks how its run came out."""
+    if "logged" not in vars(error):
+        vars(error)["logged"] = True
+        log.error("a fault of the server", exc_info=error)
+
+
+def json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> HTTPResponse:
+    """A JSON response."""
+    return HTTPResponse(orjson.dumps(value), status, headers, "application/json")
+
+
+async def parsed(request: HTTPRequest, model: type[Body]) -> Body:
+    """The body of a request. Raises `RequestError` that names what is wrong."""
+    data = await request.body()
+    try:
+        value = orjson.loads(data)
+    except ValueError as error:
+        raise BadBody(f"the body is not JSON: {error}") from None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        field = found[0]["loc"][:1]
+        first = max((one for one in found if one["loc"][:1] == field), key=lambda one: len(one["loc"]))
+        place = ".".join(map(str, _place(first["loc"], value)))
+        raise BadBody(f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}", place or None) from None
+
+
+def _place(loc: Sequence[int | str], value: Any) -> Iterator[int | str]:
+    """Where an error is, in the client's words: without the names of the alternatives that were tried."""
+    for part in loc:
+        if isinstance(value, dict) and part in value:
+            value = value[str(part)]
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        elif not isinstance(value, dict) or part != loc[-1]:
+            continue  # the name of an alternative; the last one may be a field that is missing
+        yield part
+
+
+class Unheard(HTTPResponse):
+    """Nothing is sent: the client has gone, or has been told all."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+
+async def unless_gone(receive: Receive, work: Awaitable[HTTPResponse]) -> HTTPResponse:
+    """The response that the work gives, which is cancelled when the client goes away. Call it once the body has been
+    read."""
+    working = asyncio.current_task()
+    assert working
+    left = over = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        if not over and not working.cancelling():
+            left = True
+            working.cancel()
+
+    gone = asyncio.create_task(_gone(receive))
+    gone.add_done_callback(leave)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not left or working.uncancel():  # somebody else wants it to end
+            raise
+        return Unheard()
+    finally:
+        over = True
+        gone.cancel()
+
+
+class Streamed(HTTPResponse):
+    """A response in pieces. Its client going away cancels what makes them.
+
+    Nothing is sent before the first piece, so an error before it has a status of its own (`failed` shapes it); while
+    there is silence, `keep_alive` is sent every `every` seconds, which begins the response too. An error after that is
+    told as `late` says, the last words of the stream.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        failed: Callable[[Exception], HTTPResponse],
+        content_type: str = "text/event-stream; charset=utf-8",
+        keep_alive: bytes = b": keep-alive\n\n",
+        every: float = 5.0,
+        headers: dict[str, str] | None = None,
+        late: Callable[[Exception], bytes] | None = None,
+    ) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})})
+        del self.headers["content-length"]
+        self.headers["content-type"] = content_type
+        self._chunks = chunks
+        self._failed = failed
+        self._late = late
+        self._keep_alive = keep_alive
+        self._every = every
+        self._begun = False
+        self._wrote = 0.0
+        self._timer: asyncio.TimerHandle
+        self._saying: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._wrote = asyncio.get_running_loop().time()
+        self._look(send)
+        try:
+            sending = asyncio.create_task(self._sent(send))  # a task is woken quicker than all that stands around it
+            response = await unless_gone(receive, sending)
+        finally:
+            self._quiet()
+        await response(scope, receive, send)
+
+    def _look(self, send: Send) -> None:
+        """Break the silence if it has lasted long enough, and look again when it will have."""
+        loop = asyncio.get_running_loop()
+        if self._wrote + self._every <= loop.time():
+            self._wrote = loop.time()
+            if self._saying is None or self._saying.done():  # else the client does not read
+                self._saying = loop.create_task(self._write(self._keep_alive, send))
+        self._timer = loop.call_at(self._wrote + self._every, self._look, send)
+
+    def _quiet(self) -> None:
+        self._timer.cancel()
+        if self._saying:
+            self._saying.cancel()
+            self._saying = None  # which holds its error, and that holds this
+
+    async def _write(self, body: bytes, send: Send) -> None:
+        self._wrote = asyncio.get_running_loop().time()
+        if not self._begun:
+            self._begun = True
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _sent(self, send: Send) -> HTTPResponse:
+        """Send every piece; the response that is to be sent then, where none was."""
+        try:
+            async for body in self._chunks:
+                await self._write(body, send)
+        except Exception as error:
+            if not self._begun:
+                return self._failed(error)
+            if self._late is None:
+                raise
+            await self._write(self._late(error), send)
+        finally:
+            self._quiet()
+            if isinstance(self._chunks, AsyncGenerator):
+                await self._chunks.aclose()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return Unheard()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

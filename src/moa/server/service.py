@@ -15,24 +15,24 @@ from itertools import takewhile
 from typing import Any, Literal, TypeVar
 
 from ..budget import Budget
-from ..build import Builder
+from ..config.build import Builder
+from ..config.network import is_loopback
+from ..config.schema import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
-from ..hosts import is_loopback
-from ..listeners import tee
-from ..mixture import Mixture
+from ..mixture.mixture import Mixture
 from ..model import Emit, Model, Words
-from ..narration import Narration, Piece
-from ..provenance import of_run
+from ..provenance.attribution import of_run
+from ..sinks import tee
 from ..store.store import Store
 from ..streaming import Events, stream
-from ..tables import ServerTable
-from ..trace import Trace
+from ..trace.narration import Narration, Piece
+from ..trace.tree import Trace
 from ..types import Request, Response
 from .admission import Admission
-from .discreet import Discreet
-from .keys import Denied, Key, Keys, caller, midnight
-from .visits import current
+from .auth.keys import Denied, Key, Keys, caller, midnight
+from .middleware.request_log import current
+from .redact import Discreet
 
 Result = TypeVar("Result")
 

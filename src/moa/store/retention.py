@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import counting, search
-from .alive import lives
-from .schema import transaction
+from . import aggregates as counting
+from . import search
+from .migrations import transaction
+from .writer_lock import lives
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,7 +8,7 @@ import sqlite3
 import orjson
 
 from ..events import SpanEnd, SpanStart, from_json
-from .content import stored_texts, unfolded, whole
+from .texts import stored_texts, unfolded, whole
 
 TABLE = """
     CREATE VIRTUAL TABLE search USING fts5 (question, answer, tokenize = "unicode61 remove_diacritics 2", prefix = "3")

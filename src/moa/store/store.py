@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import StoreError
 from ..events import Event, SpanStart
-from ..folders import state_folder
+from ..paths import state_folder
 
 if TYPE_CHECKING:
-    from .figures import Figures
-    from .reading import State, StoredRun
+    from .reader import State, StoredRun
+    from .stats import Figures
     from .writer import Writer
 
 FILE = "runs.sqlite"
@@ -107,7 +107,7 @@ class Store:
 
         Words are whole words, begin* is how some begin, and "several in quotation marks" stand next to each other.
         Raises `StoreError`."""
-        from .reading import Reader
+        from .reader import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader:
@@ -115,7 +115,7 @@ class Store:
 
     def find(self, name: str) -> StoredRun:
         """The run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""
-        from .reading import Reader
+        from .reader import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader:
@@ -123,7 +123,7 @@ class Store:
 
     def events(self, name: str) -> list[Event]:
         """The events of a run, as they were emitted; its name as in `find`. Raises `StoreError`."""
-        from .reading import Reader
+        from .reader import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader:
@@ -142,10 +142,10 @@ class Store:
 
         Raises `StoreError`.
         """
-        from .counting import day
-        from .figures import figures
-        from .reading import Reader
-        from .schema import reported
+        from .aggregates import day
+        from .migrations import reported
+        from .reader import Reader
+        from .stats import figures
 
         self.flush()
         with closing(Reader(self.path)) as reader, reported(self.path):
@@ -155,9 +155,9 @@ class Store:
         """Find out which part of their answers came from whom, for the latest runs of which that is not known yet, at
         most `limit`: some 10 ms for each. How many they were; `figures` knows them then. One that cannot be read is
         left out, and `tell` is told so. Raises `StoreError`."""
-        from .reading import Reader
-        from .schema import reported
-        from .shares import trace_shares
+        from .attribution import trace_shares
+        from .migrations import reported
+        from .reader import Reader
 
         self.flush()
         with closing(Reader(self.path)) as reader, reported(self.path):
@@ -168,7 +168,7 @@ class Store:
 
         Raises `StoreError`.
         """
-        from .transfer import taken
+        from .jsonl import taken
 
         known = {run.id for run in self.runs()} if self.path.exists() else set()
         counts = taken(lines, known.__contains__, self.emit)
@@ -178,9 +178,9 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a run for good; its name as in `find`. Raises `StoreError`, also for one that is going on."""
-        from .reading import Reader
+        from .migrations import reported
+        from .reader import Reader
         from .retention import remove
-        from .schema import reported
 
         self.flush()
         with closing(Reader(self.path)) as reader, reported(self.path):
@@ -194,9 +194,9 @@ class Store:
 
         A run that is going on stays. Raises `StoreError`.
         """
-        from .reading import Reader
+        from .migrations import reported
+        from .reader import Reader
         from .retention import Limits, mark_unfinished, purge
-        from .schema import reported
 
         self.flush()
         limits = Limits(days, megabytes) if days is not None or megabytes is not None else Limits(days=0.0)

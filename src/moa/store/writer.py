@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
 from ..types import Request
-from . import counting, search
-from .alive import Alive
-from .content import pieces
-from .record import Recorded, shortened
+from . import aggregates as counting
+from . import search
+from .encoding import Recorded, shortened
+from .migrations import connected, reported, transaction
 from .retention import Limits, Sweeper
-from .schema import connected, reported, transaction
+from .texts import pieces
+from .writer_lock import Alive
 
 if TYPE_CHECKING:
     import sqlite3

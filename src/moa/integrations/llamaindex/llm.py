@@ -27,11 +27,11 @@ from llama_index.core.llms.custom import CustomLLM
 
 from ...api import begin, get_model
 from ...errors import RequestError
-from ...members import smallest_window
+from ...mixture.graph import smallest_window
 from ...model import Model, generate
-from ...narration import Narration
 from ...streaming import stream
-from ...trace import Trace
+from ...trace.narration import Narration
+from ...trace.tree import Trace
 from ...types import Request, Response
 from .messages import from_llamaindex, tool_call
 

@@ -12,7 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, Thinking
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
-from ... import prices
+from ...costs import prices
 from ...errors import ModelError
 from ...model import Span
 from ...types import Request, Response, Usage, estimate_tokens

@@ -1,0 +1,191 @@
+"""`moa eval run`, `report` and `fetch`: benchmarks and suites of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ...errors import ConfigError
+from ..shared import ConfigFile, table, told
+
+if TYPE_CHECKING:
+    from ...evals.results_folder import Folder
+    from ...evals.runner import Results
+    from ...evals.sample import Figure
+    from ...evals.stats.bootstrap import Comparison
+
+Done = TypeVar("Done")
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("-m", "--model", metavar="MODEL", help="A mixture or a model; again for more."),
+]
+JudgeName = Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="The model that compares answers.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The benchmark's files; no network is used.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many samples, drawn by the seed.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of every request, and of what is drawn.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else one in results/.")]
+Spend = Annotated[float | None, typer.Option(min=0, help="US dollars it may cost in all; stops before it would.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="Calls to a provider at once, where moa.toml has no limit.")]
+Traced = Annotated[bool, typer.Option("--trace/--no-trace", help="Keep every call beside the results.")]
+
+
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="alpaca_eval, mt_bench, flask, or a .jsonl file of yours.", show_default=False)
+    ],
+    model: Models = None,
+    judge: JudgeName = None,
+    data: Data = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    out: Out = None,
+    spend: Spend = None,
+    at_once: AtOnce = 32,
+    trace: Traced = True,
+    config: ConfigFile = None,
+) -> None:
+    """Ask models all of a suite, and score their answers.
+
+    Stopped or killed, the same command goes on where it was. The results are JSON lines in a folder, with a report.
+    """
+    from ...evals.session import Asked, session
+    from ...evals.tasks.registry import benchmark
+    from ..terminal.progress import progress
+
+    if not model:
+        raise ConfigError("name at least one model with -m, such as -m moa:panel")
+    asked = Asked(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
+    with session(asked) as begun:
+        with progress(begun.benchmark.name) as tell:
+            results = asked_through(begun.run(begun.models, tell))
+        _print(results, begun.folder)
+
+
+def asked_through(work: Coroutine[Any, Any, Done]) -> Done:
+    """What comes of an evaluation. Whoever stops it is told that it can be gone on with."""
+    import asyncio
+
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        told("stopped; what was answered is kept, and the same command goes on", 130)
+        raise
+
+
+def _print(results: Results, folder: Folder) -> None:
+    rows = [
+        (model, figure.name, _value(figure), _interval(figure), str(figure.n), figure.note)
+        for model, figures in results.figures.items()
+        for figure in figures
+    ]
+    from ...evals.report.report import write
+
+    table(("model", "score", "value", "interval", "n", ""), rows)
+    if any(figures[0].value is not None for figures in results.figures.values()):
+        typer.echo(write(folder), err=True)
+    scored = [one for of_model in results.scored.values() for one in of_model]
+    lost = [why for one in scored if (why := one.answer.error or one.error)]
+    code = 0
+    if lost:
+        code = told(
+            f"{len(lost)} failed, such as: {lost[0]}; the same command asks them again", len(lost) == len(scored)
+        )
+    if not results.complete:
+        from ..terminal.footer import cost
+
+        whole = len(folder.samples) * len(results.scored)
+        words = f"stopped at {cost(folder.paid)}: {len(scored)} of {whole} answered"
+        code = told(f"{words}; the same command with a higher --spend goes on", 1)
+    if code:
+        raise typer.Exit(code)
+
+
+def _value(figure: Figure) -> str:
+    return "-" if figure.value is None else f"{figure.value:.2f}{' ' * bool(figure.unit)}{figure.unit}"
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
+
+
+def worth(
+    model: Annotated[str, typer.Option("-m", "--model", metavar="MIXTURE", help="The mixture.", show_default=False)],
+    prompts: Annotated[Path, typer.Option(metavar="FILE", help="Your prompts: a .jsonl file.", show_default=False)],
+    judge: JudgeName = None,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    worthwhile: Annotated[float, typer.Option(min=0, help="Points that a gain must be able to reach.")] = 5.0,
+    limit: Limit = None,
+    seed: Seed = 0,
+    out: Out = None,
+    spend: Spend = None,
+    at_once: AtOnce = 32,
+    trace: Traced = True,
+    config: ConfigFile = None,
+) -> None:
+    """Say whether a mixture is worth its price for your prompts.
+
+    It is compared with each member alone, and with the best member sampled: as often as costs the same, and as often as
+    takes the same time. Prompts with answers are scored by rule; of others a judge sees each pair in both orders.
+    """
+    from ...evals.experiments.worth import Question, asked
+    from ...evals.report.report import write
+    from ...evals.report.verdict import keep
+    from ...evals.session import session
+    from ...evals.tasks.registry import benchmark
+    from ..terminal.progress import progress
+
+    wanted = asked(benchmark(str(prompts)), model, judge, config)
+    wanted = replace(wanted, seed=seed, limit=limit, out=out, at_once=at_once, spend=spend, traced=trace)
+    with session(wanted) as begun:
+        question = Question(begun, begun.asked.models[0], confidence, worthwhile)
+        with progress(f"{question.mixture} and its members") as tell:
+            results = asked_through(question.first(tell))
+        if not results.complete:
+            _print(results, begun.folder)
+        with progress("the best member, sampled") as tell:
+            found = asked_through(question.second(results, tell))
+        keep(begun.folder, question.mixture, found)
+        header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time", "$ a win")
+        table(header, [_compared(one) for one in found.comparisons])
+        typer.echo(f"{question.mixture} is {found.sentence}")
+        typer.echo(write(begun.folder), err=True)
+
+
+def _compared(one: Comparison) -> tuple[str, ...]:
+    gain = one.decisive
+    ratios = ("" if ratio is None else f"{ratio:.1f}x" for ratio in (one.cost_ratio, one.seconds_ratio))
+    counts = map(str, (one.wins, one.ties, one.losses))
+    each = "" if one.cost_per_win is None else f"{one.cost_per_win:.2g}"
+    return (one.rival, *counts, f"{gain.value:+.1f}", f"{gain.low:+.1f}..{gain.high:+.1f}", *ratios, each)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.", show_default=False)],
+    seconds: Annotated[bool, typer.Option("--seconds", help="Show how long answers took.")] = False,
+) -> None:
+    """Write the report of results: one HTML file, readable without network."""
+    from ...evals.report.report import write
+    from ...evals.results_folder import Folder
+
+    typer.echo(write(Folder.read(folder), seconds=seconds))
+
+
+def fetch(
+    suite: Annotated[str, typer.Argument(help="alpaca_eval, mt_bench or flask.", show_default=False)],
+    into: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; else the cache folder.")] = None,
+    mirror: Annotated[str | None, typer.Option(metavar="URL", help="A folder on a server that has them.")] = None,
+) -> None:
+    """Fetch the data of a public benchmark from its authors, and check it."""
+    from ...config.messages import did_you_mean
+    from ...evals.tasks import public
+
+    known = public.sources()
+    if suite not in known:
+        raise ConfigError(f"no public suite {suite!r}{did_you_mean(suite, known)}")
+    typer.echo(f"{suite}: licence of the data: {public.licence(suite)}", err=True)
+    public.fetch(suite, into or public.folder(suite), mirror, typer.echo)

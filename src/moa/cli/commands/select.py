@@ -1,0 +1,111 @@
+"""`moa select`: which models go together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from ...errors import ConfigError
+from ..shared import ConfigFile, told
+
+if TYPE_CHECKING:
+    from ...evals.selection.choose import Chosen
+    from ...evals.selection.select import Method, Selection
+
+
+def select(
+    results: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Results of moa eval run, to choose out of.")
+    ] = None,
+    preferences: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or how good each answer is: CSV, a column for each model.")
+    ] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="... and the answers: a JSON file for each model.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many to choose.")] = 3,
+    method: Annotated[str, typer.Option(help="both, quality or diversity.")] = "both",
+    layer: Annotated[bool, typer.Option("--layer", help="With --from: write the mixture, with its reasons.")] = False,
+    name: Annotated[str, typer.Option(help="... under this name.")] = "selected",
+    seed: Annotated[int, typer.Option(min=0, help="Which prompts are validated together.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Choose the models whose answers are good and not all alike.
+
+    The score is how good the best of their answers are: the mean over the prompts, in percent. The weight says how much
+    diversity counted against quality. Out of results an aggregator is chosen too: who aggregated best where that was
+    measured, and what speaks against a mixture is said.
+    """
+    from ...evals.selection.select import Method
+
+    if method not in get_args(Method):
+        raise ConfigError(f"no method {method!r}; there are: {', '.join(get_args(Method))}")
+    if (results is None) == (preferences is None):
+        raise ConfigError("say what to choose out of: --from a folder of results, or --preferences with --outputs")
+    if results is not None:
+        _of_results(results, k, method, layer, name, seed, as_json, config)  # type: ignore[arg-type]
+        return
+    if layer:
+        raise ConfigError("--layer goes with --from: a table of preferences does not say who the models are")
+    assert preferences is not None
+    _print(_of_preferences(preferences, outputs, k, method, seed), as_json)  # type: ignore[arg-type]
+
+
+def _of_preferences(preferences: Path, outputs: Path | None, k: int, method: Method, seed: int) -> Selection:
+    from ...evals.selection.outputs import find, likeness, preferences_of
+    from ...evals.selection.select import select as chosen
+
+    judged = preferences_of(preferences)
+    if method == "quality":
+        return chosen(judged, {}, k, method, seed)
+    if outputs is None:
+        raise ConfigError(f"--method {method} needs the answers: name their folder with --outputs")
+    answers = find(outputs, list(judged))
+    if missing := sorted(set(judged) - set(answers)):
+        told(f"{outputs} has no answers of {', '.join(missing)}: they count as neither like nor unlike the others", 0)
+    return chosen(judged, likeness(answers), k, method, seed)
+
+
+def _of_results(
+    results: Path, k: int, method: Method, layer: bool, name: str, seed: int, as_json: bool, file: Path | None
+) -> None:
+    from ...config.load import load
+    from ...evals.selection.choose import choose
+    from ...evals.selection.results import gather
+
+    config = load(file)[0]
+    found = choose(gather(results, config), k, method, seed)
+    for warning in found.warnings:
+        told(warning, 0)
+    if layer and not as_json:
+        from ...config.draft import of_table
+
+        typer.echo(_commented(found) + of_table(config, name, found.table()).toml, nl=False)
+    elif as_json:
+        more = {"aggregator": found.aggregator, "reasons": found.reasons, "warnings": found.warnings}
+        typer.echo(json.dumps({**asdict(found.selection), **more}, ensure_ascii=False))
+    else:
+        _print(found.selection, as_json)
+        typer.echo("\n".join(found.reasons), err=True)
+
+
+def _commented(found: Chosen) -> str:
+    """The reasons, and what speaks against it, as comments."""
+    but = (f"But: {warning}" for warning in found.warnings)
+    lines = (f"Chosen by moa select on {found.prompts} prompts.", *found.reasons, *but)
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+
+
+def _print(found: Selection, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    for name in found.members:
+        typer.echo(name)
+    weight = "" if found.weight is None else f"; diversity weighs {found.weight:g}"
+    typer.echo(f"the best of their answers: {found.score:.2f} %{weight}", err=True)

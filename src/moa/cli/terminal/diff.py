@@ -1,0 +1,51 @@
+"""Two runs side by side: their answers word by word, their calls, cost and time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from ...store.reader import StoredRun
+from ...text.diff import Change
+from ...trace.tree import Trace
+from .escape import printable
+from .footer import cost
+
+_MARKS = {"same": ("", ""), "gone": ("[-", "-]"), "new": ("{+", "+}")}
+_STYLES = {"same": "", "gone": "red", "new": "green"}
+
+
+def shown(changes: Iterator[tuple[Change, str]]) -> Text:
+    """Two texts as one: [-what only the first has-], {+what only the second has+}."""
+    told = Text()
+    for change, text in changes:
+        before, after = _MARKS[change]
+        words = printable(text).rstrip() if before else printable(text)
+        told.append(f"{before}{words}{after}", _STYLES[change]).append(printable(text)[len(words) :])
+    return told
+
+
+def figures(runs: Sequence[tuple[StoredRun, Trace]]) -> list[tuple[str, ...]]:
+    """A row for each figure in which two runs can differ: what it is, and how it was in each of them."""
+    columns = [_figures(run, trace) for run, trace in runs]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    calls = [Counter(f"{call.start.role} {call.start.model}" for call in trace.calls) for _, trace in runs]
+    named = dict.fromkeys(name for counted in calls for name in counted)
+    return [*rows, *((name, *(str(counted[name]) for counted in calls)) for name in named)]
+
+
+def _figures(run: StoredRun, trace: Trace) -> dict[str, str]:
+    usage = trace.root.usage if trace.root else None
+    return {
+        "mixture": run.model,
+        "state": run.state,
+        "time": f"{trace.time:.1f} s",
+        "first word": "" if trace.first_word is None else f"{trace.first_word:.1f} s",
+        "cost": cost(usage.cost) if usage else "",
+        "tokens in": f"{usage.input_tokens:,}" if usage else "",
+        "tokens out": f"{usage.output_tokens:,}" if usage else "",
+        "lost": str(len(trace.lost)),
+        "calls": str(len(trace.calls)),
+    }

@@ -1,0 +1,132 @@
+"""A mixture drawn as its layers, one below the other, as a question goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ...config.load import Config
+from ...config.schema import AggregatorTable, MixtureTable, PatienceTable, Sampling
+from ...estimates.worst_case import ASSUMED, bound
+from .footer import cost
+
+
+def drawing(config: Config, name: str) -> RenderableType:
+    """The layers of the mixture `name`, the settings of each, and what a question costs."""
+    table = config.mixtures[name]
+    parts: list[RenderableType] = [Text.assemble((f"moa:{name}", "bold"), f"  {table.description}"), "  question"]
+    layers = table.proposer_layers
+    for number, members in enumerate(layers, 1):
+        count = sum(member.samples for member in members)
+        title = f"layer {number} · {count} proposer{'s' * (count != 1)}"
+        rows = [_row(config, member.model, member, member.samples) for member in members]
+        parts += [_ARROW, _box(title, rows, ", ".join(_waiting(table)))]
+    number = len(layers) + 1
+    parts += [_ARROW, _box(f"layer {number} · aggregator", _aggregator(config, table.aggregator), _reading(table))]
+    return Group(*parts, _ARROW, "  answer", "", *_figures(config, name))
+
+
+WIDTH = 78
+"""Columns of a box at most."""
+
+_ARROW = Text("  │\n  ▼", "dim")
+
+
+def _box(title: str, rows: Sequence[tuple[str, str]], subtitle: str) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=min(40, max(cell_len(name) for name, _ in rows)), overflow="fold")
+    for name, settings in rows:
+        table.add_row(Text(name), Text(settings, "dim"))
+    told = f"[dim]{escape(subtitle)}[/]"
+    box = Panel(
+        table, title=escape(title), title_align="left", subtitle=told, subtitle_align="right", border_style="dim"
+    )
+    return Constrain(box, WIDTH)
+
+
+def _row(config: Config, name: str, sampling: Sampling, samples: int = 1) -> tuple[str, str]:
+    inner = f" ({bound(config, name).calls} calls)" if config.resolve(name)[0] == "moa" else ""
+    times = f" ×{samples}" if samples > 1 else ""
+    return f"{name}{times}{inner}", ", ".join(_settings(sampling))
+
+
+def _settings(sampling: Sampling) -> Iterator[str]:
+    skipped = {"model", "samples", "kind", "fallback", "extra"}
+    for key in sorted(sampling.model_fields_set - skipped, key=list(type(sampling).model_fields).index):
+        value = getattr(sampling, key)
+        if key in ("system", "prompt"):
+            yield f"{key} {_short(value)}"
+        elif value not in (None, ()):
+            yield f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+    yield from (f"{key} {value}" for key, value in sampling.extra.items())
+
+
+def _aggregator(config: Config, table: AggregatorTable) -> list[tuple[str, str]]:
+    if table.model is None:
+        return [("vote", "the answer most proposals give")]
+    rows = [_row(config, table.model, table)]
+    if table.kind == "pick":
+        rows.append(("", "picks one proposal"))
+    return rows + [(f"else {name}", "when the one before fails") for name in table.fallback]
+
+
+def _waiting(table: MixtureTable) -> Iterator[str]:
+    """How long a layer waits, and for how many."""
+    yield f"quorum {table.quorum}"
+    if isinstance(table.deadline, PatienceTable):
+        yield f"deadline learned, at most {table.deadline.cap:g} s"
+    elif table.deadline is not None:
+        yield f"deadline {table.deadline:g} s"
+    if table.grace is not None:
+        yield f"grace {table.grace:g} s"
+
+
+def _reading(table: MixtureTable) -> str:
+    order = {
+        None: "as declared, or as it has read them ahead",
+        "declared": "as declared",
+        "arrival": "as they arrive",
+        "shuffled": "shuffled by seed",
+    }[table.order]
+    place = {"system": "in the system message", "end": "after the conversation"}[table.place]
+    return f"reads the proposals {order}, {place}{', with names' if table.names else ''}"
+
+
+def _figures(config: Config, name: str) -> Iterator[RenderableType]:
+    table = config.mixtures[name]
+    if shared := list(_settings(Sampling.model_validate(table.model_dump(include=_shared(table))))):
+        yield Text(f"where not said otherwise: {', '.join(shared)}")
+    if table.agree:
+        rest = "the layers after it" if table.agree.skip == "layers" else "the layers after it and the aggregator"
+        yield Text(f"where the proposals of a layer agree ({table.agree.threshold:g}), {rest} are skipped")
+    if table.staircase:
+        yield Text(f"the aggregator begins with the first {table.staircase} tokens of the proposals, step by step")
+    most = bound(config, name)
+    layers = len(table.proposer_layers) + 1
+    yield Text(f"{layers} layers, {most.calls} call{'s' * (most.calls != 1)} per question")
+    if most.cost is None:
+        yield Text(
+            f"cost at most: unknown, as {_listed(most.unknown)} {'is' if len(most.unknown) == 1 else 'are'} unknown"
+        )
+    else:
+        yield Text(f"cost at most: {cost(most.cost)}  ({ASSUMED})")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 5 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _shared(table: MixtureTable) -> set[str]:
+    return Sampling.model_fields.keys() & table.model_fields_set
+
+
+def _short(text: str | None) -> str:
+    flat = " ".join((text or "").split())
+    return repr(flat if len(flat) <= 30 else f"{flat[:29]}…")

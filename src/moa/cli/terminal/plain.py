@@ -1,0 +1,92 @@
+"""Views for whatever is not a terminal: the answer alone on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ...events import Delta, Event, SpanEnd, to_json
+from ...model import Words
+from ...trace.tree import Trace
+from ...types import Response
+from .escape import printable
+from .footer import remarks, summary
+
+
+class Plain:
+    """The answer as it arrives, ending in a newline. `proposals` tells every proposal on standard error too."""
+
+    words: Words = "answer"
+
+    def __init__(self, proposals: bool = False) -> None:
+        self.trace = Trace()
+        self._proposals = proposals
+        self._last = ""
+
+    def add(self, event: Event) -> None:
+        self.trace.add(event)
+        match event:
+            case Delta(answer=True, kind="text"):
+                self._say(event.text)
+            case SpanEnd(text=str(text)) if self._proposals:
+                start = self.trace.node(event.span).start
+                if start.role == "proposer":
+                    _tell(f"## layer {start.layer}: {start.model}\n\n{text.strip()}\n")
+
+    def draw(self) -> None:
+        pass
+
+    def close(self, response: Response | None) -> None:
+        if response is not None and not self._last:
+            self._say(response.text)
+        if self._last and not self._last.endswith("\n"):
+            self._say("\n")
+        if response is not None:
+            for line in (*remarks(self.trace, response), summary(self.trace, response)):
+                _tell(line)
+
+    def _say(self, text: str) -> None:
+        self._last = text or self._last
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+class Lines:
+    """Every event, one JSON object a line, as it happens."""
+
+    words: Words = "all"
+
+    def add(self, event: Event) -> None:
+        sys.stdout.buffer.write(to_json(event) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def draw(self) -> None:
+        pass
+
+    def close(self, response: Response | None) -> None:
+        pass
+
+
+class Whole:
+    """One JSON object, when the answer is there."""
+
+    words: Words = "answer"
+
+    def __init__(self) -> None:
+        self.trace = Trace()
+
+    def add(self, event: Event) -> None:
+        self.trace.add(event)
+
+    def draw(self) -> None:
+        pass
+
+    def close(self, response: Response | None) -> None:
+        if response is not None:
+            text = json.dumps(self.trace.summary(response), ensure_ascii=False, indent=2)
+            sys.stdout.buffer.write(text.encode() + b"\n")
+            sys.stdout.buffer.flush()
+
+
+def _tell(line: str) -> None:
+    print(printable(line), file=sys.stderr)  # noqa: T201

@@ -1,0 +1,45 @@
+"""Where the sentences of an answer come from, as lines: its proposals by number, then sentence by sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from ...provenance.attribution import Provenance, Traced
+from .escape import printable
+
+LEGEND = "how alike the words are, in percent; own = in no proposal   ≠ the proposal says otherwise"
+
+
+def sources(answer: str, found: Provenance) -> Iterator[Text | Table]:
+    """The proposals with their shares of the answer, and for each sentence what supports and what contradicts it."""
+    told = found.as_json()
+    width = len(str(len(found.proposals)))
+    for number, one in enumerate(told["proposals"], 1):
+        yield Text(f"{number:{width}}  {one['share']:4.0%}  {printable(one['model'])}")
+    yield Text(f"{'':{width}}  {told['own']:4.0%}  the aggregator's own", "yellow")
+    yield Text(LEGEND, "dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column("from", no_wrap=True, style="dim")
+    table.add_column("sentence")
+    for sentence in found.sentences:
+        table.add_row(_supporters(sentence), _said(answer, sentence))
+    yield table
+
+
+def _supporters(sentence: Traced) -> Text:
+    if sentence.own:
+        return Text("own", "yellow")
+    supporting = [source for source in sentence.sources if source.relation == "supports"]
+    return Text(", ".join(f"{source.proposal + 1} {source.strength:.0%}" for source in supporting))
+
+
+def _said(answer: str, sentence: Traced) -> Text:
+    words = answer[sentence.start : sentence.end]
+    shown = Text(printable(words if sentence.kind == "code" else " ".join(words.split())))
+    for source in sentence.sources:
+        if source.relation == "contradicts":
+            shown.append(f"\n≠ {source.proposal + 1}: {printable(source.why or 'says otherwise')}", "red")
+    return shown

@@ -1,0 +1,66 @@
+"""A stored run, shown: when and what was asked, the tree of its calls, the answer; if wished, what each was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ...estimates.likely import Quote
+from ...provenance.attribution import Provenance
+from ...store.reader import StoredRun
+from ...store.rows import when
+from ...trace.tree import Node, Trace
+from ...trace.views import recalled, sent
+from .escape import printable
+from .estimate import estimated
+from .footer import remarks, summary
+from .provenance import sources
+from .waterfall import tree
+
+
+def shown(
+    run: StoredRun, trace: Trace, messages: bool, width: int, traced: Provenance | None = None
+) -> Iterator[RenderableType]:
+    """The parts of what is shown, in so many columns; the answer with its provenance, where that is given."""
+    assert trace.root
+    yield Text(f"{run.id}  {run.model}  {run.state}  {when(run.started)}", "bold")
+    for note in trace.root.notes:
+        if note.kind == "rerun":
+            yield Text(printable(f"made from {note.data['of']}: {note.data['changed']}"), "dim")
+        elif note.kind == "quoted":
+            yield Text(f"quoted: {estimated(Quote(**note.data))}", "dim")
+    if trace.root.start.request:
+        yield Text(printable(trace.root.start.request.question))
+    yield ""
+    yield from tree(trace, run.state != "running", width)
+    yield ""
+    if messages:
+        for call in trace.calls:
+            yield from _sent(call)
+    if traced:
+        yield from sources(trace.root.text, traced)
+        yield ""
+    elif trace.root.text:
+        yield Text(printable(trace.root.text))
+        yield ""
+    answer = recalled(trace.root)
+    if run.state == "answered":
+        yield Text(summary(trace, answer), "dim")
+    for line in remarks(trace, answer):
+        yield Text(printable(line), "red")
+
+
+def _sent(call: Node) -> Iterator[RenderableType]:
+    """What a model was sent, message by message, and what it answered."""
+    place = f"layer {call.start.layer}: " if call.start.layer else ""
+    yield Text(printable(f"## {place}{call.start.model} ({call.start.role})"), "bold")
+    told = [(message["role"], message["content"] or "") for message in sent(call)]
+    for role, content in (*told, ("answer", call.text or call.error or "")):
+        text = (
+            content if isinstance(content, str) else "".join(part.get("text", f"[{part['type']}]") for part in content)
+        )
+        yield Text(f"### {role}", "dim")
+        yield Text(printable(text))
+    yield ""

@@ -1,0 +1,78 @@
+"""A question asked, or asked once, while somebody looks on: a view is fed every event and drawn again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from ...events import Event
+from ...model import Emit, Model, Words
+from ...streaming import stream
+from ...types import Request, Response
+
+INTERVAL = 0.08
+"""Seconds between two drawings, unless drawing itself takes long."""
+
+
+class View(Protocol):
+    """Shows a run. `words` says whose words it shows while they are written."""
+
+    @property
+    def words(self) -> Words: ...
+
+    def add(self, event: Event) -> None:
+        """Take in an event. Called in the middle of the run, so it must be quick."""
+        ...
+
+    def draw(self) -> None:
+        """Show how things stand."""
+        ...
+
+    def close(self, response: Response | None) -> None:
+        """Show the end: the answer, or `None` if there is none."""
+        ...
+
+
+async def watch(model: Model, request: Request, view: View, emit: Emit | None = None) -> Response:
+    """Ask, and show. `emit` is told every event too. Raises what the model raises; leaving early stops every call."""
+    response = None
+    try:
+        async with stream(model, request, view.words, emit=emit) as events:
+            drawing = asyncio.create_task(_keep_drawing(view))
+            try:
+                async for event in events:
+                    view.add(event)
+                    if drawing.done():
+                        await drawing  # what cannot be shown, a terminal that is gone, ends the run
+            finally:
+                drawing.cancel()
+            response = events.response
+    finally:
+        view.close(response)
+    return response
+
+
+async def watch_again(events: Iterable[Event], view: View, response: Response | None, pace: float | None) -> None:
+    """Show a run that was, at `pace` times its speed, or at once. `response` is what it answered, if it did."""
+    began = time.perf_counter()
+    drawing = asyncio.create_task(_keep_drawing(view)) if pace else None
+    try:
+        for event in events:
+            if pace and (wait := event.time / pace - (time.perf_counter() - began)) > 0:
+                await asyncio.sleep(wait)
+            view.add(event)
+            if drawing and drawing.done():
+                await drawing
+    finally:
+        if drawing:
+            drawing.cancel()
+        view.close(response)
+
+
+async def _keep_drawing(view: View) -> None:
+    while True:
+        began = time.perf_counter()
+        view.draw()
+        await asyncio.sleep(max(INTERVAL, 3 * (time.perf_counter() - began)))

@@ -1,0 +1,1 @@
+"""The configuration file: schema, loading, and building models from it."""

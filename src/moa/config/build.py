@@ -1,0 +1,195 @@
+"""From names in the configuration to models that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..costs.prices import Price
+from ..errors import ConfigError
+from ..mixture.adaptive_timeout import Latencies, Patience
+from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
+from ..mixture.layer import Layer
+from ..mixture.mixture import Mixture
+from ..mixture.strategies.early_exit import Agreement
+from ..mixture.strategies.guarded import NeverWorse
+from ..mixture.strategies.staircase import Staircase
+from ..model import Model, Tuned
+from ..paths import cache_folder, expanded
+from ..prompts.prompt import CHOOSE, SYNTHESIZE, Prompt
+from ..wrappers.cache import Answers, Cached
+from ..wrappers.circuit_breaker import Breaker, Broken
+from ..wrappers.hedge import Hedged
+from ..wrappers.limiter import Limited, Limiter
+from ..wrappers.retry import Fallback, Retried
+from .load import Config
+from .schema import AggregatorTable, MemberTable, MixtureTable, ModelTable, PatienceTable, PriceTable, Sampling
+
+
+class Builder:
+    """Makes the models of one configuration. Models of one provider share its limit on calls at once.
+
+    With `calls`, every single model that it makes, also those in mixtures, remembers its answers there.
+    """
+
+    def __init__(self, config: Config, folder: Path, calls: Answers | None = None) -> None:
+        self.config = config
+        self.folder = folder
+        self._calls = calls
+        self._limiters = {
+            name: Limiter(table.max_concurrency, one_model=table.one_gpu)
+            for name, table in config.providers.items()
+            if table.max_concurrency or table.one_gpu or table.reads_ahead != "none"
+        }
+        self.latencies = Latencies(file=cache_folder() / "latencies.json")
+        self.breakers: dict[str, Breaker] = {}
+        self._built: dict[str, Model] = {}
+        self.around: Callable[[Model, str], Model] = lambda model, address: model
+        """What is to stand around each model at an address that is made from now on."""
+
+    def model(self, name: str) -> Model:
+        """The model or mixture of a name. Raises `ConfigError` if there is no such."""
+        provider, model = self.config.resolve(name)
+        full = f"{provider}:{model}"
+        if full not in self._built:
+            if provider == "moa":
+                self._built[full] = self.mixture(full, self.config.mixtures[model])
+            elif provider in ("local", "gguf"):
+                self._built[full] = self._remembering(self._embedded(full, provider, model))
+            else:
+                always = self.config.providers[provider].cache
+                self._built[full] = self._remembering(self._endpoint(full, provider, model), always)
+        return self._built[full]
+
+    def _endpoint(self, name: str, provider: str, model: str) -> Model:
+        from ..models.openai.model import OpenAI
+
+        table = self.config.providers[provider]
+        known = table.models.get(model, ModelTable())
+        price = known.price or table.price
+        built: Model = OpenAI(
+            model,
+            table.base_url,
+            name,
+            table.api_key_env,
+            table.timeout,
+            known.context_window or table.context_window,
+            _price(price) if price else None,
+            table.priced_as,
+            table.unsupported,
+            table.renamed,
+            table.headers,
+            table.images if known.images is None else known.images,
+            table.reads_ahead,
+        )
+        built = self.around(built, table.base_url)
+        if provider in self._limiters:
+            built = Limited(built, self._limiters[provider])
+        self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)
+        built = Broken(built, self.breakers[name])
+        if table.attempts > 1:
+            built = Retried(built, table.attempts)
+        return built
+
+    def _remembering(self, model: Model, always: bool = False) -> Model:
+        if self._calls is None:
+            return Cached(model) if always else model
+        return Cached(model, self._calls, always)
+
+    def _embedded(self, name: str, provider: str, model: str) -> Model:
+        from ..models.llamacpp.model import LlamaCpp
+        from ..models.llamacpp.weights import SMOLLM2
+
+        engine = self.config.engine
+        source = SMOLLM2 if provider == "local" else expanded(model)
+        return LlamaCpp(source, name, context=engine.context, slots=engine.slots, threads=engine.threads)
+
+    def mixture(self, name: str, table: MixtureTable) -> Mixture:
+        """The mixture of a table, whether or not it is in the configuration."""
+        prompt = Prompt(self._instruction(table, SYNTHESIZE), table.place, table.names)
+        layers = [
+            Layer(
+                [model for member in members for model in self._proposers(member, table)],
+                table.quorum,
+                self._deadline(table),
+                table.grace,
+                table.order,
+                prompt,
+            )
+            for members in table.proposer_layers
+        ]
+        aggregator = self._aggregator(table.aggregator, table, prompt)
+        return Mixture(
+            layers,
+            NeverWorse(aggregator) if table.guard else aggregator,
+            name,
+            agree=self._agreement(table),
+            staircase=None if table.staircase is None else Staircase(table.staircase),
+        )
+
+    def _agreement(self, table: MixtureTable) -> Agreement | None:
+        if table.agree is None:
+            return None
+        name = table.agree.judge
+        judge = _tuned(self.model(name), None, None, _options(table, table)) if name else None
+        return Agreement(table.agree.threshold, table.agree.skip, judge)
+
+    def _deadline(self, table: MixtureTable) -> float | Patience | None:
+        if not isinstance(table.deadline, PatienceTable):
+            return table.deadline
+        return Patience(**table.deadline.model_dump(), latencies=self.latencies)
+
+    def _proposers(self, member: MemberTable, mixture: MixtureTable) -> Sequence[Model]:
+        options = _options(member, mixture)
+        model = self.model(member.model)
+        if member.hedge is not None:
+            model = Hedged(model, member.hedge)
+        seed = 0 if member.seed is None and member.samples > 1 else member.seed
+        return [
+            _tuned(model, member.system, None if seed is None else seed + n, options) for n in range(member.samples)
+        ]
+
+    def _aggregator(self, table: AggregatorTable, mixture: MixtureTable, prompt: Prompt) -> Aggregator:
+        if table.kind == "vote" or table.model is None:
+            return Vote()
+        options = _options(table, mixture)
+        chain = [_tuned(self.model(name), table.system, table.seed, options) for name in (table.model, *table.fallback)]
+        model = Fallback(chain) if table.fallback else chain[0]
+        if table.kind == "pick":
+            choose = Prompt(self._instruction(table, CHOOSE), mixture.place, mixture.names)
+            return Pick(model, Synthesize(model, prompt), choose)
+        own = Prompt(self._instruction(table, prompt.instruction), mixture.place, mixture.names)
+        return Synthesize(model, own)
+
+    def check(self) -> None:
+        """Read every prompt file, without building a model. Raises `ConfigError`."""
+        for mixture in self.config.mixtures.values():
+            for table in (mixture, mixture.aggregator):
+                self._instruction(table, "")
+
+    def _instruction(self, table: MixtureTable | AggregatorTable, default: str) -> str:
+        if table.prompt_file is None:
+            return table.prompt or default
+        path = self.folder / expanded(table.prompt_file)
+        try:
+            return path.read_text("utf-8-sig")
+        except OSError as error:
+            raise ConfigError(f"prompt_file {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
+
+
+def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:
+    """A member's sampling options: its own, else its mixture's, one by one also within `extra`."""
+    told = {key: getattr(member if key in member.model_fields_set else mixture, key) for key in Sampling.model_fields}
+    return {**told, "extra": {**mixture.extra, **member.extra}}
+
+
+def _tuned(model: Model, system: str | None, seed: int | None, options: dict[str, Any]) -> Model:
+    tuned = Tuned(model, system=system, seed=seed, **options)
+    return model if tuned == Tuned(model) else tuned
+
+
+def _price(table: PriceTable) -> Price:
+    return Price(table.input, table.output, table.cached)

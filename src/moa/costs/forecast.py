@@ -1,0 +1,32 @@
+"""What a call is likely to use, before it is made: its prompt is measured, its answer reckoned with.
+
+A model may say it itself (its method `expected`), as those do that are made of others; what tokens cost is asked of its
+method `cost`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..model import Around, Model, as_asked
+from ..types import Request, Usage
+
+ASSUMED = 1000
+"""Tokens of an answer without `max_tokens`."""
+
+INSTRUCTION = 300
+"""Tokens of the instruction that references come with."""
+
+
+def expected(model: Model, request: Request, read: int = 0) -> Usage:
+    """What a call is likely to use. `read` are tokens of references that it reads besides."""
+    model, request = as_asked(model, request)
+    if (own := getattr(model, "expected", None)) is not None:
+        told: Usage = own(request, read)
+        return told
+    if isinstance(model, Around):
+        return expected(model.model, request, read)
+    asked = request.size
+    usage = Usage(asked + read, request.max_tokens or ASSUMED)
+    cost = getattr(model, "cost", None)
+    return replace(usage, cost=cost(usage) if cost else None)

@@ -1,0 +1,1 @@
+"""Estimates of what a request will use."""

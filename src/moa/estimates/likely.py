@@ -1,0 +1,211 @@
+"""What a question is likely to take before it is asked: tokens, US dollars, seconds, out of the runs that were.
+
+How long an answer becomes is known from the calls of the same model in the same mixture, and so is how much more than
+the question it read; else that follows from the answers before. Where the mixture itself was asked before, all is made
+to agree with what its runs really took, so that early exits and retries are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..costs.forecast import INSTRUCTION, expected
+from ..mixture.mixture import Mixture
+from ..model import Around, Model, Span, as_asked
+from ..trace.tree import Trace
+from ..types import Request, Response, Usage
+from ..wrappers.retry import Fallback
+
+if TYPE_CHECKING:
+    from ..store.stats import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What asking a model or mixture is likely to take.
+
+    `cost` is in US dollars, `None` when a price is unknown. Half of such questions took no longer than `seconds`, 95 of
+    100 no longer than `at_most`; both `None` when nobody knows. It rests on so many `runs` of the same, and on assumed
+    answers for the models in `unknown`, of which no call is stored.
+    """
+
+    model: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    seconds: float | None
+    at_most: float | None
+    runs: int
+    unknown: tuple[str, ...] = ()
+    known: bool = True
+    """Whether it rests on what was, and not on assumptions alone."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "unknown": list(self.unknown)}
+
+
+def quote(model: Model, request: Request, figures: Sequence[Figures]) -> Quote:
+    """The quote of a request to a model. `figures` are those of the stored runs (`Store.figures()`)."""
+    past = _Past(figures)
+    whole = past.of(model.name, "root", model.name)
+    likely = _likely(model, request, request.size, model.name, past)
+    runs = whole.counts.made if whole else 0
+    if whole:
+        likely = _corrected(likely, model, request, whole, past)
+    spread = whole.seconds if whole else None
+    return Quote(
+        model.name,
+        likely.calls,
+        likely.usage.input_tokens,
+        likely.usage.output_tokens,
+        likely.usage.cost,
+        spread.p50 if spread else likely.seconds,
+        spread.p95 if spread else None,
+        runs,
+        tuple(dict.fromkeys(likely.unknown)),
+        len(likely.unknown) < likely.calls,
+    )
+
+
+@dataclass(frozen=True)
+class Quoted(Around):
+    """A model whose run says what was quoted for it."""
+
+    quote: Quote
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        span.note("quoted", **self.quote.as_json())
+        return await self.model.generate(request, span)
+
+
+def missed(trace: Trace) -> dict[str, float] | None:
+    """How much more a run took than was quoted, as a part of that (0.1: a tenth more; -0.1: less), of `tokens`, `cost`
+    and `seconds` as far as both are known. `None` where nothing was quoted, or the run is not over."""
+    root = trace.root
+    told = next((note.data for note in root.notes if note.kind == "quoted"), None) if root else None
+    if told is None or root is None or root.usage is None:
+        return None
+    took = {
+        "tokens": (told["input_tokens"] + told["output_tokens"], root.usage.input_tokens + root.usage.output_tokens),
+        "cost": (told["cost"], root.usage.cost),
+        "seconds": (told["seconds"], trace.time),
+    }
+    return {name: was / quoted - 1 for name, (quoted, was) in took.items() if quoted and was is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Likely:
+    """What some calls are likely to take. `written` are the tokens of the answer that others read, `unknown` the models
+    of those of which nothing is known, each as often as it is called."""
+
+    calls: int = 0
+    usage: Usage = Usage(cost=0.0)
+    written: int = 0
+    seconds: float | None = 0.0
+    unknown: tuple[str, ...] = ()
+
+
+class _Past:
+    """What is known of models, by mixture, role and name."""
+
+    def __init__(self, figures: Sequence[Figures]) -> None:
+        self._known = {(one.mixture, one.role, one.model): one for one in figures if one.counts.made}
+
+    def of(self, mixture: str, role: str, model: str) -> Figures | None:
+        return self._known.get((mixture, role, model))
+
+    def read(self, mixture: str, role: str, model: str, question: int) -> int:
+        """The tokens of a prompt, by how much longer earlier ones were than their questions; 0 if nothing is known."""
+        whole, own = self.of(mixture, "root", mixture), self.of(mixture, role, model)
+        if whole is None or own is None:
+            return 0
+        return max(0, round(question + own.counts.asked / own.counts.made - whole.counts.asked / whole.counts.made))
+
+    def nearest(self, mixture: str, role: str, model: str) -> Figures | None:
+        """... else of the same role in another mixture, else of any role; of that which was called most."""
+        own = self.of(mixture, role, model)
+        others = sorted(
+            (one for one in self._known.values() if one.model == model),
+            key=lambda one: (one.role == role, one.counts.made),
+        )
+        return own or (others[-1] if others else None)
+
+
+def _likely(
+    model: Model, request: Request, read: int, mixture: str, past: _Past, role: str = "root", question: int = 0
+) -> _Likely:
+    """What one call is likely to take, with all below it. `read` are the tokens of its prompt, as far as nothing is
+    known of that, and `question` those of what its mixture is asked."""
+    model, request = as_asked(model, request)
+    while isinstance(model, Around):
+        model = model.model
+        model, request = as_asked(model, request)
+    if isinstance(model, Fallback):
+        return _likely(model.models[0], request, read, mixture, past, role, question)
+    if isinstance(model, Mixture):
+        return _mixture(model, request, read, past)
+    read = past.read(mixture, role, model.name, question) or read
+    known = past.nearest(mixture, role, model.name)
+    usage = replace(expected(model, request), input_tokens=read)
+    if known:
+        counts = known.counts
+        written = round(counts.output_tokens / counts.made)
+        asked = round(read * counts.input_tokens / counts.asked) if counts.asked else read
+        usage = Usage(asked, min(written, request.max_tokens or written))
+    usage = replace(usage, cost=_cost(model, usage))
+    spread = known.seconds if known else None
+    return _Likely(1, usage, usage.output_tokens, spread.p50 if spread else None, () if known else (model.name,))
+
+
+def _mixture(mixture: Mixture, request: Request, read: int, past: _Past) -> _Likely:
+    question = Request(request.messages)
+    parts: list[_Likely] = []
+    seconds: float | None = 0.0
+    asked = read
+    for layer in mixture.layers:
+        made = [_likely(model, question, asked, mixture.name, past, "proposer", read) for model in layer.proposers]
+        seconds = _sum(seconds, _longest(made))
+        asked = read + INSTRUCTION + sum(one.written for one in made)
+        parts += made
+    written = parts[-1].written
+    if mixture.aggregator.models:
+        last = _likely(mixture.aggregator.models[0], request, asked, mixture.name, past, "aggregator", read)
+        seconds, written = _sum(seconds, last.seconds), last.written
+        parts.append(last)
+    unknown = tuple(name for part in parts for name in part.unknown)
+    return _Likely(sum(one.calls for one in parts), Usage.total(one.usage for one in parts), written, seconds, unknown)
+
+
+def _corrected(likely: _Likely, model: Model, request: Request, whole: Figures, past: _Past) -> _Likely:
+    """The same, in the proportion in which its runs took more or less than would have been reckoned for them."""
+    counts = whole.counts
+    usual = _likely(model, request, round(counts.asked / counts.made), model.name, past).usage
+
+    def factor(was: float | None, reckoned: float | None) -> float:
+        return was / counts.made / reckoned if was and reckoned else 1.0
+
+    usage = likely.usage
+    corrected = Usage(
+        round(usage.input_tokens * factor(counts.input_tokens, usual.input_tokens)),
+        round(usage.output_tokens * factor(counts.output_tokens, usual.output_tokens)),
+        None if usage.cost is None else usage.cost * factor(whole.cost, usual.cost),
+    )
+    return replace(likely, usage=corrected)
+
+
+def _cost(model: Model, usage: Usage) -> float | None:
+    cost = getattr(model, "cost", None)
+    told: float | None = cost(usage) if cost else None
+    return told
+
+
+def _longest(made: Sequence[_Likely]) -> float | None:
+    known = [one.seconds for one in made if one.seconds is not None]
+    return max(known) if len(known) == len(made) else None
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,1 @@
+"""Selection of proposers by performance and diversity."""

@@ -1,0 +1,1 @@
+"""Mixtures of agents: layers of proposers and an aggregator."""

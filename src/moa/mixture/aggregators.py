@@ -1,0 +1,145 @@
+"""How the last proposals become one answer: synthesized by a model, picked by a model, or voted.
+
+An aggregator lists the `models` it asks, so that they can be checked, drawn and priced before a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import BadReply, ContextOverflow
+from ..model import Model, Span
+from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
+from ..types import Request, Response
+from .references import read
+from .strategies.prewarm_session import Reader
+
+
+class Aggregator(Protocol):
+    """Turns references into the answer. One that has a model read them all says how, see `reader`."""
+
+    @property
+    def models(self) -> tuple[Model, ...]: ...
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response: ...
+
+
+def reader(aggregator: Aggregator, request: Request) -> Reader | None:
+    """The model that will read all references (its method `reader`), and how; `None` if there is no such."""
+    told = getattr(aggregator, "reader", None)
+    reading: Reader | None = told(request) if told else None
+    return reading
+
+
+@dataclass(frozen=True)
+class AroundAggregator:
+    """An aggregator around an aggregator: the models and the reader are those of the one beneath."""
+
+    aggregator: Aggregator
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return self.aggregator.models
+
+    def reader(self, request: Request) -> Reader | None:
+        """The model that will read the references, and how."""
+        return reader(self.aggregator, request)
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """The paper's aggregator: a model reads all references and writes the answer."""
+
+    model: Model
+    prompt: Prompt = AGGREGATE
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (self.model,)
+
+    def reader(self, request: Request) -> Reader:
+        """The model that will read the references, and how."""
+        return Reader(self.model, self.prompt, request)
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        return await read(self.model, self.prompt, request, references, span, role="aggregator", answers=True)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The paper's ranker baseline: a model names the best reference, and that is the answer, unchanged.
+
+    A reply that is not exactly one valid number is never guessed at: the `fallback` aggregates instead, and the trace
+    says so; without one it is a `BadReply`. A request with tools is for the fallback, which can call them.
+    """
+
+    model: Model
+    fallback: Aggregator | None = None
+    prompt: Prompt = Prompt(CHOOSE)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (self.model, *(self.fallback.models if self.fallback else ()))
+
+    def reader(self, request: Request) -> Reader:
+        """The model that will read the references, and how."""
+        return Reader(self.model, self.prompt, request)
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        if self.fallback and (request.tools or not references):  # no proposal can call a tool
+            return await self.fallback.aggregate(request, references, span)
+        question = Request(request.messages, seed=request.seed)
+        try:
+            verdict = await span.call(self.model, self.prompt(question, references), role="judge")
+        except ContextOverflow as error:  # a choice needs all references at once
+            if not self.fallback:
+                raise
+            problem = str(error)
+        else:
+            number = _number(verdict.text)
+            if 1 <= number <= len(references):
+                span.note("choice", number=number, model=references[number - 1].model)
+                return said(references[number - 1], span)
+            named = f"a number from 1 to {len(references)}"
+            problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
+            if not self.fallback:
+                raise BadReply(problem, model=self.model.name)
+        span.note("fallback", error=problem)
+        return await self.fallback.aggregate(request, references, span)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """The answer that most references give, for short answers such as a number, a name, a choice.
+
+    Case, surrounding punctuation and white space do not count. A tie goes to the answer that comes first.
+    """
+
+    models: tuple[Model, ...] = ()
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        ballots = [_ballot(reference.text) for reference in references]
+        votes = Counter(ballots).most_common()
+        span.note("votes", votes=[[ballot, count] for ballot, count in votes])
+        return said(references[ballots.index(votes[0][0])], span)
+
+
+def _number(text: str) -> int:
+    """The number that a reply is, with the marks that models put around one; 0 if it is anything else."""
+    stated = re.fullmatch(r"[\s*_`'\"#(\[<]*([0-9]{1,4})[\s*_`'\".:)\]>]*", text)
+    return int(stated[1]) if stated else 0
+
+
+def _ballot(text: str) -> str:
+    return re.sub(r"^\W+|\W+$", "", " ".join(text.casefold().split())) or text.strip()
+
+
+def said(reference: Response, span: Span) -> Response:
+    """A reference as the answer; its tokens were counted when it was proposed."""
+    if span.watched:
+        span.text(reference.text)
+    return reference

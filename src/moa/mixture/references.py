@@ -1,0 +1,126 @@
+"""How a model reads references: all at once where they fit its context window, else a few at a time.
+
+A few at a time is the sliding window of Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): the best answer so far and
+the next few references give the next best answer. No reference is ever cut; one that no window holds is left out, and
+the trace says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ContextOverflow
+from ..events import Role
+from ..model import Hear, Model, Span, as_asked, context_window
+from ..prompts.prompt import Prompt
+from ..types import Request, Response
+
+
+async def read(
+    model: Model,
+    prompt: Prompt,
+    request: Request,
+    references: Sequence[Response],
+    span: Span,
+    *,
+    role: Role,
+    layer: int | None = None,
+    index: int | None = None,
+    answers: bool = False,
+    hear: Hear | None = None,
+) -> Response:
+    """Ask the model with the references laid before it; the response carries those it read. `hear` is told its words.
+
+    Raises `ContextOverflow` when the request alone, or every single reference with it, is too long.
+    """
+    room = _room(model, request)
+    if room is not None and _size(model, request) > room:
+        raise ContextOverflow(
+            f"the prompt is about {_size(model, request)} tokens and {model.name} holds {context_window(model)}, "
+            "its answer included; shorten it or name a model with a larger window",
+            model=model.name,
+            window=context_window(model),
+        )
+    if not references:
+        return await span.call(model, request, role=role, layer=layer, index=index, answers=answers, hear=hear)
+
+    used: list[Response] = []
+    best: tuple[Response, ...] = ()
+    rest = list(references)
+    most = len(rest)
+    while rest:
+        taken = min(most, _fitting(model, prompt, request, best, rest, room))
+        final = taken == len(rest)
+        if not final:
+            span.note("window", model=model.name, holds=taken, of=len(references), done=len(references) - len(rest))
+        if not taken:
+            _leave_out(rest.pop(0), model, span)
+            continue
+        asked = prompt(request, (*best, *rest[:taken]))
+        try:
+            answer = await span.call(
+                model,
+                asked,
+                role=role,
+                layer=layer,
+                index=index,
+                answers=answers and final,
+                hear=hear if final else None,
+            )
+        except ContextOverflow:
+            if taken == 1:
+                _leave_out(rest.pop(0), model, span)
+            else:  # the upstream counts more tokens than we do: half as many may fit
+                most = taken // 2
+            continue
+        used += rest[:taken]
+        rest = rest[taken:]
+        best = (replace(answer, references=answer.references or tuple(used)),)
+        if final:
+            return best[0]
+    if not best:
+        raise ContextOverflow(
+            f"not one of the {len(references)} references fits the context window of {model.name}; "
+            "name a model with a larger window, or limit the proposers' max_tokens",
+            model=model.name,
+            window=context_window(model),
+        )
+    if answers and span.watched:
+        span.text(best[0].text)  # written before anyone knew it would be the last word
+    return best[0]
+
+
+def _room(model: Model, request: Request) -> int | None:
+    """How many tokens a prompt may have: the window less room for the answer. `None` if the window is unknown."""
+    window = context_window(model)
+    if window is None:
+        return None
+    wanted = as_asked(model, request)[1].max_tokens
+    return window - min(wanted or window // 8, window // 2)
+
+
+def _size(model: Model, request: Request) -> int:
+    """About how many tokens the model is sent, its own instruction included."""
+    return as_asked(model, request)[1].size
+
+
+def _fitting(
+    model: Model,
+    prompt: Prompt,
+    request: Request,
+    best: tuple[Response, ...],
+    rest: Sequence[Response],
+    room: int | None,
+) -> int:
+    """How many of the rest can be read together with the best so far."""
+    if room is None:
+        return len(rest)
+    count = len(rest)
+    while count and _size(model, prompt(request, (*best, *rest[:count]))) > room:
+        count -= 1
+    return count
+
+
+def _leave_out(reference: Response, model: Model, span: Span) -> None:
+    span.note("left_out", model=reference.model, reason=f"too long for the context window of {model.name}")

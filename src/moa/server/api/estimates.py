@@ -1,0 +1,34 @@
+"""What a question is likely to take, by the runs that the caller may see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...estimates.likely import Quote, Quoted, quote
+from ..runs.stored import Past
+from ..schemas import NUMBER, TEXT, WHOLE, YES, or_null, rows, table, titled
+from ..service import Asked
+
+QUOTE = titled(
+    "Quote",
+    table(
+        {
+            "model": TEXT,
+            **dict.fromkeys(("calls", "input_tokens", "output_tokens", "runs"), WHOLE),
+            **dict.fromkeys(("cost", "seconds", "at_most"), or_null(NUMBER)),
+            "unknown": rows(TEXT),
+            "known": YES,
+        }
+    ),
+)
+
+
+async def of(asked: Asked, past: Past) -> Quote:
+    """The quote of a request. Nobody is asked."""
+    return quote(asked.model, asked.request, await past.figures())
+
+
+async def told(asked: Asked, past: Past) -> Asked:
+    """The request, whose run says what was quoted for it, if anything is known of that."""
+    quoted = await of(asked, past)
+    return replace(asked, model=Quoted(asked.model, quoted)) if quoted.known else asked

@@ -1,0 +1,203 @@
+"""/api/mixtures: each as the graph it is, with its calls and their cost at most; and drafts, checked before they are
+tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.routing import Route
+
+from ...config.draft import Draft, as_told, of_table, of_toml, written
+from ...config.load import Config
+from ...config.schema import AggregatorTable, MemberTable, MixtureTable, Sampling, Table
+from ...errors import ConfigError, RequestError
+from ...estimates.worst_case import ASSUMED, bound
+from ...mixture.mixture import Mixture
+from ..auth.keys import Denied, caller
+from ..errors import failed
+from ..responses import json, parsed
+from ..schemas import NUMBER, TABLE, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
+from ..service import NotFound, Service
+
+DRAFT = "draft:"
+"""How the name of a draft begins in its runs, so that nothing counts them as those of a mixture."""
+
+MOST_CALLS = 200
+"""Calls of a draft at most: what a moa.toml may say is its owner's choice, what a request may say is not."""
+
+
+class DraftBody(Table):
+    """A mixture that is not in moa.toml: as `toml`, one table [mixtures.NAME], or as a `table` and its `name`."""
+
+    toml: Annotated[str, Field(max_length=200_000)] | None = None
+    table: dict[str, Any] | None = None
+    name: str = Field("draft", description="what the table is called")
+
+    def draft(self, config: Config) -> Draft:
+        """Raises `ConfigError`."""
+        if (self.toml is None) == (self.table is None):
+            raise RequestError("give toml or table, one of the two")
+        draft = of_toml(config, self.toml) if self.toml is not None else of_table(config, self.name, self.table or {})
+        _bounded(sum(member.samples for layer in draft.table.proposer_layers for member in layer))
+        return draft
+
+    def mixture(self, service: Service) -> Mixture:
+        """The draft, to be asked once. Raises `ConfigError`, and `NotFound` or `Denied` for a model that is not the
+        caller's to use."""
+        config = service.builder.config
+        draft = self.draft(config)
+        for name in draft.table.references:
+            service.model(name)
+        named = {file for name, one in config.mixtures.items() if _may(name) for file in _files(one)}
+        for file in _files(draft.table):
+            if file not in named:
+                raise RequestError(f"prompt_file {file!r}: no mixture of yours in moa.toml names it; say prompt")
+        _bounded(bound(draft.config, f"moa:{draft.name}").calls)
+        return service.builder.mixture(f"{DRAFT}{draft.name}", draft.table)
+
+
+def _bounded(calls: int) -> None:
+    if calls > MOST_CALLS:
+        raise RequestError(f"the draft makes {calls} calls for one question; a draft makes at most {MOST_CALLS}")
+
+
+def _files(mixture: MixtureTable) -> Iterator[str]:
+    yield from (one.prompt_file for one in (mixture, mixture.aggregator) if one.prompt_file is not None)
+
+
+MEMBER = titled("Member", table({"model": TEXT, "samples": WHOLE, "calls": WHOLE, "settings": TABLE}))
+DRAWN = titled(
+    "Mixture",
+    table(
+        {
+            "name": TEXT,
+            "description": TEXT,
+            "layers": rows(rows(MEMBER)),
+            "aggregator": table(
+                {
+                    "kind": one_of("synthesize", "pick", "vote"),
+                    "model": or_null(TEXT),
+                    "fallback": rows(TEXT),
+                    "calls": WHOLE,
+                    "settings": TABLE,
+                }
+            ),
+            "settings": TABLE,
+            "calls": WHOLE,
+            "cost": or_null(NUMBER),
+            "unknown": rows(TEXT),
+            "assumed": TEXT,
+            "table": TABLE,
+            "toml": TEXT,
+        }
+    ),
+)
+CHECKED = titled("Checked", table({"valid": YES, "error": or_null(TEXT), "mixture": or_null(DRAWN)}))
+
+OPERATIONS = (
+    Operation(
+        "get",
+        "/api/mixtures",
+        "Draw the mixtures, with the calls of a question and their cost at most",
+        titled("Mixtures", table({"default": TEXT, "mixtures": rows(DRAWN)})),
+    ),
+    Operation("get", "/api/mixtures/{name}", "Draw one mixture", DRAWN),
+    Operation(
+        "post", "/api/mixtures/check", "Check a mixture as moa.toml would be, and write its TOML", CHECKED, DraftBody
+    ),
+)
+
+
+def routes(service: Service) -> list[Route]:
+    """GET /api/mixtures, GET /api/mixtures/{name}, POST /api/mixtures/check."""
+
+    async def listing(http: HTTPRequest) -> HTTPResponse:
+        config = service.builder.config
+        names = [name for name in config.mixtures if _may(name)]
+        told = await service.aside(lambda: [drawn(config, name, config.mixtures[name]) for name in names])
+        return json({"default": config.default, "mixtures": told})
+
+    async def one(http: HTTPRequest) -> HTTPResponse:
+        config, name = service.builder.config, http.path_params["name"]
+        try:
+            if name not in config.mixtures:
+                raise NotFound(f"no mixture {name!r}")
+            if not _may(name):
+                raise Denied(f"this key may not use {name}", 403)
+            told = await service.aside(drawn, config, name, config.mixtures[name])
+        except Exception as error:
+            return failed(error)
+        return json(told)
+
+    async def check(http: HTTPRequest) -> HTTPResponse:
+        try:
+            body = await parsed(http, DraftBody)
+            told = await service.aside(_checked, body, service.builder.config)
+        except Exception as error:
+            return failed(error)
+        return json(told)
+
+    return [
+        Route("/api/mixtures", listing, methods=["GET"]),
+        Route("/api/mixtures/check", check, methods=["POST"]),
+        Route("/api/mixtures/{name}", one, methods=["GET"]),
+    ]
+
+
+def drawn(config: Config, name: str, mixture: MixtureTable) -> dict[str, Any]:
+    """A mixture as its layers, with the settings that are said, the calls of a question and their cost at most."""
+    most = bound(config, f"moa:{name}")
+    return {
+        "name": name,
+        "description": mixture.description,
+        "layers": [[_member(config, one) for one in layer] for layer in mixture.proposer_layers],
+        "aggregator": _aggregator(config, mixture.aggregator),
+        "settings": _settings(mixture, {"description", "proposers", "layers", "aggregator"}),
+        "calls": most.calls,
+        "cost": most.cost,
+        "unknown": list(most.unknown),
+        "assumed": ASSUMED,
+        "table": as_told(mixture),
+        "toml": written(name, mixture),
+    }
+
+
+def _member(config: Config, one: MemberTable) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "samples": one.samples,
+        "calls": one.samples * bound(config, one.model).calls,
+        "settings": _settings(one, {"model", "samples"}),
+    }
+
+
+def _aggregator(config: Config, one: AggregatorTable) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "model": one.model,
+        "fallback": list(one.fallback),
+        "calls": bound(config, one.model).calls if one.model else 0,
+        "settings": _settings(one, {"kind", "model", "fallback"}),
+    }
+
+
+def _settings(one: Sampling, apart: set[str]) -> dict[str, Any]:
+    told: dict[str, Any] = one.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude=apart)
+    return told
+
+
+def _checked(body: DraftBody, config: Config) -> dict[str, Any]:
+    try:
+        draft = body.draft(config)
+    except ConfigError as error:
+        return {"valid": False, "error": str(error), "mixture": None}
+    return {"valid": True, "error": None, "mixture": drawn(draft.config, draft.name, draft.table)}
+
+
+def _may(name: str) -> bool:
+    key = caller.get()
+    return key is None or key.may(f"moa:{name}")

@@ -1,0 +1,117 @@
+"""/api/runs/{id}/rerun: a run made again with a change, after its plan has said which calls that takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.routing import Route
+
+from ...config.schema import Table
+from ...errors import RequestError
+from ...runs.rerun import Changes, Rerun, split
+from ...trace.tree import Node, used
+from ...types import Usage
+from ..errors import failed
+from ..responses import json, parsed
+from ..runs.view import USAGE, Seen, Sight
+from ..schemas import TEXT, WHOLE, Operation, or_null, rows, table, titled
+from ..service import Asked, NotFound, Service
+from .mixtures import DRAFT
+
+
+class RerunBody(Table):
+    """What is to be different. Without any of it the aggregator alone is asked anew."""
+
+    aggregator: str | None = Field(None, description="the model that is to write the answer")
+    prompt: str | None = Field(None, description="another instruction to the aggregator, as prompt in moa.toml")
+    without: str | None = Field(None, description="a proposer to be left out")
+    layer: Annotated[int, Field(ge=1)] | None = Field(None, description="the layer whose proposers are asked anew")
+    proposer: str | None = Field(None, description="the proposer that is asked anew, in that layer or in all")
+
+    def rerun(self, service: Service, seen: Seen) -> Rerun:
+        """Raises `RequestError`, or `NotFound` or `Denied` for a model that the caller may not use."""
+        run = seen.run
+        if run.state == "running":
+            raise RequestError(f"run {run.id} is going on; make it again when it is over")
+        if run.question is None:
+            raise RequestError(f"the words of run {run.id} were not kept, so it cannot be made again")
+        if run.model.startswith(DRAFT):
+            raise RequestError(f"run {run.id} tried a draft, which is not kept; try it again, or put it into moa.toml")
+        try:
+            service.model(run.model)
+        except NotFound as error:
+            raise RequestError(f"run {run.id} cannot be made again: {error}") from None
+        if self.aggregator is not None:
+            service.model(self.aggregator)
+        changes = Changes(self.aggregator, self.prompt, self.without, self.layer, self.proposer)
+        return Rerun(service.builder, seen.trace, changes)
+
+
+STARTED = titled("Started", table({"run_id": TEXT}))
+PLANNED = titled("PlannedCall", table({"role": TEXT, "layer": or_null(WHOLE), "model": TEXT, "usage": USAGE}))
+PLAN = titled(
+    "Plan",
+    table({"of": TEXT, "model": TEXT, "changed": TEXT, "kept": WHOLE, "calls": rows(PLANNED), "usage": USAGE}),
+)
+
+OPERATIONS = (
+    Operation("post", "/api/runs/{id}/rerun", "Make a run again with a change", STARTED, RerunBody, status=201),
+    Operation(
+        "post",
+        "/api/runs/{id}/rerun/plan",
+        "Tell which calls making a run again takes, and about what they cost; nobody is asked",
+        PLAN,
+        RerunBody,
+    ),
+)
+
+
+def routes(service: Service, sight: Sight) -> list[Route]:
+    """POST /api/runs/{id}/rerun and .../rerun/plan."""
+
+    async def start(http: HTTPRequest) -> HTTPResponse:
+        try:
+            body = await parsed(http, RerunBody)
+            seen = await sight.seen(http.path_params["id"])
+            again = body.rerun(service, seen)
+            model = await service.aside(again.model)
+            record = await sight.running.start(Asked(model, again.request, stream=True))
+        except Exception as error:
+            return failed(error)
+        return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
+
+    async def plan(http: HTTPRequest) -> HTTPResponse:
+        try:
+            body = await parsed(http, RerunBody)
+            seen = await sight.seen(http.path_params["id"])
+            told = await service.aside(_plan, body.rerun(service, seen))
+        except Exception as error:
+            return failed(error)
+        return json(told)
+
+    return [
+        Route("/api/runs/{id}/rerun", start, methods=["POST"]),
+        Route("/api/runs/{id}/rerun/plan", plan, methods=["POST"]),
+    ]
+
+
+def _plan(again: Rerun) -> dict[str, Any]:
+    kept, made = split(again.plan())
+    root = again.trace.root
+    assert root
+    return {
+        "of": root.start.run,
+        "model": root.start.model,
+        "changed": str(again.changes),
+        "kept": len(kept),
+        "calls": [_call(call) for call in made],
+        "usage": used(Usage.total(call.usage or Usage() for call in made)),
+    }
+
+
+def _call(call: Node) -> dict[str, Any]:
+    start = call.start
+    return {"role": start.role, "layer": start.layer, "model": start.model, "usage": used(call.usage or Usage())}

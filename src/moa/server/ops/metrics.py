@@ -1,0 +1,207 @@
+"""What is happening in numbers, for Prometheus: a fold of the events and of the visits.
+
+Every label is one of a known few (a route, a status, a model that the configuration names), whatever clients send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.routing import Route
+
+from ...events import Delta, Event, Note, SpanEnd, SpanStart
+from ...model import Emit
+from ..middleware.request_log import Visit
+from ..schemas import Operation
+from ..service import Asked, Service
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+STATES = {"closed": 0, "half-open": 1, "open": 2}
+
+
+class Metrics:
+    """The numbers of one server, in a registry of its own.
+
+    The label `mixture` is what was asked, `model` who was called for it.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.registry = registry = CollectorRegistry(auto_describe=False)
+        asked, called = ("mixture",), ("mixture", "model")
+
+        def counter(name: str, told: str, *labels: str) -> _Labelled[Counter]:
+            return _Labelled(Counter(name, told, labels, registry=registry))
+
+        def seconds(name: str, told: str, labels: Sequence[str]) -> _Labelled[Histogram]:
+            return _Labelled(Histogram(name, told, labels, buckets=SECONDS, registry=registry))
+
+        def gauge(name: str, told: str, *labels: str) -> Gauge:
+            return Gauge(name, told, labels, registry=registry)
+
+        self._requests = counter("moa_requests", "HTTP requests", "route", "status")
+        self.runs = counter("moa_runs", "answers, by how they ended", *asked, "end")
+        self.first_word = seconds("moa_first_word_seconds", "until the first word of the answer", asked)
+        self.whole = seconds("moa_answer_seconds", "until the answer is whole", asked)
+        self.calls = counter("moa_calls", "calls to models, by how they ended", *called, "end")
+        self.call_first_word = seconds("moa_call_first_word_seconds", "until the first word of a call", called)
+        self.call_whole = seconds("moa_call_seconds", "until a call is over", called)
+        self.tokens = counter("moa_tokens", "tokens of these calls", *called, "kind")
+        self.cost = counter("moa_cost_dollars", "their cost, where it is known", *called)
+        self.cached = counter("moa_cached", "calls answered from a cache", *called)
+        self.lost = counter("moa_lost", "proposals that did not arrive", *called)
+        self.retries = counter("moa_retries", "calls begun again", *called)
+        self.fallbacks = counter("moa_fallbacks", "answers or calls given by another", *called)
+        self.running = _Labelled(gauge("moa_calls_running", "calls that go on", *called))
+        self.queued = _Labelled(gauge("moa_calls_queued", "those of them that wait their turn", *called))
+        gauge("moa_active", "requests being answered").set_function(lambda: service.admission.active)
+        gauge("moa_waiting", "requests that wait their turn").set_function(lambda: service.admission.waiting)
+        gauge("moa_tasks", "asynchronous tasks, those of the server itself among them").set_function(
+            lambda: len(asyncio.all_tasks())
+        )
+        registry.register(_Breakers(service))
+
+    def visited(self, visit: Visit) -> None:
+        self._requests[visit.route, str(visit.status) if visit.status else "gone"].inc()
+
+    def watch(self, asked: Asked) -> Emit:
+        """What counts the events of one run."""
+        return _Fold(self, self._service, asked).add
+
+
+Number = TypeVar("Number", bound=MetricWrapperBase)
+
+
+class _Labelled(dict[tuple[str, ...], Number]):
+    """The numbers of one kind by their labels. Prometheus' own way to them, `labels`, takes far longer, and a request
+    counts about thirty."""
+
+    def __init__(self, kind: Number) -> None:
+        super().__init__()
+        self._kind: Number = kind
+
+    def __missing__(self, labels: tuple[str, ...]) -> Number:
+        number = self[labels] = self._kind.labels(*labels)
+        return number
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call that goes on."""
+
+    start: SpanStart
+    labels: tuple[str, str]
+    holds: bool = False  # a mixture or a layer, which only holds calls
+    spoke: bool = False
+    queued: bool = False
+
+
+class _Fold:
+    """One run."""
+
+    def __init__(self, metrics: Metrics, service: Service, asked: Asked) -> None:
+        self._metrics = metrics
+        self._label = service.label
+        self._asked = service.label(asked.model.name)
+        self._calls: dict[str, _Call] = {}
+        self._spoke = False
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, SpanStart):
+            self._begin(event)
+        elif isinstance(event, Delta):
+            self._hear(event)
+        elif isinstance(event, Note):
+            self._note(self._calls[event.span], event)
+        else:
+            self._end(self._calls.pop(event.span), event)
+
+    def _begin(self, start: SpanStart) -> None:
+        call = self._calls[start.span] = _Call(start, (self._asked, self._label(start.model)))
+        above = self._calls.get(start.parent or "")
+        if above and not above.holds:
+            above.holds = True
+            self._metrics.running[above.labels].dec()
+        call.holds = start.role in ("layer", "section")
+        if not call.holds:
+            self._metrics.running[call.labels].inc()
+
+    def _hear(self, delta: Delta) -> None:
+        call = self._calls[delta.span]
+        if not call.spoke:
+            call.spoke = True
+            self._metrics.call_first_word[call.labels].observe(delta.time - call.start.time)
+        if not self._spoke and delta.answer and delta.kind == "text":
+            self._spoke = True
+            self._metrics.first_word[self._asked,].observe(delta.time)
+
+    def _note(self, call: _Call, note: Note) -> None:
+        match note.kind:
+            case "lost":
+                self._metrics.lost[self._asked, self._label(note.data["model"])].inc()
+            case "retry":
+                self._metrics.retries[call.labels].inc()
+            case "fallback":
+                self._metrics.fallbacks[call.labels].inc()
+            case "cached":
+                self._metrics.cached[call.labels].inc()
+            case "queued":
+                self._waits(call, "seconds" not in note.data)
+
+    def _waits(self, call: _Call, waits: bool) -> None:
+        if call.queued != waits:
+            call.queued = waits
+            self._metrics.queued[call.labels].inc(1 if waits else -1)
+
+    def _end(self, call: _Call, end: SpanEnd) -> None:
+        how = "answered" if end.error is None else "failed"
+        if call.start.parent is None:
+            self._metrics.runs[self._asked, how].inc()
+            if end.error is None:
+                self._metrics.whole[self._asked,].observe(end.time)
+        self._waits(call, False)
+        if call.holds:
+            return
+        self._metrics.running[call.labels].dec()
+        self._metrics.calls[*call.labels, how].inc()
+        self._metrics.call_whole[call.labels].observe(end.time - call.start.time)
+        if end.usage:
+            self._metrics.tokens[*call.labels, "input"].inc(end.usage.input_tokens)
+            self._metrics.tokens[*call.labels, "output"].inc(end.usage.output_tokens)
+            self._metrics.cost[call.labels].inc(end.usage.cost or 0.0)
+
+
+class _Breakers(Collector):
+    """The states of the breakers, looked up when they are asked for."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        states = GaugeMetricFamily("moa_breaker", "0 closed, 1 half-open, 2 open", labels=["model"])
+        for model, breaker in self._service.builder.breakers.items():
+            if model in self._service.known:
+                states.add_metric([model], STATES[breaker.state])
+        yield states
+
+
+OPERATIONS = (Operation("get", "/metrics", "Tell what is counted (Prometheus)"),)
+
+
+def routes(metrics: Metrics) -> list[Route]:
+    """GET /metrics."""
+
+    async def told(http: HTTPRequest) -> HTTPResponse:
+        body = generate_latest(metrics.registry)
+        return HTTPResponse(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [Route("/metrics", told, methods=["GET"])]

@@ -1,0 +1,187 @@
+"""Ollama's calls as clients send them, and the requests that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ....errors import RequestError
+from ....types import Message, Part, Request
+from ....wire import response_format as schema
+from ..overrides import Overrides
+from ..tool_calls import tool_call
+
+PASSED_ON = ("frequency_penalty", "min_p", "presence_penalty", "repeat_penalty", "top_k")
+"""Options that are sent on as they are. Those about how a model is loaded, such as num_ctx, are not ours to set."""
+
+_KINDS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+
+
+class Open(BaseModel):
+    """An object that may have further fields, which are not used."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Function(Open):
+    name: str
+    arguments: dict[str, Any] | str = {}
+
+
+class ToolCall(Open):
+    """A call of a tool, as the assistant made it. Few clients send its id."""
+
+    id: str | None = None
+    function: Function
+
+
+class Turn(Open):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class Options(Open):
+    """How to answer. What is not listed is accepted and not used."""
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    num_predict: int | None = Field(None, description="tokens at most; less than 1: as many as it takes")
+
+    def request(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]] = (),
+        response_format: dict[str, Any] | None = None,
+    ) -> Request:
+        """The request to the model. Raises `RequestError`."""
+        extra = self.model_extra or {}
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
+        return Request(
+            messages,
+            None if self.temperature is None else min(self.temperature, 2.0),
+            self.top_p,
+            self.num_predict if self.num_predict and self.num_predict > 0 else None,
+            self.seed,
+            tuple(one for one in stop if one),
+            tuple(tools),
+            None,
+            response_format,
+            {key: extra[key] for key in PASSED_ON if extra.get(key) is not None},
+        )
+
+
+class Body(Open):
+    """What every call for an answer has."""
+
+    model: str
+    stream: bool | None = True
+    format: str | dict[str, Any] | None = None
+    options: Options | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    keep_alive: float | str | None = None
+    moa: Overrides | None = None
+
+    @property
+    def streams(self) -> bool:
+        return self.stream is not False
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the call only says that the model is not needed any more."""
+        return str(self.keep_alive).rstrip("smh") in ("0", "0.0")
+
+    def response_format(self) -> dict[str, Any] | None:
+        """Raises `RequestError`."""
+        match self.format:
+            case None | "":
+                return None
+            case "json":
+                return {"type": "json_object"}
+            case dict(wanted):
+                form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
+                schema.check(form)
+                return form
+        raise RequestError(f"format must be 'json' or a JSON schema, not {self.format!r}")
+
+
+class ChatBody(Body):
+    """A call of /api/chat."""
+
+    messages: list[Turn] = []
+    tools: list[dict[str, Any]] | None = None
+
+    def request(self) -> Request | None:
+        """The request to the model, `None` where it is only to be loaded. Raises `RequestError`."""
+        if not self.messages:
+            return None
+        options = self.options or Options()
+        return options.request(list(conversation(self.messages)), self.tools or (), self.response_format())
+
+
+class GenerateBody(Body):
+    """A call of /api/generate."""
+
+    prompt: str = ""
+    suffix: str | None = None
+    images: list[str] | None = None
+    system: str | None = None
+
+    def request(self) -> Request | None:
+        """The request to the model, `None` where it is only to be loaded. Raises `RequestError`."""
+        if self.suffix:
+            raise RequestError("suffix: a mixture does not fill gaps in a text")
+        if not self.prompt and not self.images:
+            return None
+        head = [Message("system", self.system)] if self.system else []
+        options = self.options or Options()
+        question = Message("user", _content(self.prompt, self.images))
+        return options.request([*head, question], response_format=self.response_format())
+
+
+def conversation(turns: Sequence[Turn]) -> Iterator[Message]:
+    """The turns as messages. A result that does not say whose it is belongs to the first call that waits for one."""
+    waiting: list[tuple[str, str]] = []  # the id and the tool of each call without a result
+    count = 0
+    for turn in turns:
+        calls = []
+        for call in turn.tool_calls or ():
+            id = call.id or f"call_{count}"
+            count += 1
+            calls.append(tool_call(id, call.function.name, call.function.arguments))
+            waiting.append((id, call.function.name))
+        answered = None
+        if turn.role == "tool":
+            answered = turn.tool_call_id or _answered(waiting, turn.tool_name)
+            waiting = [(id, name) for id, name in waiting if id != answered]
+        yield Message(turn.role, _content(turn.content or "", turn.images), None, tuple(calls), answered)
+
+
+def _answered(waiting: Sequence[tuple[str, str]], tool: str | None) -> str:
+    """The call whose result this is."""
+    named = (id for id, name in waiting if tool in (None, name))
+    return next(named, waiting[0][0] if waiting else "call_0")
+
+
+def _content(text: str, images: Sequence[str] | None) -> str | tuple[Part, ...]:
+    if not images:
+        return text
+    told: list[Part] = [{"type": "text", "text": text}] if text else []
+    return (*told, *({"type": "image_url", "image_url": {"url": _url(image)}} for image in images))
+
+
+def _url(image: str) -> str:
+    """An image in base64 as an address. Its first letters say what it is."""
+    if image.startswith("data:"):
+        return image
+    kind = next((kind for start, kind in _KINDS.items() if image.startswith(start)), "image/jpeg")
+    return f"data:{kind};base64,{image}"

@@ -1,0 +1,1 @@
+"""Live and stored runs as the server shows them."""

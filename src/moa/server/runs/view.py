@@ -1,0 +1,178 @@
+"""One run as its caller may see it, whether it goes on here, has just ended, or is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, get_args
+
+from ...errors import RequestError
+from ...events import Event
+from ...store.reader import State, StoredRun
+from ...store.rows import when_exactly
+from ...trace.tree import Trace
+from ...trace.views import folded, recalled, told
+from ...types import Response
+from ..responses import problem
+from ..schemas import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
+from ..service import NoRun, Service
+from .live import Record, Runs
+from .stored import Past, Recounted
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run with all its events so far."""
+
+    run: StoredRun
+    events: list[Event]
+    trace: Trace
+    response: Response | None = None
+    failure: Exception | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """How it stands, what came of it, and the tree of its calls."""
+        run, root = self.run, self.trace.root
+        assert root
+        known: dict[str, Any] = {
+            "run_id": run.id,
+            "model": run.model,
+            "state": run.state,
+            "events": len(self.events),
+            "started": when_exactly(run.started),
+            "question": root.start.request.question if root.start.request else None,
+            "parent": run.parent,
+            "tree": told(root),
+        }
+        if run.state == "answered":
+            known["summary"] = self.trace.summary(self.response or recalled(root))
+        if self.failure:
+            error = problem(self.failure)
+            known["error"] = {"message": error.message, "type": error.kind, "code": error.code}
+        elif run.state == "failed":
+            known["error"] = {"message": run.error or root.error, "type": None, "code": None}
+        return known
+
+
+class Sight:
+    """Finds runs for their callers. Raises `NoRun` for the runs of others, as for those that never were."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.running = Runs(service)
+        self.past = Past(service)
+
+    async def find(self, run: str) -> Record | Recounted:
+        """A run whose events can be read."""
+        return self.running.find(run) or Recounted(self.past, await self.past.find(run))
+
+    async def seen(self, run: str) -> Seen:
+        """A run with all its events."""
+        record = self.running.find(run)
+        if record:
+            return Seen(record.row(), list(record.events), record.trace, record.response, record.error)
+        stored = await self.past.find(run)
+        events = await self.past.events(stored)
+        return Seen(stored, events, await self._service.aside(folded, events))
+
+    async def forget(self, seen: Seen) -> None:
+        """Remove a run for good. Raises `RequestError` for one that another process is making."""
+        if seen.run.state == "running":
+            raise RequestError("another process is making this run; stop it there before it is removed")
+        if record := self.running.find(seen.run.id):
+            self.running.forget(record)
+        if self.past.kept:
+            with suppress(NoRun):  # it began before runs were stored
+                await self.past.remove(seen.run)
+
+    async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:
+        """What comes of some work on a run, done beside the event loop; on one that goes on, as it is now."""
+        seen = await self.seen(run)
+        if seen.run.state != "running":
+            return await self._service.aside(work, seen)
+        return await self._service.aside(lambda: work(replace(seen, trace=folded(seen.events))))
+
+
+STATE = one_of(*get_args(State))
+USAGE = titled(
+    "Used",
+    table(
+        {"input_tokens": WHOLE, "output_tokens": WHOLE, "cost": or_null(NUMBER), "estimated": {"type": "boolean"}},
+        ("estimated",),
+    ),
+)
+CALL = titled(
+    "Call",
+    table(
+        {
+            "span": TEXT,
+            "role": TEXT,
+            "model": TEXT,
+            "layer": WHOLE,
+            "index": WHOLE,
+            "started": NUMBER,
+            "first_word": NUMBER,
+            "ended": NUMBER,
+            "error": TEXT,
+            "finish_reason": TEXT,
+            "usage": USAGE,
+            "text": TEXT,
+            "notes": rows(table({"time": NUMBER, "kind": TEXT})),
+            "calls": rows({"$ref": "#/components/schemas/Call"}),
+        },
+        ["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"],
+    ),
+)
+SUMMARY = titled(
+    "Summary",
+    table(
+        {
+            "run": TEXT,
+            "model": TEXT,
+            "answer": TEXT,
+            "finish_reason": TEXT,
+            "fallback": TEXT,
+            "usage": USAGE,
+            "references": rows(TABLE),
+            "lost": rows(table({"model": TEXT, "layer": or_null(WHOLE), "error": TEXT})),
+            "agreed": rows(TABLE),
+            "timing": table({"total": NUMBER, "first_word": or_null(NUMBER)}),
+        },
+        ("fallback", "agreed"),
+    ),
+)
+RUN = titled(
+    "Run",
+    table(
+        {
+            "run_id": TEXT,
+            "model": TEXT,
+            "state": STATE,
+            "events": WHOLE,
+            "started": TEXT,
+            "question": or_null(TEXT),
+            "parent": or_null(TEXT),
+            "tree": CALL,
+            "summary": SUMMARY,
+            "error": table({"message": or_null(TEXT), "type": or_null(TEXT), "code": or_null(TEXT)}),
+        },
+        ("summary", "error"),
+    ),
+)
+LISTED = titled(
+    "ListedRun",
+    table(
+        {
+            "id": TEXT,
+            "started": TEXT,
+            "model": TEXT,
+            "state": STATE,
+            **{name: or_null(TEXT) for name in ("question", "parent", "error", "owner")},
+            **{name: or_null(NUMBER) for name in ("seconds", "first_word", "cost")},
+            **{name: or_null(WHOLE) for name in ("calls", "lost", "input_tokens", "output_tokens")},
+        }
+    ),
+)

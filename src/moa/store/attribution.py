@@ -1,0 +1,33 @@
+"""Which part of the answers came from whom: traced afterwards, for some runs at a time, as it takes a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import StoreError
+from ..provenance.attribution import of_run
+from . import aggregates as counting
+from .migrations import transaction
+from .reader import Reader, StoredRun
+
+
+def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[str], object]) -> int:
+    """Trace the latest answers that are not traced yet, at most `limit`; how many they were. `tell` is told once of
+    each that cannot be read: whose words it was stays unknown."""
+    mine = "" if owner is None else " AND owner = ?"
+    asked = f"SELECT number, id FROM runs WHERE {counting.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    chosen = reader.db.execute(asked, (*([] if owner is None else [owner]), limit)).fetchall()
+    for number, run in chosen:
+        try:
+            shares = _shares(reader, reader.find(run))
+        except StoreError as error:
+            tell(f"{error}; it is left out of the shares")
+            shares = {}
+        with transaction(reader.db):
+            counting.share(reader.db, number, shares)
+    return len(chosen)
+
+
+def _shares(reader: Reader, run: StoredRun) -> dict[str, float]:
+    traced = of_run(reader.trace(run))
+    return {one.span: share for one, share in zip(traced.proposals, traced.shares, strict=True) if one.span}

@@ -1,0 +1,104 @@
+"""Answers of models in one file, so that no call is paid for twice, in whichever process it is made."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ..errors import StoreError
+from ..paths import state_folder
+from ..wrappers.cache import Answers, Given, When
+
+if TYPE_CHECKING:
+    from .cache_file import CallFile
+
+FILE = "calls.sqlite"
+
+log = logging.getLogger("moa.store")
+
+
+class Calls(Answers):
+    """Answers in one SQLite file, by default in the user's state folder. Several processes may use it at once.
+
+    Give it to `get_model`, to `Builder`, or to a `Cached` of your own. `when` says which calls are remembered: those
+    with a seed or temperature 0 ("seeded"), or "all". An answer is in the file before it is used: a process that is
+    killed loses none that it has gone on from. (A power cut may cost the last moments before it.) Answers older than
+    `days` are removed, and the oldest when all of them take more than `megabytes`; `None` is no limit. What cannot be
+    read or written is told to `tell`, once, and stands in `problem`; the call is then made all the same.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        when: When = "seeded",
+        *,
+        days: float | None = None,
+        megabytes: float | None = None,
+        tell: Callable[[str], None] = log.warning,
+    ) -> None:
+        super().__init__(when)
+        chosen = state_folder() / FILE if path is None else Path(path)
+        self.path = chosen / FILE if chosen.is_dir() else chosen
+        self.problem: str | None = None
+        self._days = days
+        self._megabytes = megabytes
+        self._tell = tell
+        self._file: CallFile | None = None
+        self._opening = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def find(self, key: str) -> Given | None:
+        try:
+            return self._opened().find(key)
+        except StoreError as error:
+            self._tell_once(str(error))
+            return None
+
+    def keep(self, key: str, given: Given) -> Future[None]:
+        try:
+            return self._opened().keep(key, given)
+        except (StoreError, RuntimeError) as error:  # which an interpreter that is ending raises
+            self._tell_once(str(error))
+            return super().keep(key, given)
+
+    def purge(self, *, days: float | None = None, megabytes: float | None = None) -> int:
+        """Remove the answers that are older or beyond that size, all of them where neither is said; how many they were.
+
+        Raises `StoreError`.
+        """
+        from .cache_file import purge
+        from .retention import Limits
+
+        limits = Limits(days, megabytes) if days is not None or megabytes is not None else Limits(days=0.0)
+        return purge(self.path, limits) if self.path.exists() else 0
+
+    def close(self) -> None:
+        """Let go of the file. The next call opens it again."""
+        with self._opening:
+            file, self._file = self._file, None
+        if file:
+            file.close()
+
+    def _opened(self) -> CallFile:
+        with self._opening:
+            if self._file is None or self._file.process != os.getpid():  # neither lives on in a forked child
+                from .cache_file import CallFile
+                from .retention import Limits
+
+                self._file = CallFile(self.path, Limits(self._days, self._megabytes), self._tell_once)
+            return self._file
+
+    def _tell_once(self, problem: str | None) -> None:
+        if problem and problem != self.problem:
+            self._tell(f"answers are not remembered: {problem}")
+        self.problem = problem

@@ -1,0 +1,137 @@
+"""One run as records, in the order of its events, and the events out of the records again, exactly as they were.
+
+A record is an event as `to_json` gives it, with its long texts named by hash. The words between two other events are
+one record, so that a word costs no more than its time and itself; once a call has ended with its whole text, its words
+are only their lengths in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..events import Delta, Event, Note, SpanStart, from_json, to_json
+from ..trace.tree import Trace
+from .texts import UNKEPT, Texts, shape, unfolded
+
+Record = dict[str, Any]
+
+LONG = frozenset({"request", "text", "error", "data"})
+"""The fields of an event in which there may be long texts."""
+
+
+class Recorded:
+    """A run on its way into the store. `kept` says whether its words are kept, `owner` whose it is."""
+
+    def __init__(self, start: SpanStart, kept: bool, owner: str | None = None) -> None:
+        self.start = start
+        self.kept = kept
+        self.owner = owner
+        self.started = start.started_at or time.time()
+        self.trace = Trace()
+        self.texts = Texts()
+        self._records: list[Record] = []
+        self._heard: set[str] = set()  # whose first word came
+        self.parent: str | None = None
+        self._words: list[Any] | None = None  # of the last record, where it is one of words
+        self._voices: dict[tuple[str, str, bool], int] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether its last event has come."""
+        return self.trace.root is not None and self.trace.root.end is not None
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        if type(event) is Delta:
+            self._hear(event)
+            return
+        self._words = None
+        self.trace.add(event)
+        if isinstance(event, Note) and event.kind == "rerun":
+            self.parent = str(event.data["of"])
+        elif isinstance(event, Note) and event.kind == "retry":
+            self._heard.discard(event.span)
+        self._records.append(self._record(event))
+
+    def pieces(self) -> list[Record]:
+        """The records that are not written yet, as JSON has them: whose words they are is a place in a list."""
+        return [one | {"voices": list(one["voices"])} if one["type"] == "words" else one for one in self._records]
+
+    def written(self) -> None:
+        """Say that these, and the new texts, are written."""
+        self._records, self.texts.new, self._words = [], {}, None
+
+    def _record(self, event: Event) -> Record:
+        import orjson
+
+        record: Record = orjson.loads(to_json(event))
+        if not self.kept:
+            return shape(record)  # type: ignore[no-any-return]
+        for field in LONG.intersection(record):
+            record[field] = self.texts.folded(record[field])
+        return record
+
+    def _hear(self, event: Delta) -> None:
+        event.text.encode()  # what is not Unicode fails here, and not among the runs of others
+        if event.span not in self._heard or (event.answer and self.trace.first_word is None):
+            self._heard.add(event.span)
+            self.trace.add(event)  # all that the figures of a run need of its words
+        if self._words is None:
+            self._voices, self._words = {}, []
+            self._records.append({"type": "words", "voices": self._voices, "said": self._words})
+        voice = event.span, event.kind, event.answer
+        number = self._voices.get(voice)
+        if number is None:
+            number = self._voices[voice] = len(self._voices)
+        self._words += number, event.time, event.text if self.kept else len(event.text)
+
+
+def shortened(records: list[Record], texts: Mapping[str, str]) -> list[Record]:
+    """The records of a run, changed so that the words of a call that has ended with them are lengths in its text."""
+    spoken: dict[str, list[tuple[list[Any], int]]] = {}
+    for record in records:
+        if record["type"] == "words":
+            said = record["said"]
+            spans = [span if kind == "text" else None for span, kind, _ in record["voices"]]
+            for place in range(2, len(said), 3):
+                if (span := spans[said[place - 2]]) and type(said[place]) is str:
+                    spoken.setdefault(span, []).append((said, place))
+        elif record["type"] == "note" and record["kind"] == "retry":
+            spoken.pop(record["span"], None)
+        elif record["type"] == "span_end" and record["span"] in spoken:
+            words = spoken.pop(record["span"])
+            if "".join([said[place] for said, place in words]) == unfolded(record.get("text"), texts):
+                for said, place in words:
+                    said[place] = len(said[place])
+    return records
+
+
+def events(records: Iterable[Record], texts: Mapping[str, str]) -> Iterator[Event]:
+    """The events of the records."""
+    import orjson
+
+    records = list(records)
+    ended = (record for record in records if record["type"] == "span_end" and _kept(record.get("text")))
+    ends = {record["span"]: unfolded(record["text"], texts) for record in ended}
+    told: dict[str, int] = {}
+    for record in records:
+        if record["type"] != "words":
+            yield from_json(orjson.dumps(unfolded(record, texts)))
+            continue
+        said = record["said"]
+        for place in range(0, len(said), 3):
+            (span, kind, answer), time, text = record["voices"][said[place]], said[place + 1], said[place + 2]
+            if isinstance(text, int):
+                if kind == "text" and span in ends:
+                    begun = told.get(span, 0)
+                    told[span] = begun + text
+                    text = ends[span][begun : begun + text]
+                else:
+                    text = UNKEPT * text
+            yield Delta(span, time, text, kind, answer)
+
+
+def _kept(text: Any) -> bool:
+    return isinstance(text, str) or (isinstance(text, dict) and isinstance(text["#"], str))

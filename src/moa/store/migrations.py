@@ -1,0 +1,177 @@
+"""The tables of a store: how they are made, how older ones become newer, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from ..errors import StoreError
+from . import aggregates as counting
+from . import search
+
+APPLICATION = 0x6D6F6131
+"""What marks a SQLite file as ours."""
+
+Migration = str | Callable[[sqlite3.Connection], None]
+"""SQL, or what does it."""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    """
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        started REAL NOT NULL,
+        model TEXT NOT NULL,
+        question TEXT,
+        parent TEXT,
+        state TEXT NOT NULL,
+        writer TEXT,
+        error TEXT,
+        seconds REAL,
+        first_word REAL,
+        calls INTEGER,
+        lost INTEGER,
+        input_tokens INTEGER,
+        output_tokens INTEGER,
+        estimated INTEGER,
+        cost REAL
+    );
+    CREATE INDEX runs_by_model ON runs (model, id);
+    CREATE INDEX runs_by_state ON runs (state, id);
+    CREATE TABLE chunks (
+        number INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX chunks_by_run ON chunks (run, number);
+    CREATE TABLE texts (
+        number INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        body TEXT NOT NULL,
+        joined INTEGER NOT NULL
+    );
+    CREATE TABLE uses (
+        run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+        text INTEGER NOT NULL REFERENCES texts,
+        PRIMARY KEY (run, text)
+    ) WITHOUT ROWID;
+    CREATE INDEX uses_by_text ON uses (text);
+    CREATE TABLE swept (at REAL NOT NULL)
+    """,
+    """
+    ALTER TABLE runs ADD COLUMN owner TEXT;
+    CREATE INDEX runs_by_owner ON runs (owner, id)
+    """,
+    search.fill,
+    counting.create,
+    "CREATE INDEX runs_unanswered ON runs (id) WHERE state != 'answered'",
+)
+"""What makes each version out of the one before. A store's version is how many of these it has been through."""
+
+WAIT = 10.0
+"""Seconds to wait for another process that is writing."""
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """What SQLite and the disk have to say of this store, as a `StoreError` that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: {error}; another store can be named with MOA_STORE") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path} is damaged ({error}) and is left as it is; move it away to begin a new one, "
+            "or name another with MOA_STORE"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}; another store can be named with MOA_STORE") from error
+
+
+def connected(
+    path: Path, migrations: Sequence[Migration] = MIGRATIONS, application: int = APPLICATION
+) -> sqlite3.Connection:
+    """A connection to the store, which is made if there is none, and brought up to date if it is older.
+
+    `application` is what marks a file of its kind. Raises `StoreError`, and then the file is as it was.
+    """
+    with reported(path):
+        _created(path)
+        db = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            _brought_up(db, path, migrations, application)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, after whoever else is writing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _created(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], application: int) -> None:
+    version = _version(db, path, migrations, application)
+    if version == len(migrations):
+        return
+    if not version:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    with transaction(db):
+        version = _version(db, path, migrations, application)  # another process may have been quicker
+        if 0 < version < len(migrations):
+            _saved(path, version)
+        for step in migrations[version:]:
+            if callable(step):
+                step(db)
+            else:
+                for statement in step.split(";"):
+                    db.execute(statement)
+        db.execute(f"PRAGMA application_id = {application}")
+        db.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], expected: int) -> int:
+    """How far the store has come, 0 for an empty file. Raises `StoreError` where it is none of ours."""
+    used = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first, as another process may make it now
+    version, application = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id")
+    )
+    if application != expected and used:
+        raise StoreError(f"{path} is a database of another program; name another file with MOA_STORE")
+    if version > len(migrations):
+        raise StoreError(
+            f"{path} was written by a newer moa (version {version}; this one knows {len(migrations)}); "
+            "install the newer moa again, or name another store with MOA_STORE"
+        )
+    return version
+
+
+def _saved(path: Path, version: int) -> None:
+    """Copy the store to a file beside it, as it was before it is brought up to date. (A connection that is writing
+    cannot be copied from, so it is another one.)"""
+    beside = path.with_name(f"{path.name}.version-{version}")
+    beside.unlink(missing_ok=True)
+    _created(beside)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(beside)) as copy:
+        source.backup(copy)

@@ -1,0 +1,157 @@
+"""What is in a store: a list of its runs, one run by the beginning of its id, its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from ..errors import StoreError
+from ..events import Event
+from ..trace.tree import Trace
+from ..trace.views import folded
+from ..types import Usage
+from .encoding import events
+from .migrations import connected, reported
+from .search import query
+from .texts import stored_texts, whole
+from .writer_lock import lives
+
+State = Literal["running", "answered", "failed", "stopped", "unfinished"]
+"""How a run stands. An unfinished one was cut off: its process is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as a list of runs tells it.
+
+    `started` is Unix time in seconds, `parent` the run that it was made from, `question` the beginning of what was
+    asked and `error` why it failed, both `None` where words are not kept. What follows is `None` until it is over: the
+    `seconds` it took, those to the `first_word` of the answer, how many `calls` it made and lost, and the `usage`.
+    `owner` is the id of the client that asked, `None` where it was whoever the store belongs to.
+    """
+
+    id: str
+    started: float
+    model: str
+    state: State
+    question: str | None = None
+    parent: str | None = None
+    error: str | None = None
+    seconds: float | None = None
+    first_word: float | None = None
+    calls: int | None = None
+    lost: int | None = None
+    usage: Usage | None = None
+    owner: str | None = None
+
+
+class NoSuchRun(StoreError):
+    """No run of this name is in the store."""
+
+
+_COLUMNS = (
+    "id, started, model, state, runs.question, parent, error, seconds, first_word, calls, lost, "
+    "input_tokens, output_tokens, cost, estimated, writer, owner"
+)
+
+
+class Reader:
+    """Reads the store at `path`. Raises `StoreError`, also where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise StoreError(f"no runs are stored yet: there is no {path}")
+        self._path = path
+        self.db = connected(path)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.db.close()
+
+    def runs(
+        self,
+        model: str | None,
+        since: float | None,
+        failed: bool,
+        limit: int | None,
+        owner: str | None = None,
+        state: State | None = None,
+        before: str | None = None,
+        search: str | None = None,
+    ) -> list[StoredRun]:
+        """The latest runs, the last one first, of which all that is asked for holds."""
+        conditions: dict[str, Any] = {}
+        if model is not None:
+            conditions["model = ?"] = model
+        if since is not None:
+            conditions["started >= ?"] = since
+        if owner is not None:
+            conditions["owner = ?"] = owner
+        if state is not None:  # one that is said to be running may have been cut off
+            conditions["state = ?" if state not in ("running", "unfinished") else "state IN ('running', ?)"] = state
+        source, order, last = "runs", "id", "?"
+        if search is not None:
+            if not (words := query(search)):
+                return []
+            conditions["search MATCH ?"] = words
+            source, order = "search JOIN runs ON runs.number = search.rowid", "search.rowid"
+            last = "(SELECT number FROM runs WHERE id = ?)"
+        if before is not None:
+            conditions[f"{order} < {last}"] = before
+        where = " AND ".join((*conditions, *["state != 'answered'"] * failed)) or "1"
+        found: list[StoredRun] = []
+        asked = f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {order} DESC"  # noqa: S608
+        with reported(self._path):
+            for row in self.db.execute(asked, tuple(conditions.values())):
+                if limit is not None and len(found) >= limit:
+                    break
+                run = self._run(row)
+                if not (failed and run.state == "running") and state in (None, run.state):
+                    found.append(run)
+        return found
+
+    def find(self, name: str) -> StoredRun:
+        """The run of this id, or whose id begins so, where it is the only one; `last` is the latest."""
+        with reported(self._path):
+            if name == "last":
+                rows = self.db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT 1").fetchall()  # noqa: S608
+            else:
+                asked = f"SELECT {_COLUMNS} FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"  # noqa: S608
+                rows = self.db.execute(asked, (name, name + "\U0010ffff")).fetchall()
+            if not rows or not name:
+                raise NoSuchRun(f"no run {name!r}; list them with: moa runs")
+            if len(rows) > 1 and rows[0][0] != name:
+                raise StoreError(f"several runs begin with {name!r}; say more of the id: {rows[0][0]} or {rows[1][0]}")
+            return self._run(rows[0])
+
+    def events(self, run: StoredRun) -> Iterator[Event]:
+        """The events of a run, in order, as they were emitted."""
+        with reported(self._path):
+            (number,) = self.db.execute("SELECT number FROM runs WHERE id = ?", (run.id,)).fetchone()
+            chunks = self.db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
+            texts = stored_texts(self.db, number)
+        try:
+            yield from events([record for (body,) in chunks for record in orjson.loads(body)], whole(texts))
+        except (ValueError, KeyError) as error:
+            raise StoreError(f"{self._path}: run {run.id} cannot be read: {error}") from error
+
+    def trace(self, run: StoredRun) -> Trace:
+        """A run as a tree. Raises `StoreError`, also where some of its events are missing."""
+        try:
+            trace = folded(self.events(run))
+            if trace.root is None:
+                raise KeyError(run.id)
+        except KeyError:
+            raise StoreError(f"{self._path}: run {run.id} cannot be read: some of its events are missing") from None
+        return trace
+
+    def _run(self, row: Any) -> StoredRun:
+        read, written, cost, estimated, writer, owner = row[-6:]
+        usage = None if read is None else Usage(read, written, cost, estimated=bool(estimated))
+        run = replace(StoredRun(*row[:-6]), usage=usage, owner=owner)
+        cut_off = run.state == "running" and not lives(self._path, writer)
+        return replace(run, state="unfinished") if cut_off else run

@@ -1,0 +1,85 @@
+"""A stored run as a row of a list, and as JSON."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from ..errors import RequestError
+from ..trace.tree import Trace
+from ..trace.views import recalled, told
+from .reader import State, StoredRun
+from .writer import question
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def moment(since: str) -> float:
+    """The moment, as Unix time, that is so long ago ("30m", "2h", "7d", "1w"), or that a date says, in local time.
+
+    Raises `RequestError`.
+    """
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", since):
+        return time.time() - float(ago[1]) * _UNITS[ago[2]]
+    try:
+        return datetime.fromisoformat(since).timestamp()
+    except (ValueError, OverflowError):
+        raise RequestError(f"{since!r} is no time: say 30m, 2h, 7d, or a date such as 2026-11-20") from None
+
+
+def when(started: float) -> str:
+    """A moment in local time, to the second."""
+    return datetime.fromtimestamp(started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def row(trace: Trace, state: State, error: str | None, owner: str | None) -> StoredRun:
+    """A run that is not read from a store, as a list has it."""
+    assert trace.root
+    start = trace.root.start
+    made = next((note for note in trace.root.notes if note.kind == "rerun"), None)
+    run = StoredRun(
+        start.run,
+        start.started_at or 0.0,
+        start.model,
+        state,
+        question(start.request) if start.request else None,
+        str(made.data["of"]) if made else None,
+        error,
+        first_word=trace.first_word,
+        owner=owner,
+    )
+    if state == "running":
+        return run
+    calls, lost = len(trace.calls), len(trace.lost)
+    return replace(run, seconds=trace.time, calls=calls, lost=lost, usage=trace.root.usage)
+
+
+def listed(run: StoredRun) -> dict[str, Any]:
+    """A run as a list of runs has it."""
+    known = asdict(run)
+    usage = known.pop("usage") or {}
+    figures = {key: usage.get(key) for key in ("input_tokens", "output_tokens", "cost")}
+    return {**known, **figures, "started": when_exactly(run.started)}
+
+
+def whole(run: StoredRun, trace: Trace) -> dict[str, Any]:
+    """A run as one JSON object: what `Trace.summary` tells of it, how it stands, and the tree of its calls."""
+    assert trace.root
+    request = trace.root.start.request
+    return {
+        **trace.summary(recalled(trace.root)),
+        "state": run.state,
+        "started": when_exactly(run.started),
+        "question": request.question if request else None,
+        **({"parent": run.parent} if run.parent else {}),
+        **({"error": trace.root.error} if trace.root.error else {}),
+        "tree": told(trace.root),
+    }
+
+
+def when_exactly(started: float) -> str:
+    """A moment in ISO 8601, with its offset from UTC."""
+    return datetime.fromtimestamp(started).astimezone().isoformat(timespec="milliseconds")

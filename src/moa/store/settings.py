@@ -1,0 +1,56 @@
+"""What is kept, and where: `$MOA_STORE`, else what `[store]` says, else in the user's state folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from ..config.schema import StoreTable
+from ..paths import expanded
+from ..wrappers.cache import When
+from .cache import FILE, Calls
+from .store import Store
+
+OFF = "off"
+"""What `$MOA_STORE` says so that nothing is kept."""
+
+
+def chosen(table: StoreTable, tell: Callable[[str], None] | None = None) -> Store:
+    """The store to read, also where nothing is kept at present."""
+    named = os.environ.get("MOA_STORE")
+    path = named if named and named != OFF else table.path
+    return Store(
+        expanded(path) if path else None,
+        text=table.text,
+        days=table.days,
+        megabytes=table.megabytes,
+        tell=tell or logging.getLogger("moa.store").warning,
+    )
+
+
+def keeping(table: StoreTable, tell: Callable[[str], None] | None = None) -> Store | None:
+    """The store to write to, or `None` where nothing is to be kept."""
+    named = os.environ.get("MOA_STORE")
+    off = named == OFF if named else table.off
+    return None if off else chosen(table, tell)
+
+
+def remembering(table: StoreTable) -> Calls | None:
+    """Where answers are remembered, beside the runs, or `None` where none are: also where no words are to be kept."""
+    store = keeping(table)
+    if store is None or table.calls == "off" or not table.text:
+        return None
+    return _calls(answers_beside(store), table.calls, table.days, table.megabytes)
+
+
+def answers_beside(store: Store) -> Path:
+    """The file of remembered answers that belongs to a store."""
+    return store.path.with_name(FILE)
+
+
+@cache
+def _calls(path: Path, when: When, days: float | None, megabytes: float | None) -> Calls:
+    return Calls(path, when, days=days, megabytes=megabytes)

@@ -1,0 +1,124 @@
+"""What models gave, took and cost in the runs that are kept: of each mixture, of each of its models, day by day."""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from .aggregates import COLUMNS, ROLES, Counts, seconds
+
+Key = tuple[str | None, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How long calls took, in seconds, to a twentieth: half of them no longer than `p50`."""
+
+    calls: int
+    p10: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of one model in one role of one mixture; in the role "root", of whole runs.
+
+    `day` is a date where figures are asked for day by day. Of the `seconds`, those to the `first_word` are known only
+    where somebody watched. `None` is what nobody knows.
+    """
+
+    mixture: str
+    role: str
+    model: str
+    day: str | None
+    counts: Counts
+    seconds: Spread | None
+    first_word: Spread | None
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars; unknown where that of a single call is."""
+        return None if self.counts.unpriced else self.counts.cost
+
+    @property
+    def share(self) -> float | None:
+        """The part of the answers that came from it, from 0 to 1, over the runs that were traced."""
+        return self.counts.share / self.counts.shared if self.counts.shared else None
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON: counts of calls, sums of tokens and dollars, percentiles in seconds."""
+        counts = self.counts
+        return {
+            "mixture": self.mixture,
+            "role": self.role,
+            "model": self.model,
+            **({"day": self.day} if self.day else {}),
+            **{name: getattr(counts, name) for name in ("calls", "lost", "cached", "retries")},
+            "input_tokens": counts.input_tokens,
+            "output_tokens": counts.output_tokens,
+            "cost": self.cost,
+            "seconds": _told(self.seconds),
+            "first_word": _told(self.first_word),
+            "share": self.share,
+            "traced": counts.shared,
+        }
+
+
+def figures(
+    db: sqlite3.Connection, since: str | None, mixture: str | None, owner: str | None, by_day: bool
+) -> list[Figures]:
+    """The figures of all calls since a day, of one mixture and one owner or of all: by mixture, the whole run first."""
+    conditions = {"day >= ?": since, "mixture = ?": mixture, "owner = ?": owner}
+    asked = {condition: value for condition, value in conditions.items() if value is not None}
+    where, values = " AND ".join(("calls > 0", *asked)), tuple(asked.values())
+    columns = ", ".join(("number", "day", "mixture", "role", "model", *COLUMNS))
+    keys: dict[int, Key] = {}
+    sums: dict[Key, list[Any]] = {}
+    for number, day, *of in db.execute(f"SELECT {columns} FROM series WHERE {where}", values):  # noqa: S608
+        key = keys[number] = (day if by_day else None, *of[:3])
+        known = sums.get(key)
+        sums[key] = [one + more for one, more in zip(known, of[3:], strict=True)] if known else of[3:]
+    spreads: dict[tuple[Key, str], Counter[int]] = {}
+    mine = f"SELECT number FROM series WHERE {where}"  # noqa: S608
+    times = f"SELECT series, measure, slot, calls FROM spreads WHERE series IN ({mine})"  # noqa: S608
+    for number, measure, slot, calls in db.execute(times, values):
+        spreads.setdefault((keys[number], measure), Counter())[slot] += calls
+    return [
+        Figures(
+            *(mixture, role, model, day),
+            Counts(*sums[day, mixture, role, model]),
+            *(_spread(spreads.get(((day, mixture, role, model), measure))) for measure in ("seconds", "first_word")),
+        )
+        for day, mixture, role, model in sorted(sums, key=lambda key: _order(key, Counts(*sums[key])))
+    ]
+
+
+def _order(key: Key, counts: Counts) -> tuple[Any, ...]:
+    day, mixture, role, model = key
+    return day or "", mixture, ROLES.index(role), -counts.calls, model
+
+
+def _spread(slots: Counter[int] | None) -> Spread | None:
+    if not slots:
+        return None
+    places = sorted(slots)
+    sums = [*accumulate(slots[place] for place in places)]
+
+    def percentile(percent: float) -> float:
+        return seconds(places[bisect_left(sums, percent * sums[-1] / 100)])
+
+    return Spread(sums[-1], *(percentile(percent) for percent in (10, 50, 90, 95, 99)))
+
+
+def _told(spread: Spread | None) -> Mapping[str, float] | None:
+    if spread is None:
+        return None
+    return {name: round(getattr(spread, name), 3) for name in ("p50", "p90", "p95", "p99")}

@@ -1,0 +1,1 @@
+"""Text tools: similarity, sentences, facts, diffs."""

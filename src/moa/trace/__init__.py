@@ -1,0 +1,1 @@
+"""A run folded into a tree, and views of it."""

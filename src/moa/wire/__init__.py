@@ -1,0 +1,1 @@
+"""Wire formats: OpenAI chat completions and server-sent events."""

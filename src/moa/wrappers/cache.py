@@ -1,0 +1,189 @@
+"""An answer that was given before is given again, for nothing; what is asked twice at once is asked once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from ..errors import RequestError
+from ..model import Around, Span, as_asked, identity
+from ..types import Request, Response, Usage
+
+When = Literal["seeded", "all"]
+"""Which calls are remembered: those that say which answer they want, by a seed or temperature 0, or every call."""
+
+apart: ContextVar[bool] = ContextVar("apart", default=False)
+"""Whether a call is made because another one like it takes too long, so that it must not wait for that one."""
+
+anew: ContextVar[bool] = ContextVar("anew", default=False)
+"""Whether calls are made whatever is remembered, and nothing of them is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer as its model gave it, and the seconds that took."""
+
+    response: Response
+    seconds: float
+
+
+Outcome = Given | Literal["failed", "left"]
+"""How a call came out: answered, failed, or its caller left before it was over."""
+
+
+class Answers:
+    """Answers by a key of what was asked. Here they are known only while they are being given; see `Memory`, `Calls`.
+
+    One of these may be shared by any number of models, threads and event loops.
+    """
+
+    def __init__(self, when: When = "all") -> None:
+        self.when = when
+        self._flights: dict[str, Future[Outcome]] = {}
+        self._lock = threading.Lock()
+
+    def wants(self, request: Request) -> bool:
+        """Whether the answer to it is remembered."""
+        return self.when == "all" or request.seed is not None or request.temperature == 0
+
+    def find(self, key: str) -> Given | None:
+        """The answer of this key. It is quick, and raises nothing."""
+        return None
+
+    def keep(self, key: str, given: Given) -> Future[None]:
+        """Remember an answer; done when it cannot be lost any more, or cannot be kept. It raises nothing."""
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def board(self, key: str) -> tuple[Future[Outcome], bool]:
+        """The call of this key that is under way, and whether it is the caller who has to make it, and to `land` it."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._flights[key] = Future()
+            return flight, True
+
+    def land(self, key: str, outcome: Outcome) -> None:
+        """Tell those who wait for a call how it came out."""
+        with self._lock:
+            flight = self._flights.pop(key)
+        flight.set_result(outcome)
+
+
+class Memory(Answers):
+    """The last `size` answers, in memory."""
+
+    def __init__(self, size: int = 1024, when: When = "all") -> None:
+        super().__init__(when)
+        self._size = size
+        self._known: OrderedDict[str, Given] = OrderedDict()
+
+    def find(self, key: str) -> Given | None:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def keep(self, key: str, given: Given) -> Future[None]:
+        with self._lock:
+            self._known[key] = given
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+        return super().keep(key, given)
+
+
+@dataclass(frozen=True)
+class Cached(Around):
+    """Remembers answers, in memory unless it is given other `answers`. The same request to the same model, to its seed,
+    gets the same answer for nothing; where it is asked several times at once, one call is made.
+
+    With `always` it remembers every call, whatever its answers do. An error is no answer. A model is known by its
+    `identity`, so that answers can be shared by models and outlive them.
+    """
+
+    answers: Answers = field(default_factory=Memory, compare=False, repr=False)
+    always: bool = False
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        model, asked = as_asked(self.model, request)
+        if anew.get() or not (self.always or self.answers.wants(asked)):
+            return await self.model.generate(request, span)
+        key = fingerprint(asked, self.name, identity(model))
+        while not apart.get():
+            flight, leads = self.answers.board(key)
+            if leads:
+                return await self._lead(key, request, span)
+            outcome = await asyncio.shield(asyncio.wrap_future(flight))
+            if isinstance(outcome, Given):
+                return _again(outcome, span)
+            if outcome == "failed":
+                break  # this call may be luckier, and those who wait should not be so one after another
+        if given := self.answers.find(key):
+            return _again(given, span)
+        given = await self._ask(request, span)
+        await _done(self.answers.keep(key, given))
+        return given.response
+
+    async def _lead(self, key: str, request: Request, span: Span) -> Response:
+        """Make a call for all who want its answer, unless that is known."""
+        try:
+            known = self.answers.find(key)
+            given = known or await self._ask(request, span)
+        except BaseException as error:
+            self.answers.land(key, "failed" if isinstance(error, Exception) else "left")
+            raise
+        if known:
+            self.answers.land(key, known)
+            return _again(known, span)
+        kept = self.answers.keep(key, given)
+        kept.add_done_callback(lambda _: self.answers.land(key, given))  # also where this caller leaves meanwhile
+        await _done(kept)
+        return given.response
+
+    async def _ask(self, request: Request, span: Span) -> Given:
+        begun = time.perf_counter()
+        response = await self.model.generate(request, span)
+        return Given(response, time.perf_counter() - begun)
+
+
+def fingerprint(request: Request, *who: str) -> str:
+    """What decides the answer of a model, as a hash."""
+    import orjson
+
+    fields: dict[str, Any] = asdict(request)
+    for option in ("temperature", "top_p"):
+        if fields[option] is not None:
+            fields[option] = float(fields[option])  # 1 and 1.0 ask for the same
+    try:
+        return hashlib.sha256(orjson.dumps((*who, fields), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError as error:
+        raise RequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _again(given: Given, span: Span) -> Response:
+    response, usage = given.response, given.response.usage
+    span.note(
+        "cached",
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=usage.cost,
+        seconds=round(given.seconds, 3),
+    )
+    if span.watched:
+        span.text(response.reasoning, "reasoning")
+        span.text(response.text)
+    return replace(response, usage=Usage(cost=0.0))
+
+
+async def _done(kept: Future[None]) -> None:
+    if not kept.done():
+        await asyncio.shield(asyncio.wrap_future(kept))

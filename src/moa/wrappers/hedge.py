@@ -1,0 +1,41 @@
+"""A second call for a straggler: whichever of the two answers first is the answer, the other is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from dataclasses import dataclass
+
+from ..model import Around, Span
+from ..types import Request, Response
+from .cache import apart
+
+
+@dataclass(frozen=True)
+class Hedged(Around):
+    """Asks once more if there is no answer after `after` seconds. It may cost twice, so it is asked for, not given."""
+
+    after: float
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        calls: set[asyncio.Task[Response]] = {self._call(request, span)}
+        try:
+            done, _ = await asyncio.wait(calls, timeout=self.after)
+            if not done:
+                span.note("hedged", after=self.after)
+                calls.add(self._call(request, span, beside=True))
+            pending = set(calls)
+            while True:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                won = next((call for call in done if not call.exception()), None)
+                if won or not pending:
+                    return (won or done.pop()).result()
+        finally:
+            for call in calls:
+                call.cancel("the other call was first")
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    def _call(self, request: Request, span: Span, beside: bool = False) -> asyncio.Task[Response]:
+        context = copy_context()
+        context.run(apart.set, beside or apart.get())
+        return asyncio.create_task(span.call(self.model, request, role=span.role), context=context)

@@ -1,0 +1,139 @@
+"""`moa tune` and `moa eval experiment` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from helpers.command import configured, moa
+from helpers.upstream import Body, Upstream
+from moa.config.load import load
+
+COUNT = 24
+QUESTIONS = [(number, number * 7 % 11) for number in range(1, COUNT + 1)]
+
+
+def asked(body: Body) -> tuple[int, int]:
+    one, other = body["messages"][-1]["content"].rstrip("?").split(" + ")
+    return int(one), int(other)
+
+
+def answering(wrong_every: int) -> Callable[[Body], str]:
+    """A model that errs on some sums, on others than the next model, and goes by the majority of what it is shown."""
+
+    def answer(body: Body) -> str:
+        one, other = asked(body)
+        shown = body["messages"][0]["content"] if body["messages"][0]["role"] == "system" else ""
+        figures = Counter(re.findall(r"^\d+$", shown, re.MULTILINE))
+        if figures:
+            return figures.most_common(1)[0][0]
+        return str(one + other + (1 if one % wrong_every == 0 else 0))
+
+    return answer
+
+
+MODELS = {"a": answering(4), "b": answering(5), "c": answering(7), "poor": lambda body: "99"}
+
+
+def written() -> None:
+    lines = [json.dumps({"suite": "sums", "scorer": "numeric"})]
+    lines += [json.dumps({"prompt": f"{one} + {other}?", "answer": one + other}) for one, other in QUESTIONS]
+    Path("sums.jsonl").write_text("\n".join(lines), "utf-8")
+
+
+def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front_as_mixtures() -> None:
+    with Upstream(MODELS) as upstream:
+        configured(upstream)
+        written()
+        command = ["tune", "--prompts", "sums.jsonl", *(f"-mlab:{name}" for name in MODELS), "--out", "out"]
+        done = moa(*command)
+        assert done.returncode == 0, done.stderr
+        calls = len(upstream.calls)
+        again = moa(*command)
+        assert (again.stdout, len(upstream.calls)) == (done.stdout, calls)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    best, alone = rows[0], next(row for row in rows if row[0] == "lab:c")
+    assert (best[0].partition(" -> ")[0], best[5]) == ("lab:c + lab:b + lab:a", "on the front")
+    assert float(best[1]) > float(alone[1])
+    assert "lab:poor ->" not in done.stdout
+    assert re.search(r"spent \$0\.0\d+, \$0\.0\d+ in all", done.stderr)
+    assert "spent $0, " in again.stderr
+
+    toml = Path("out/tuned.toml").read_text("utf-8")
+    assert tomllib.loads(toml)["mixtures"]["tuned-1"]["proposers"] == ["lab:c", "lab:b", "lab:a"]
+    Path("moa.toml").write_text(Path("moa.toml").read_text("utf-8") + toml, "utf-8")
+    assert "tuned-1" in load(Path("moa.toml"))[0].mixtures
+    for name in ("tuned.html", "tuned-cost.svg", "tuned-cost.png", "tuned-seconds.svg", "tuned-seconds.png"):
+        assert Path("out", name).stat().st_size > 1000
+
+
+def test_tune_says_what_is_beyond_the_limits() -> None:
+    with Upstream(MODELS) as upstream:
+        configured(upstream)
+        written()
+        done = moa("tune", "--prompts", "sums.jsonl", "-mlab:a", "-mlab:b", "--out", "out", "--budget", "0.0000001")
+    assert done.returncode == 0, done.stderr
+    assert {line.split("\t")[5] for line in done.stdout.splitlines()} == {"beyond the limits"}
+    assert "Nothing that was tried keeps to the limits" in Path("out/tuned.html").read_text("utf-8")
+
+
+def test_tune_stops_within_what_may_be_spent_and_goes_on_where_it_was() -> None:
+    with Upstream(MODELS) as upstream:
+        configured(upstream)
+        written()
+        command = ["tune", "--prompts", "sums.jsonl", "-mlab:a", "-mlab:b", "--out", "out"]
+        stopped = moa(*command, "--spend", "0.0001")
+        assert stopped.returncode == 2
+        assert "stopped before spending more than 0.0001 US dollars" in stopped.stderr
+        calls = len(upstream.calls)
+        done = moa(*command)
+        assert done.returncode == 0, done.stderr
+        bodies = [json.dumps(call.body, sort_keys=True) for call in upstream.calls]
+    assert 0 < calls < len(bodies)
+    assert len(set(bodies)) == len(bodies)
+
+
+def test_an_experiment_prints_its_table_and_leaves_a_page_with_plots() -> None:
+    with Upstream(MODELS) as upstream:
+        configured(upstream)
+        written()
+        models = [f"-mlab:{model}" for model in "abc"]
+        done = moa("eval", "experiment", "collaborativeness", "sums.jsonl", *models, "--out", "out")
+        assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    scores = {(series, model): float(score) for series, model, score, *_ in rows}
+    assert all(scores["with answers", model] > scores["alone", model] for _, model in scores)
+    assert re.search(r"On average alone \d+\.\d, with answers \d+\.\d\. Best: ", done.stderr)
+    told = json.loads(Path("out/collaborativeness.json").read_text("utf-8"))
+    assert [(one["series"], one["at"]) for one in told["arms"]] == [(row[0], row[1]) for row in rows]
+    assert [one["mixture"] for one in told["likeness"]] == [f"lab:a + lab:b + lab:c -> lab:{model}" for model in "abc"]
+    likeness = told["likeness"][0]
+    assert set(likeness["likeness"]) == {"lab:a", "lab:b", "lab:c"}
+    assert likeness["correlation"]["levenshtein"]["mean"] > 0.5  # a wrong proposal is unlike the majority's figure
+    page = Path("out/collaborativeness.html").read_text("utf-8")
+    assert page.count("<svg") == 3
+    assert "<script" not in page
+    assert Path("out/collaborativeness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_aggregator_that_picks_is_compared_with_the_same_one_that_writes() -> None:
+    with Upstream({**MODELS, "c": lambda body: "2"}) as upstream:
+        configured(upstream)
+        written()
+        done = moa("eval", "experiment", "ranker", "sums.jsonl", "-mlab:c", "-mlab:a", "--limit", "4", "--out", "out")
+        assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["synthesizes", "picks"]
+    assert Path("out/ranker.svg").exists()
+
+
+def test_an_unknown_experiment_is_refused_before_anything_is_asked() -> None:
+    with Upstream(MODELS) as upstream:
+        configured(upstream)
+        written()
+        done = moa("eval", "experiment", "rolls", "sums.jsonl", "-mlab:a", "-mlab:b")
+        assert (done.returncode, len(upstream.calls)) == (2, 0)
+    assert "no experiment 'rolls'; did you mean 'roles'?" in done.stderr

@@ -1,0 +1,44 @@
+"""A report says what to be careful with: the guards over an evaluation as it was asked and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers.command import configured, moa
+from helpers.upstream import Body, Upstream
+
+THINGS = ("door", "wall", "roof", "barn", "boat", "cart", "gate", "shed", "fence", "bench")
+PROMPTS = [f"How do you paint a {thing}?" for thing in THINGS]
+MINE = '{"suite": "mine"}\n' + "".join(f'{{"prompt": "{prompt}"}}\n' for prompt in PROMPTS)
+PANEL = """
+[mixtures.panel]
+proposers = [{ model = "lab:a", system = "Example: How do you paint a door? With care." }, "lab:judge"]
+aggregator = "lab:big"
+"""
+NULL = "There is nothing to add, as everything that could be asked here has been answered in full already."
+
+
+def plain(body: Body) -> str:
+    thing = body["messages"][-1]["content"].split()[-1]
+    return f"Sand the {thing}, then prime it, and let the {thing} dry before the second coat goes on."
+
+
+def judge(body: Body) -> str:
+    """Always the first of two; as a proposer it has something to say too."""
+    return "Verdict: 1" if "Verdict" in str(body) else "Use a brush."
+
+
+def test_a_report_tells_the_evidence_of_every_flag() -> None:
+    with Upstream({"a": plain, "b": plain, "judge": judge, "big": NULL}) as upstream:
+        configured(upstream, PANEL)
+        Path("mine.jsonl").write_text(MINE, "utf-8")
+        ask = ["eval", "run", "mine.jsonl", "-m", "lab:b", "-m", "moa:panel", "--judge", "lab:judge", "--out", "out"]
+        done = moa(*ask)
+        assert done.returncode == 0, done.stderr
+    assert moa("eval", "report", "out").returncode == 0
+    told = Path("out/report.html").read_text("utf-8")
+    assert "moa:panel: 10 of 10 answers are, or begin as, one and the same text" in told
+    assert "moa:panel: lab:judge judges itself, as it is a part of it" in told
+    assert "moa:panel: in 10 of 10 comparisons the judge changed its mind with the order of the answers" in told
+    assert "moa:panel: 1 of 10 prompts stand in an instruction of it" in told
+    assert "lab:b: " not in told.split("To be careful with")[1].split("<h2")[0]

@@ -1,0 +1,226 @@
+"""An evaluation asks everything once, keeps what it gets, and goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from moa import ConfigError, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
+from moa.batch import answers, pooled
+from moa.evals.results_folder import Folder
+from moa.evals.runner import Progress, evaluate
+from moa.evals.sample import Answer, Bill, Figure, Sample, Score, Scored
+from moa.evals.task import Judging
+
+PRICED = Usage(10, 5, 0.01)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Has the judge say a number for every answer."""
+
+    needs: frozenset[str] = frozenset({"judge"})
+
+    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+        reply = await judging.ask(Request([Message("user", f"{sample.id}: {answer.text}")]))
+        return [Score("mark", float(reply.text))]
+
+
+@dataclass(frozen=True)
+class Longer:
+    """Whether an answer is longer than the baseline's."""
+
+    needs: frozenset[str] = frozenset({"baseline"})
+
+    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+        assert judging.baseline
+        return [Score("longer", float(len(answer.text) > len(judging.baseline.text)))]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Questions and their scorer."""
+
+    scorer: Asking | Longer = Asking()
+    count: int = 4
+    then: tuple[str, ...] = ()
+    name: str = "tiny"
+    version: str = "1"
+    options: dict[str, int] = field(default_factory=lambda: {"max_tokens": 7})
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [Sample(f"q{n}", (Message("user", f"question {n}"),), self.then) for n in range(self.count)]
+
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+        values = [score.value for one in scored for score in one.scores if score.value is not None]
+        return [Figure("mean", sum(values) / len(values) if values else None, n=len(values))]
+
+
+def mixture(*proposers: Scripted, aggregator: Scripted) -> Mixture:
+    return Mixture([Layer(proposers)], Synthesize(aggregator), "moa:mix")
+
+
+async def test_every_model_is_asked_every_sample_and_every_answer_is_judged() -> None:
+    a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "0.5", usage=PRICED)
+    results = await evaluate(Tiny(), {"a": a}, judge=judge, seed=3)
+    assert results.figures == {"a": [Figure("mean", 0.5, n=4)]}
+    assert [(request.question, request.max_tokens, request.seed) for request in a.heard] == [
+        (f"question {n}", 7, 3) for n in range(4)
+    ]
+    assert sorted(request.question for request in judge.heard) == [f"q{n}: red" for n in range(4)]
+
+
+async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_of_them() -> None:
+    long, short = Scripted("x", "one", usage=Usage(10, 50, 0.02)), Scripted("y", "two", usage=PRICED)
+    mix = mixture(long, short, aggregator=Scripted("z", "all", usage=Usage(10, 7, 0.03)))
+    results = await evaluate(Tiny(count=1), {"moa:mix": mix}, judge=Scripted("judge", "1", usage=PRICED))
+    (scored,) = results.scored["moa:mix"]
+    assert (scored.answer.bill.usage, scored.answer.bill.calls, scored.answer.bill.chain) == (
+        Usage(30, 62, 0.06),
+        3,
+        57,
+    )
+    assert (scored.bill.usage, scored.bill.calls) == (PRICED, 1)
+
+
+async def test_a_further_turn_is_asked_after_the_answer_to_the_one_before() -> None:
+    a = Scripted("a", ["first", "second"])
+    await evaluate(Tiny(count=1, then=("and then?",)), {"a": a}, judge=Scripted("judge", "1"))
+    told = [(message.role, message.text) for message in a.heard[1].messages]
+    assert told == [("user", "question 0"), ("assistant", "first"), ("user", "and then?")]
+
+
+async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_time(tmp_path: Path) -> None:
+    a = Scripted("a", ["red", ModelError("a: gone"), "blue"])
+    judge = Scripted("judge", "1")
+    first = await evaluate(
+        Tiny(count=2), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, Tiny(count=2).samples)
+    )
+    assert [one.answer.error for one in first.scored["a"]] == [None, "a: gone"]
+    again = await evaluate(Tiny(count=2), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
+    assert [one.answer.text for one in again.scored["a"]] == ["red", "blue"]
+    assert len(a.heard) == 3
+
+
+async def test_the_first_model_is_the_baseline_and_answers_once() -> None:
+    short, long = Scripted("short", "a"), Scripted("long", "abc")
+    results = await evaluate(Tiny(Longer()), {"short": short, "long": long})
+    assert results.figures["long"] == [Figure("mean", 1.0, n=4)]
+    assert len(short.heard) == 4
+
+
+async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
+    a = Scripted("a", "red")
+    with pytest.raises(ConfigError, match="name one with --judge"):
+        await evaluate(Tiny(), {"a": a})
+    with pytest.raises(ConfigError, match="name at least two"):
+        await evaluate(Tiny(Longer()), {"a": a})
+    assert a.heard == []
+
+
+async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
+    told: list[Progress] = []
+    folder = Folder.begin(tmp_path, {}, Tiny(count=9).samples)
+    stopped = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=folder, spend=0.11, tell=told.append)
+    assert (stopped.complete, len(a.heard), told[-1].paid) == (False, 5, pytest.approx(0.1))
+    rest = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []), spend=1)
+    assert (rest.complete, len(a.heard), len(judge.heard)) == (True, 9, 9)
+
+
+async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
+    class Plain(Asking):
+        async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+            return [Score("mark", 1.0)]
+
+    a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
+    results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, spend=1)
+    assert (results.complete, judge.heard) == (True, [])
+    assert {one.bill for one in results.scored["a"]} == {Bill()}
+
+
+async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
+    with pytest.raises(ConfigError, match="the price of a is not known"):
+        await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), spend=1)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_a_folder_read_again_holds_the_same_and_asks_nothing(tmp_path: Path) -> None:
+    a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
+    folder = Folder.begin(tmp_path, {"seed": 1}, Tiny().samples)
+    first = await evaluate(Tiny(), {"a": a}, judge=judge, folder=folder)
+    before = contents(tmp_path)
+    again = await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {"seed": 1}, []))
+    assert (len(a.heard), len(judge.heard)) == (4, 4)
+    assert again.figures == first.figures == Folder.read(tmp_path).figures
+    assert contents(tmp_path) == before
+
+
+async def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
+    a, judge = Scripted("a", "red"), Scripted("judge", "1")
+    await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, Tiny().samples))
+    whole = {name: (tmp_path / name).read_bytes() for name in ("answers.jsonl", "scores.jsonl")}
+    for name, lines in whole.items():
+        (tmp_path / name).write_bytes(lines[:-20])
+    await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
+    assert (len(a.heard), len(judge.heard)) == (5, 5)
+    assert {name: (tmp_path / name).read_bytes() for name in whole} == whole
+
+
+def test_another_evaluation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    Folder.begin(tmp_path, {"seed": 1, "versions": {"moa": "1"}}, [])
+    with pytest.raises(ConfigError, match="another seed; name another folder with --out"):
+        Folder.begin(tmp_path, {"seed": 2, "versions": {"moa": "2"}}, [])
+
+
+async def test_jobs_are_taken_only_as_places_come_free() -> None:
+    taken: list[int] = []
+
+    def endless() -> object:
+        number = 0
+        while True:
+            taken.append(number)
+            yield number
+            number += 1
+
+    async def work(number: int) -> int:
+        return number
+
+    got = []
+    results = pooled(endless(), work, 3)  # type: ignore[arg-type]
+    async for job, _ in results:
+        got.append(job)
+        if len(got) == 5:
+            break
+    await results.aclose()
+    assert sorted(got) == [0, 1, 2, 3, 4]
+    assert len(taken) < 20
+
+
+async def test_what_a_job_raises_ends_the_whole() -> None:
+    async def work(number: int) -> int:
+        if number == 2:
+            raise ValueError("a bug")
+        return number
+
+    with pytest.raises(ValueError, match="a bug"):
+        async for _ in pooled(range(10**9), work, 2):
+            pass
+
+
+async def test_answers_come_in_the_order_of_the_requests() -> None:
+    model = Scripted("m", lambda request: ModelError("no") if request.question == "1" else request.question)
+    got = await answers(model, [Request([Message("user", str(n))]) for n in range(3)], at_once=2)
+    assert [one.text if isinstance(one, Response) else str(one) for one in got] == ["0", "no", "2"]
+
+
+def test_bills_add_up() -> None:
+    one = Bill(Usage(1, 2, 0.5), 1, 2, 0.1, 0.5)
+    assert one + one == Bill(Usage(2, 4, 1.0), 2, 4, 0.2, 1.0)

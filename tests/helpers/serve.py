@@ -1,0 +1,91 @@
+"""`moa serve`, run as a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from helpers.server import TOML
+from helpers.upstream import Upstream
+
+
+class Process:
+    """A running `moa serve`, and what it has said on standard error."""
+
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "moa", "serve", "--config", "moa.toml", "--port", "0", *options]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        found = re.search(r"ready on http://127\.0\.0\.1:(\d+)", self.line("ready on"))
+        assert found
+        self.port = int(found[1])
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            with self._said:
+                self.lines.append(line.rstrip("\n"))
+                self._said.notify_all()
+        with self._said:
+            self._said.notify_all()
+
+    def line(self, words: str) -> str:
+        """The first line with these words, once it has been said."""
+
+        def said() -> str | None:
+            return next((line for line in self.lines if words in line), None)
+
+        with self._said:
+            self._said.wait_for(lambda: said() or self._process.poll() is not None, timeout=30)
+        assert said(), self.lines
+        return said() or ""
+
+    def tell(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def code(self) -> int:
+        """The exit code, once it has ended."""
+        code = self._process.wait(timeout=30)
+        self._reader.join(timeout=30)
+        return code
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(timeout=30)
+        assert self._process.stderr
+        self._process.stderr.close()
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, dict(headers))
+            reply = connection.getresponse()
+            return reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def process(upstream: Upstream, toml: str = TOML, *options: str) -> Iterator[Process]:
+    Path("moa.toml").write_text(toml.replace("{url}", upstream.url))
+    running = Process(*options)
+    try:
+        yield running
+    finally:
+        running.kill()

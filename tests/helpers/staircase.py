@@ -1,0 +1,151 @@
+"""A mixture that climbs its staircase in the test's hand: every word, every end and every failure."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import moa
+from moa import Layer, Message, Mixture, NeverWorse, Prompt, Request, Response, Span, Staircase, Synthesize, Usage
+
+QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
+STEP = 16
+MORE = "Short waves are scattered far more than long ones are. " * 3
+"""More than a step of a proposal."""
+
+FIRST, SECOND = "The sky is blue as air scatters light. ", "It does so with blue most of all. "
+THIRD = "At dusk it is red."
+
+
+@dataclass(eq=False)
+class Writer:
+    """A model that writes what the test hands it: words, an error to fail with, a response to end with."""
+
+    name: str
+    context_window: int | None = None
+    heard: list[Request] = field(default_factory=list)
+    cancelled: bool = False
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    pieces: asyncio.Queue[str | Exception | Response] = field(default_factory=asyncio.Queue)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        self.heard.append(request)
+        self.news.set()
+        text = ""
+        try:
+            while True:
+                match await self.pieces.get():
+                    case Exception() as error:
+                        raise error
+                    case Response() as end:
+                        return replace(end, text=text)
+                    case piece:
+                        text += piece
+                        if span.watched:
+                            span.text(piece)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+    def writes(self, *pieces: str | Exception | Response) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
+
+    def ends(self, text: str = "", finish_reason: str = "stop") -> None:
+        """Write these words, the last ones."""
+        if text:
+            self.writes(text)
+        self.writes(Response(self.name, "", Usage(10, 5, 0.01), finish_reason))
+
+    async def asked(self, times: int) -> Request:
+        """The request of this call, once it was made."""
+        while len(self.heard) < times:
+            self.news.clear()
+            await self.news.wait()
+        return self.heard[times - 1]
+
+
+@dataclass(eq=False)
+class Panel:
+    """Proposers and a judge in the test's hand, and what came of it."""
+
+    writers: list[Writer]
+    judge: Writer
+    mixture: Mixture
+    read: str = ""  # by whoever watches the answer
+    events: list[moa.Event] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def see(self, seen: moa.Event) -> None:
+        self.events.append(seen)
+        if isinstance(seen, moa.Delta) and seen.answer:
+            self.read += seen.text
+        self.news.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for an event that makes it true."""
+        while not true():
+            self.news.clear()
+            await self.news.wait()
+
+    async def reads(self, text: str) -> None:
+        """Wait until somebody has read this."""
+        await self.until(lambda: self.read.endswith(text))
+
+    async def run(self, script: Callable[[], Awaitable[Any]], request: Request = QUESTION, **how: Any) -> Response:
+        how = {"words": "all", **how}
+        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+            task = group.create_task(moa.generate(self.mixture, request, self.see, **how))
+            await script()
+        return task.result()
+
+    def notes(self, kind: str) -> list[dict[str, Any]]:
+        return [dict(one.data) for one in self.events if isinstance(one, moa.Note) and one.kind == kind]
+
+
+def panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
+    writers, judge = [Writer(name) for name in "abc"[:count]], Writer("judge")
+    prompt, layer = how.pop("prompt", Prompt("Merge.")), how.pop("layer", {})
+    model = how.pop("model", lambda judge: judge)(judge)
+    synthesize = Synthesize(model, prompt)
+    layers = (*how.pop("before", ()), Layer(how.pop("proposers", lambda x: x)(writers), **layer))
+    mixture = Mixture(
+        layers, NeverWorse(synthesize) if guard else synthesize, "panel", staircase=Staircase(STEP), **how
+    )
+    return Panel(writers, judge, mixture)
+
+
+def parts(message: Message) -> list[tuple[str, str, str, str]]:
+    """Number, part, state and text of the parts in a message; their delimiters carry one key."""
+    pattern = r'<answer-(\w+) number="(\d+)" part="(\d+)" state="(\w+)"[^>]*>\n(.*?)\n</answer-\1>'
+    return [found[1:] for found in re.findall(pattern, message.text, re.DOTALL)]
+
+
+def prefixed(requests: Sequence[Request]) -> bool:
+    """Whether each conversation is the beginning of the next one."""
+    pairs = itertools.pairwise(requests)
+    return all(list(new.messages[: len(old.messages)]) == list(old.messages) for old, new in pairs)
+
+
+async def simple(one: Panel, between: Callable[[], None], *last: str, request: Request = QUESTION) -> Response:
+    """One step on the first parts, something that happens then, and the last step."""
+
+    async def script() -> None:
+        for writer in one.writers:
+            writer.writes(f"{writer.name} says: {MORE}")
+        await one.judge.asked(1)
+        one.judge.ends(FIRST + "Short wav", "length")
+        await one.reads(FIRST)
+        between()
+        await one.judge.asked(2)
+        one.judge.ends(*last)
+
+    return await one.run(script, request)
+
+
+def ending(one: Panel) -> Callable[[], None]:
+    return lambda: [writer.ends("The end.") for writer in one.writers] and None

@@ -1,0 +1,103 @@
+"""`moa` in processes of its own, forked from one that has loaded it: to load it takes longer than what most tests ask.
+
+The forked process gets the words, the folder, the environment and the three streams of a new one, and ends as one does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+LOADED = (
+    "moa.cli.app",
+    "moa.config.build",
+    "moa.evals.session",
+    "moa.models.openai.model",
+    "moa.provenance.attribution",
+    "moa.estimates.likely",
+    "moa.runs.rerun",
+    "moa.store.reader",
+    "moa.store.writer",
+    "moa.cli.terminal.live",
+    "moa.cli.terminal.plain",
+    "scipy.special",
+    "typer._adapters",
+)
+"""What many commands take, and what they are built on."""
+
+
+def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], seconds: float) -> int:
+    """The exit code of `moa` with these words, once it has ended. Raises `TimeoutError`."""
+    process, loaded = _loaded()
+    asked = json.dumps([words, str(Path.cwd()), dict(environment)]).encode()
+    loaded.settimeout(seconds)
+    try:
+        socket.send_fds(loaded, [len(asked).to_bytes(4)], streams)
+        loaded.sendall(asked)
+        told = loaded.recv(4)
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        _loaded.cache_clear()
+        raise
+    assert told, "the process that forks is gone"
+    return int.from_bytes(told, signed=True)
+
+
+@cache
+def _loaded() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    here, there = socket.socketpair()
+    with there:
+        command = [sys.executable, __file__, str(there.fileno())]
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(
+            command, stdin=nothing, stdout=nothing, pass_fds=[there.fileno()], start_new_session=True
+        )
+
+    def close() -> None:
+        here.close()
+        process.wait()
+
+    atexit.register(close)
+    return process, here
+
+
+def _serve(asking: socket.socket) -> None:
+    """Fork for each request, until nobody is left to ask; return in the forked process."""
+    while True:
+        size, streams, _, _ = socket.recv_fds(asking, 4, 3)
+        if not size:
+            sys.exit()
+        words, folder, environment = json.loads(asking.recv(int.from_bytes(size), socket.MSG_WAITALL))
+        if not (child := os.fork()):
+            break
+        for one in streams:
+            os.close(one)
+        asking.sendall(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]).to_bytes(4, signed=True))
+    asking.close()
+    for place, one in enumerate(streams):
+        os.dup2(one, place)
+        os.close(one)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = words
+
+
+if __name__ == "__main__":
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.freeze()  # else each process looks through all of it at its end, which takes longer than the rest
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    from moa.__main__ import main
+
+    main()

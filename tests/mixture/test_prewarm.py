@@ -1,0 +1,447 @@
+"""The next layer's prompt is read while the last proposals are being written, and nobody pays or waits for that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import moa
+from helpers.upstream import Reply, Upstream
+from moa import Budget, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Span, Synthesize, Usage
+from moa.config.schema import ProviderTable
+from moa.mixture.layer import Order
+from moa.model import Words
+from moa.models.openai.model import OpenAI
+from moa.prompts.prompt import Place
+from moa.types import Warmed
+from moa.wrappers.limiter import Limited, Limiter
+
+QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
+LONG = "Air scatters short waves of light far more than long ones. " * 20
+
+
+@dataclass(eq=False)
+class Writer:
+    """A proposer that writes what the test hands it: words, `None` at its end, an error to fail with."""
+
+    name: str
+    machine: str = "there"
+    pieces: asyncio.Queue[str | Exception | None] = field(default_factory=asyncio.Queue)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        text = ""
+        while (piece := await self.pieces.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
+            text += piece
+            if span.watched:
+                span.text(piece)
+        return Response(self.name, text, Usage(cost=0.0))
+
+    def writes(self, *pieces: str | Exception | None) -> None:
+        for piece in pieces:
+            self.pieces.put_nowait(piece)
+
+
+@dataclass(eq=False)
+class Judge:
+    """An aggregator's model that reads ahead what it is given, and remembers it."""
+
+    name: str = "judge"
+    prefix_cache: str = "warm"
+    machine: str = "here"
+    kept: bool = True
+    bill: float = 0.0
+    failing: bool = False
+    busy: int = 0
+    ahead: list[Request] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
+    reading: bool = False
+
+    async def warm(self, request: Request) -> Warmed | None:
+        if self.failing:
+            raise ModelError(f"{self.name}: out of order", model=self.name)
+        if self.busy:
+            self.busy -= 1
+            return None
+        known = self.ahead[-1].size if self.ahead and self.kept else 0
+        self.ahead.append(request)
+        self.news.set()
+        if self.gate:
+            self.reading = True
+            await self.gate.wait()
+            self.reading = False
+        return Warmed(request.size, request.size - known, 0.5, self.bill)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        assert not self.reading
+        self.asked.append(request)
+        return Response(self.name, "Because of the air.", Usage(1, 1, cost=0.0))
+
+    async def reads(self, words: str) -> None:
+        """Wait until it has been given a prompt with these words."""
+        while not any(words in told(request) for request in self.ahead):
+            self.news.clear()
+            await self.news.wait()
+
+
+def told(request: Request) -> str:
+    return "\n".join(message.text for message in request.messages)
+
+
+def panel(judge: Judge, *writers: moa.Model, order: Order | None = None, prompt: Prompt | None = None) -> Mixture:
+    return Mixture((Layer(writers, order=order),), Synthesize(judge, prompt or Prompt()), "panel")
+
+
+async def run(
+    mixture: Mixture, script: Callable[[], Any] | None = None, words: Words = "none", **more: Any
+) -> tuple[Response, list[moa.Event]]:
+    """The answer and the events of a run during which the script goes on."""
+    events: list[moa.Event] = []
+    async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+        task = group.create_task(moa.generate(mixture, QUESTION, events.append, words, **more))
+        if script:
+            await script()
+    return task.result(), events
+
+
+def notes(events: Sequence[moa.Event], kind: str) -> list[dict[str, Any]]:
+    return [dict(event.data) for event in events if isinstance(event, moa.Note) and event.kind == kind]
+
+
+async def both(judge: Judge, *, order: Order | None = None, prompt: Prompt | None = None) -> Response:
+    """A run in which the second of two proposals arrives first, and the first is read while it is written."""
+    first, second = Writer("a"), Writer("b")
+
+    async def script() -> None:
+        second.writes("Second. " + LONG, None)
+        await judge.reads("Second. ")
+        first.writes("First <|im_start|> one. " + LONG)
+        await judge.reads("First < |im_start|> one. ")
+        first.writes(LONG + "The end.", None)
+
+    answer, _ = await run(panel(judge, first, second, order=order, prompt=prompt), script)
+    return answer
+
+
+@pytest.mark.parametrize("place", ["system", "end"])
+@pytest.mark.parametrize("instruction", ["Merge them.", "{question} Here:\n{references}\nMerge, {question}"])
+async def test_what_is_read_ahead_is_the_beginning_of_what_is_asked(place: Place, instruction: str) -> None:
+    judge = Judge()
+    await both(judge, prompt=Prompt(instruction, place, names=True))
+    last = -1 if place == "end" else 0
+    whole = judge.asked[0].messages[last].text
+    for request in judge.ahead:
+        assert whole.startswith(request.messages[last].text)
+        assert request.messages[0].role == "system"
+    sizes = [request.size for request in judge.ahead]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 0.6 * judge.asked[0].size
+
+
+async def test_the_prompt_is_the_same_as_without_reading_ahead() -> None:
+    reading, plain = Judge(), Judge(prefix_cache="none")
+    texts = [Response("b", "Second. " + LONG), Response("a", "First <|im_start|> one. " + 2 * LONG + "The end.")]
+    await both(reading)
+    assert reading.asked == [Prompt()(QUESTION, texts)]
+    first, second = Writer("a"), Writer("b")
+    first.writes(texts[1].text, None)
+    second.writes(texts[0].text, None)
+    await run(panel(plain, second, first))
+    assert plain.asked == reading.asked
+    assert plain.ahead == []
+
+
+async def test_proposals_are_handed_on_in_the_order_in_which_they_were_read() -> None:
+    answer = await both(Judge())
+    assert [reference.model for reference in answer.references] == ["b", "a"]
+
+
+async def test_an_order_that_was_asked_for_is_kept() -> None:
+    judge, first, second = Judge(), Writer("a"), Writer("b")
+
+    async def script() -> None:
+        second.writes("Second. " + LONG, None)
+        first.writes("First. " + LONG)
+        await judge.reads("First. ")
+        first.writes("The end.", None)
+
+    answer, _ = await run(panel(judge, first, second, order="declared"), script)
+    assert [reference.model for reference in answer.references] == ["a", "b"]
+    assert not any("Second. " in told(request) for request in judge.ahead)
+
+
+async def test_shuffled_proposals_are_not_read_ahead() -> None:
+    judge, writer = Judge(), Writer("a")
+    writer.writes(LONG, None)
+    await run(panel(judge, writer, order="shuffled"))
+    assert judge.ahead == []
+
+
+async def test_of_several_being_written_the_one_that_was_begun_keeps_its_place() -> None:
+    judge, first, second = Judge(), Writer("a"), Writer("b")
+
+    async def script() -> None:
+        first.writes("First. " + LONG)
+        await judge.reads("First. ")
+        second.writes("Second. " + LONG, None)
+        first.writes("The end.", None)
+
+    answer, _ = await run(panel(judge, first, second), script)
+    assert [reference.model for reference in answer.references] == ["a", "b"]
+
+
+async def test_a_proposal_that_fails_while_it_is_read_is_not_in_the_prompt() -> None:
+    judge, first, second = Judge(), Writer("a"), Writer("b")
+
+    async def script() -> None:
+        first.writes("First. " + LONG)
+        await judge.reads("First. ")
+        first.writes(ModelError("a: out of order", model="a"))
+        second.writes("Second. " + LONG)
+        await judge.reads("Second. ")
+        second.writes(None)
+
+    answer, _ = await run(panel(judge, first, second), script)
+    assert [reference.model for reference in answer.references] == ["b"]
+    assert "First. " not in told(judge.ahead[-1])
+    assert "First. " not in told(judge.asked[0])
+
+
+async def test_words_that_a_retry_makes_void_are_not_read_on() -> None:
+    judge, writer = Judge(), Writer("a")
+    retried = moa.Retried(writer, attempts=2, pause=0)
+
+    async def script() -> None:
+        writer.writes("Wrong. " + LONG)
+        await judge.reads("Wrong. ")
+        writer.writes(ModelError("a: busy", model="a", retryable=True))
+        writer.writes("Right. " + 2 * LONG)
+        await judge.reads("Right. ")
+        writer.writes(None)
+
+    await run(panel(judge, retried), script)
+    assert "Wrong. " not in told(judge.ahead[-1])
+
+
+async def test_nobody_else_hears_words_that_only_the_reader_wants() -> None:
+    judge, writer = Judge(), Writer("a")
+
+    async def script() -> None:
+        writer.writes("First. " + LONG)
+        await judge.reads("First. ")
+        writer.writes(None)
+
+    _, events = await run(panel(judge, writer), script)
+    assert not any(isinstance(event, moa.Delta) for event in events)
+
+
+async def test_the_call_waits_for_what_is_being_read() -> None:
+    judge = Judge(gate=asyncio.Event())
+    writer = Writer("a")
+
+    async def script() -> None:
+        writer.writes(LONG, None)
+        await judge.reads("assistants")
+        await asyncio.sleep(0)
+        assert judge.gate and judge.reading
+        judge.gate.set()
+
+    await run(panel(judge, writer), script)
+    assert len(judge.asked) == 1  # and Judge.generate says that nothing was being read then
+
+
+async def test_what_was_read_stands_in_the_trace() -> None:
+    judge, writer, trace = Judge(), Writer("a"), moa.Trace()
+
+    async def script() -> None:
+        writer.writes("First. " + LONG)
+        await judge.reads("First. ")
+        writer.writes("On. " + LONG)
+        await judge.reads("On. ")
+        writer.writes(None)
+
+    answer, events = await run(panel(judge, writer), script)
+    for event in events:
+        trace.add(event)
+    [node] = [node for node in trace.calls if node.start.role == "reading"]
+    [note] = notes(events, "read_ahead")
+    assert (node.start.model, node.start.layer) == ("judge", 2)
+    assert note["tokens"] == note["read"] == judge.ahead[-1].size
+    assert (note["times"], note["seconds"]) == (len(judge.ahead), 0.5 * len(judge.ahead))
+    assert 0 < note["saved"] <= note["seconds"]
+    assert node.usage == Usage(judge.ahead[-1].size, cost=0.0)
+    assert answer.usage.cost == 0.0
+
+
+async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -> None:
+    judge, writer = Judge("b"), Writer("a")
+    samples = [moa.Tuned(judge, seed=n, system="Be kind.") for n in range(3)]
+    mixture = Mixture((Layer((writer,)), Layer(samples)), Synthesize(moa.Scripted("c", "Yes.")), "panel")
+
+    async def script() -> None:
+        writer.writes("First. " + LONG)
+        await judge.reads("First. ")
+        writer.writes(None)
+
+    _, events = await run(mixture, script)
+    assert len(notes(events, "read_ahead")) == 1
+    assert all(request.messages[0].text.startswith(judge.ahead[-1].messages[0].text) for request in judge.asked)
+
+
+async def test_a_reader_that_runs_where_all_proposers_do_is_left_alone() -> None:
+    judge, writer = Judge(machine="there"), Writer("a", machine="there")
+    writer.writes(LONG, None)
+    await run(panel(judge, writer))
+    assert judge.ahead == []
+
+
+async def test_a_failure_to_read_ahead_is_told_and_costs_no_answer() -> None:
+    judge, writer = Judge(failing=True), Writer("a")
+    writer.writes(LONG, None)
+    answer, events = await run(panel(judge, writer))
+    assert answer.text == "Because of the air."
+    assert notes(events, "unread") == [{"model": "judge", "error": "judge: out of order"}]
+
+
+async def test_a_machine_with_something_better_to_do_is_asked_again() -> None:
+    judge, writer = Judge(busy=2), Writer("a")
+
+    async def script() -> None:
+        writer.writes("First. " + LONG)
+        await judge.reads("First. ")
+        writer.writes(None)
+
+    await run(panel(judge, writer), script)
+    assert judge.busy == 0
+
+
+async def test_reading_ahead_stops_where_the_server_keeps_nothing() -> None:
+    judge = Judge(kept=False)
+    writer = Writer("a")
+    mixture = panel(judge, writer)
+
+    async def script() -> None:
+        for number in range(4):
+            writer.writes(f"Part {number}. " + LONG)
+            await judge.reads(f"Part {number}. ")
+        writer.writes(None)
+
+    await run(mixture, script)
+    judge.ahead.clear()
+    writer.writes(LONG, None)
+    await run(mixture)
+    assert judge.ahead == []
+
+
+async def test_where_reading_is_paid_for_it_is_priced_and_done_once_for_each_proposal() -> None:
+    judge, first, second = Judge(prefix_cache="paid", bill=0.25), Writer("a"), Writer("b")
+
+    async def script() -> None:
+        first.writes("First. " + LONG)
+        await judge.reads("assistants")
+        first.writes(None)
+        await judge.reads("First. ")
+        second.writes("Second. " + LONG, None)
+
+    answer, _ = await run(panel(judge, first, second), script)
+    assert sum("First. " in told(request) for request in judge.ahead) == 1
+    assert not any("Second. " in told(request) for request in judge.ahead)
+    assert answer.usage.cost == 0.25 * len(judge.ahead) > 0
+
+
+async def test_nothing_is_read_for_money_that_a_budget_did_not_reckon_with() -> None:
+    judge, writer = Judge(prefix_cache="paid", bill=0.25), Writer("a")
+    writer.writes(LONG, None)
+    await run(panel(judge, writer), budget=Budget(tokens=100_000))
+    assert judge.ahead == []
+
+
+async def test_reading_ahead_gives_way_to_a_call_at_the_same_address() -> None:
+    judge, calls = Judge(gate=asyncio.Event()), Limiter()
+    model = Limited(judge, calls)
+    reading = asyncio.create_task(moa.model.warm(model, QUESTION))
+    await judge.reads("sky")
+    assert calls.try_acquire()
+    assert await reading is None
+    assert await moa.model.warm(model, QUESTION) is None
+    calls.release()
+    judge.gate = None
+    assert await moa.model.warm(model, QUESTION) is not None
+
+
+async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> None:
+    known = {"usage": {"prompt_tokens": 900, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 640}}}
+    with Upstream({"m": Reply(raw=json.dumps(known).encode())}) as upstream:
+        warmed = await OpenAI("m", upstream.url, prefix_cache="warm").warm(QUESTION)
+    assert (warmed.tokens, warmed.read) == (900, 260)
+    assert warmed.seconds > 0
+    [call] = upstream.calls
+    assert call.body["max_tokens"] == 1
+    assert "stream" not in call.body
+
+
+async def test_a_server_that_does_not_say_what_it_had_read_is_understood() -> None:
+    with Upstream({"m": "x"}) as upstream:
+        warmed = await OpenAI("m", upstream.url).warm(QUESTION)
+    assert (warmed.tokens, warmed.read, warmed.cost) == (7, None, None)
+
+
+async def test_a_refusal_to_read_ahead_is_a_model_error() -> None:
+    with Upstream({"m": Reply(status=400, text="no")}) as upstream, pytest.raises(ModelError, match="no"):
+        await OpenAI("m", upstream.url).warm(QUESTION)
+
+
+async def test_two_servers_of_a_configuration_overlap(tmp_path: Path) -> None:
+    with Upstream({"a": Reply(LONG, pace=0.002)}) as one, Upstream({"b": "Yes."}) as other:
+        path = tmp_path / "moa.toml"
+        path.write_text(
+            f"""
+            [providers.one]
+            base_url = "{one.url}"
+            [providers.other]
+            base_url = "{other.url}"
+            price = {{ input = 0, output = 0 }}
+            [mixtures.panel]
+            proposers = ["one:a"]
+            aggregator = "other:b"
+            """
+        )
+        answer = await moa.generate(moa.get_model("moa:panel", path), QUESTION)
+    assert answer.text == "Yes."
+    *ahead, call = other.calls
+    assert len(ahead) > 2
+    assert [beginning.body["max_tokens"] for beginning in ahead] == [1] * len(ahead)
+    assert all(call.system.startswith(beginning.system) for beginning in ahead)
+    assert one.calls[0].body["stream"] is True
+
+
+@pytest.mark.parametrize(
+    ("url", "price", "said", "expected"),
+    [
+        ("http://127.0.0.1:8000/v1", 0, None, "warm"),
+        ("http://localhost:8000/v1", 0, None, "warm"),
+        ("http://127.0.0.1:8000/v1", 1, None, "none"),
+        ("http://127.0.0.1:8000/v1", None, None, "none"),
+        ("https://example.org/v1", 0, None, "none"),
+        ("https://example.org/v1", 1, "paid", "paid"),
+        ("http://127.0.0.1:8000/v1", 0, "none", "none"),
+    ],
+)
+def test_unasked_only_what_costs_nothing_is_read_ahead(
+    url: str, price: int | None, said: str | None, expected: str
+) -> None:
+    table: dict[str, Any] = {"base_url": url}
+    if price is not None:
+        table["price"] = {"input": price, "output": price}
+    if said:
+        table["prefix_cache"] = said
+    assert ProviderTable.model_validate(table).reads_ahead == expected

@@ -1,0 +1,101 @@
+"""The page is for everybody: keyboard, screen reader, dark and light, a phone's width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from helpers.browser import OWN, SIZES, issues, visiting
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
+    chromium: Browser, size: tuple[int, int], scheme: Any
+) -> None:
+    width, height = size
+    with visiting(chromium, color_scheme=scheme, viewport={"width": width, "height": height}) as visit:
+        page = visit.page
+        page.get_by_label("Question").wait_for()
+        assert issues(page) == []
+        visit.answered()
+        page.locator("[data-own]").first.wait_for()
+        page.get_by_role("button", name="Ask again…").click()
+        page.get_by_text("1 call, about").wait_for()
+        assert issues(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        visit.page.goto(f"/#/answer/{visit.served.get('/api/runs').json['runs'][0]['id']}")
+        page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
+        assert issues(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_question_is_asked_and_its_answer_read_with_the_keyboard_alone(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        keyboard, page = visit.page.keyboard, visit.page
+        page.get_by_label("Question").wait_for()
+        keyboard.type("What is the tide?")  # the field has the focus from the start
+        keyboard.press("Enter")
+        page.get_by_role("button", name="Save as a page").wait_for()
+        page.locator("[data-sentence][tabindex='0']").wait_for()
+        reached: list[str] = []
+        for _ in range(60):
+            keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.innerText.trim().split('\\n')[0]"))
+        for wanted in ("Skip to the content", "New question", "Copy", "Copy link", "Save as a page", "Ask again…"):
+            assert wanted in reached, wanted
+        assert any(one.startswith("The Moon pulls the sea") for one in reached)
+
+
+def test_a_screen_reader_is_told_how_far_it_is_and_not_every_word(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        visit.page.evaluate(
+            """() => {
+                window.said = [];
+                new MutationObserver((changes) => {
+                    for (const { target } of changes) {
+                        const element = target.nodeType === 1 ? target : target.parentElement;
+                        const live = element?.closest("[role=status], [aria-live]");
+                        if (live?.textContent.trim()) said.push(live.textContent.trim());
+                    }
+                }).observe(document.body, { subtree: true, childList: true, characterData: true });
+            }"""
+        )
+        visit.answered()
+        said = visit.page.evaluate("[...new Set(said)]")
+        assert "The answer is complete." in said
+        assert len(said) < 14, said
+        assert not [one for one in said if "Moon" in one]
+
+
+def test_dark_or_light_is_the_choice_of_the_system_until_one_chooses(chromium: Browser) -> None:
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    with visiting(chromium, color_scheme="dark") as visit:
+        dark = visit.page.evaluate(ground)
+        visit.page.get_by_role("button", name="Light colours").click()
+        light = visit.page.evaluate(ground)
+        assert dark != light
+        visit.page.reload()
+        visit.page.get_by_role("button", name="Dark colours").wait_for()
+        assert visit.page.evaluate(ground) == light
+
+
+def test_nothing_above_the_words_that_come_moves(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        visit.page.evaluate(
+            """() => {
+                window.shifts = [];
+                new PerformanceObserver((list) => {
+                    for (const one of list.getEntries()) if (!one.hadRecentInput) shifts.push(one.value);
+                }).observe({ type: "layout-shift", buffered: true });
+            }"""
+        )
+        visit.answered()
+        visit.page.locator("[data-own]").first.wait_for()
+        assert visit.page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") < 0.05

@@ -1,0 +1,109 @@
+"""Mixtures on the page: drawn, edited, tried, taken away as TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.browser import OWN, SIX, visiting
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+
+SMALL = '[mixtures.small]\nproposers = ["lab:c"]\naggregator = "lab:judge"\n'
+
+NESTED = f"""{SIX}
+[mixtures.nested]
+proposers = ["moa:two", {{ model = "lab:a", samples = 3 }}]
+aggregator = "lab:judge"
+"""
+
+
+def toml(page: Page) -> dict[str, object]:
+    """The TOML that is shown, once it is of what the form says."""
+    page.get_by_text("as moa.toml wants it").wait_for()
+    told: dict[str, object] = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
+    return told
+
+
+def test_every_mixture_is_drawn_and_told_in_words(chromium: Browser) -> None:
+    with visiting(chromium, toml=NESTED) as visit:
+        page = visit.page
+        page.goto("/#/mixtures")
+        nested = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="nested"))
+        assert "9 calls a question" in nested.inner_text()
+        assert nested.get_by_role("list").inner_text() == "layer 1: mixture two, a 3 times\naggregator: judge"
+        page.get_by_role("link", name="nested").click()
+        names = page.get_by_role("region", name="Graph").locator("svg text.name")
+        names.last.wait_for()
+        assert names.all_text_contents() == ["question", "two", "a", "judge", "answer"]
+        page.get_by_role("region", name="Members").get_by_role("link", name="moa:two").click()
+        page.get_by_role("heading", name="two", exact=True).wait_for()
+
+
+def test_a_mixture_knows_its_last_runs(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        visit.page.goto("/#/mixtures/six")
+        visit.page.get_by_text("It has not been asked yet.").wait_for()
+        visit.page.goto("/")
+        visit.answered()
+        visit.page.goto("/#/mixtures/six")
+        visit.page.get_by_role("region", name="Its last runs").get_by_role("link").first.click()
+        visit.page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
+
+
+def test_a_copy_is_edited_as_a_form_and_its_toml_follows(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        page = visit.page
+        page.goto("/#/mixtures/two")
+        page.get_by_role("link", name="Edit a copy and try it").click()
+        assert toml(page)["mixtures"]["two"]["layers"] == [["lab:a", "lab:b"], ["lab:c", "lab:d"]]  # type: ignore[index]
+        page.get_by_label("Name", exact=True).fill("mine")
+        page.get_by_label("each layer has its own proposers").uncheck()
+        page.get_by_label("Temperature of proposer 2").fill("0.5")
+        page.get_by_label("Samples of proposer 1").fill("3")
+        page.get_by_label("Quorum").fill("2")
+        page.locator("pre", has_text="quorum").wait_for()
+        assert toml(page)["mixtures"] == {
+            "mine": {
+                "description": "two layers",
+                "layers": 3,
+                "proposers": [{"model": "lab:a", "samples": 3}, {"model": "lab:b", "temperature": 0.5}],
+                "aggregator": "lab:judge",
+                "quorum": 2,
+            }
+        }
+
+
+def test_what_is_wrong_is_said_in_the_words_of_moa_toml(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        page = visit.page
+        page.goto("/#/mixtures/six?edit")
+        page.get_by_label("Quorum").fill("9")
+        page.get_by_text("mixtures.six: quorum is 9, but layer 1 has 6 proposer(s)").wait_for()
+        page.get_by_label("Try it").fill("Why?")
+        assert page.get_by_role("button", name="Ask it once").is_disabled()
+        page.get_by_label("Quorum").fill("2")
+        page.get_by_text("as moa.toml wants it").wait_for()
+        assert page.get_by_role("button", name="Ask it once").is_enabled()
+
+
+def test_a_new_mixture_is_written_as_toml_drawn_and_tried_once(chromium: Browser) -> None:
+    with visiting(chromium) as visit:
+        page = visit.page
+        page.goto("/#/mixtures")
+        page.get_by_role("link", name="New mixture").click()
+        page.get_by_text("as moa.toml wants it").wait_for()
+        page.get_by_role("button", name="TOML", exact=True).click()
+        page.get_by_role("textbox", name="TOML").fill(SMALL)
+        page.get_by_text("2 calls a question").wait_for()
+        page.get_by_label("Try it").fill("Why?")
+        page.get_by_role("button", name="Ask it once").click()
+        page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
+        assert [call.model for call in visit.upstream.calls] == ["c", "judge"]
+        page.get_by_role("button", name="Form").click()
+        assert page.get_by_label("Model of proposer 1").input_value() == "lab:c"

@@ -1,0 +1,16 @@
+"""The page is written against the API that the server has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+WEB = Path(__file__).parents[2] / "web"
+
+
+def test_the_types_of_the_page_are_those_of_the_server() -> None:
+    """uv run python web/tools/schema_ts.py > web/src/lib/api/schema.ts makes them so."""
+    program = [sys.executable, str(WEB / "tools" / "schema_ts.py")]
+    told = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert (WEB / "src" / "lib" / "api" / "schema.ts").read_text("utf-8") == told

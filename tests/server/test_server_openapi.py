@@ -1,0 +1,84 @@
+"""/openapi.json describes every route, and what is sent by its book is answered by its book."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.server import serving
+from helpers.upstream import Body, Reply
+from moa.server import app, openapi
+from moa.server.ops import health, metrics
+
+
+def test_every_route_is_described_and_every_description_has_a_route() -> None:
+    with serving() as (served, _):
+        paths = served.get("/openapi.json").json["paths"]
+        service = served.service
+    counted = metrics.Metrics(service)
+    routes = [*metrics.routes(counted), *health.routes(service), *openapi.routes(())]
+    routes += [route for protocol in app.PROTOCOLS for route in protocol.routes(service)]
+    there = {(route.path.replace(":path", ""), m) for route in routes for m in route.methods or () if m != "HEAD"}
+    assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == there
+
+
+def test_the_description_names_the_fields_of_a_chat_completion() -> None:
+    with serving() as (served, _):
+        told = served.get("/openapi.json").json
+    body = told["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = told["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    assert schema["required"] == ["model", "messages"]
+    assert "reasoning_effort" in schema["properties"]
+    assert told["openapi"] == "3.1.0"
+
+
+def anything(body: Body) -> Reply:
+    return Reply("{}")
+
+
+def asked_with(described: Any) -> set[str]:
+    """The names of the schemas that are bodies of requests."""
+    operations = [one for methods in described["paths"].values() for one in methods.values() if "requestBody" in one]
+    schemas = [one["requestBody"]["content"]["application/json"]["schema"] for one in operations]
+    return {schema["$ref"].rpartition("/")[2] for schema in schemas}
+
+
+@pytest.mark.clients
+def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
+    pytest.importorskip("schemathesis")
+    checks = (
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+        "response_schema_conformance,unsupported_method"
+    )
+    with serving(anything) as (served, _):
+        described = served.get("/openapi.json").json
+        for name in asked_with(described):
+            fields = described["components"]["schemas"][name].get("properties", {})
+            if "model" in fields:  # else nearly every request asks for a model that is not there
+                fields["model"] = {"enum": ["moa:duo", "up:a"]}
+        (tmp_path / "openapi.json").write_text(json.dumps(described), "utf-8")
+        told = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("st")),
+                "run",
+                "openapi.json",
+                f"--url={served.url}",
+                "--phases=examples,coverage,fuzzing",
+                "--max-examples=25",
+                "--seed=7",
+                "--request-timeout=20",
+                f"--checks={checks}",
+                "--no-color",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=540,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert told.returncode == 0, told.stdout[-8000:] + told.stderr[-2000:]

@@ -1,0 +1,90 @@
+"""How a streamed reply ends when its client does."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+from starlette.types import Message, Send
+
+from moa.errors import ModelError
+from moa.server.errors import failed
+from moa.server.responses import Streamed, json, unless_gone
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_client_that_leaves_at_the_last_word_leaves_no_task_behind(turns: int) -> None:
+    said, closed = asyncio.Event(), False
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            yield b"data: 1\n\n"
+        finally:
+            closed = True
+
+    async def receive() -> Message:
+        await said.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            said.set()
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    await Streamed(chunks(), failed)({"type": "http"}, receive, send)
+    assert closed
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+async def test_a_keep_alive_that_is_due_as_the_run_fails_does_not_take_its_status() -> None:
+    failing = asyncio.Event()
+    sent: list[int | None] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        await failing.wait()
+        raise ModelError("m: out of order", model="m")
+        yield
+
+    class Watched(Streamed):
+        def _look(self, send: Send) -> None:
+            if self._wrote + self._every <= asyncio.get_running_loop().time():
+                failing.set()
+            super()._look(send)
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("status"))
+
+    failing_at_once = Watched(chunks(), failed, every=0.01)
+    await failing_at_once({"type": "http"}, receive, send)
+    assert sent == [502, None]
+
+
+async def test_a_client_that_leaves_with_the_last_word_cancels_nothing_that_follows() -> None:
+    last = asyncio.Event()
+
+    async def receive() -> Message:
+        await last.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> Response:
+        await last.wait()
+        return json({})
+
+    asyncio.get_running_loop().call_soon(last.set)
+    assert (await unless_gone(receive, work())).status_code == 200
+    for _ in range(3):
+        await asyncio.sleep(0)

@@ -1,0 +1,73 @@
+"""A run that is over is freed at once: the garbage collector, which stops all runs that go on, is not needed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+import moa
+from helpers.upstream import Upstream
+from moa import Layer, Message, Mixture, Request, Scripted, Synthesize
+from moa.models.openai.model import OpenAI
+from moa.server.service import Spending
+
+REQUEST = Request((Message("user", "Which colour?"),))
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def mixture(aggregator: moa.Model) -> Mixture:
+    return Mixture((Layer((Scripted("a", "red"), Scripted("b", "blue"))),), Synthesize(aggregator))
+
+
+async def ended(model: moa.Model) -> weakref.ref[moa.model.Run]:
+    """What is left of a run that was read to its end."""
+    async with moa.stream(model, REQUEST, emit=Spending().add) as events:
+        said = "".join([one.text async for one in events if isinstance(one, moa.Delta) and one.answer])
+    assert said == events.response.text
+    return weakref.ref(events.run)
+
+
+async def left(model: moa.Model) -> weakref.ref[moa.model.Run]:
+    """What is left of a run that nobody read beyond its first event."""
+    async with moa.stream(model, REQUEST) as events:
+        await anext(events)
+    return weakref.ref(events.run)
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_run_is_freed_when_it_is_over() -> None:
+    assert (await ended(mixture(Scripted("c", "violet"))))() is None
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_run_over_http_is_freed_when_it_is_over() -> None:
+    with Upstream({"m": "violet it is"}) as upstream:
+        await ended(OpenAI("m", upstream.url))  # which opens the connection
+        assert (await ended(mixture(OpenAI("m", upstream.url))))() is None
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_run_that_nobody_reads_is_freed_too() -> None:
+    assert (await left(mixture(Scripted("c", "violet", delay=5.0))))() is None
+
+
+def test_an_event_loop_is_freed_when_it_is_over() -> None:
+    async def asked(url: str) -> weakref.ref[asyncio.AbstractEventLoop]:
+        await ended(OpenAI("m", url))
+        return weakref.ref(asyncio.get_running_loop())
+
+    with Upstream({"m": "violet it is"}) as upstream:
+        loop = asyncio.run(asked(upstream.url))
+    gc.collect()
+    assert loop() is None
