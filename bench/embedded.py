@@ -38,7 +38,7 @@ def mixture(shape: str, tokens: int, place: Any = "system") -> moa.Mixture:
     """Three proposers and an aggregator that write exactly so many tokens each."""
 
     def tuned(**more: Any) -> moa.Model:
-        return moa.Tuned(MODEL, max_tokens=tokens, extra={"ignore_eos": True}, **more)
+        return moa.WithDefaults(MODEL, max_tokens=tokens, extra={"ignore_eos": True}, **more)
 
     proposers = [tuned(seed=n) if shape == "samples" else tuned(seed=n, system=ROLES[n]) for n in range(3)]
     return moa.Mixture((moa.Layer(proposers),), moa.Synthesize(tuned(seed=9), moa.Prompt(place=place)))

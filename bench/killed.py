@@ -40,7 +40,7 @@ aggregator = "mock:d0.2-w200-p0.005"
 
 
 @dataclass
-class Seen:
+class RunView:
     """A run as its client was told of it: when it was `begun` (`time.monotonic`), its events, and if it `ended`."""
 
     id: str
@@ -49,13 +49,13 @@ class Seen:
     ended: bool = False
 
 
-async def client(url: str, dice: random.Random, seen: list[Seen], ended: asyncio.Event) -> None:
+async def client(url: str, dice: random.Random, seen: list[RunView], ended: asyncio.Event) -> None:
     """Ask one question after another until the server is gone."""
     async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=60)) as session:
         while True:
             body = {"model": f"moa:m{dice.randrange(3)}", "prompt": f"Question {dice.random()}?"}
             async with session.post("/api/runs", json=body) as reply:
-                one = Seen((await reply.json())["run_id"], time.monotonic())
+                one = RunView((await reply.json())["run_id"], time.monotonic())
             seen.append(one)
             async with session.get(f"/api/runs/{one.id}/events") as events:
                 kind = b""
@@ -69,9 +69,9 @@ async def client(url: str, dice: random.Random, seen: list[Seen], ended: asyncio
                         ended.set()
 
 
-async def killed(server: Served, store: Path, dice: random.Random, at_an_end: bool) -> tuple[list[Seen], float]:
+async def killed(server: Served, store: Path, dice: random.Random, at_an_end: bool) -> tuple[list[RunView], float]:
     """What its clients had been told when the server was killed, and when that was."""
-    seen: list[Seen] = []
+    seen: list[RunView] = []
     ended = asyncio.Event()
 
     async def until_gone(number: int) -> None:
@@ -105,7 +105,7 @@ class Found:
     missing: int = 0
     young: float = 0.0
 
-    def look(self, path: Path, seen: list[Seen], killed: float, earlier: set[str]) -> None:
+    def look(self, path: Path, seen: list[RunView], killed: float, earlier: set[str]) -> None:
         """Take in what the store has of all that was seen. `earlier` are the runs that were there before."""
         self.kills += 1
         with moa.Store(path) as store:
@@ -119,7 +119,7 @@ class Found:
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
-    def _count(self, one: Seen, state: str | None, stored: list[bytes], killed: float) -> None:
+    def _count(self, one: RunView, state: str | None, stored: list[bytes], killed: float) -> None:
         if one.ended:
             self.ended += 1
             self.lost += state != "answered" or stored != one.told

@@ -31,7 +31,7 @@ GARBAGE = (b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-class Plan(NamedTuple):
+class Budgeted(NamedTuple):
     """A reply: what is written when. Piece n is due `start + n * pace` seconds after the request."""
 
     start: float
@@ -42,18 +42,18 @@ class Plan(NamedTuple):
 
 
 @cache
-def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, most: int | None = None) -> Plan:
+def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, most: int | None = None) -> Budgeted:
     """How a call is answered; `kind` chooses among the kinds of garbage. So many words have been `said` before, and at
     `most` so many more may be."""
     model = told(name)
     start = model.first * (SLOW if fault == "slow" else 1)
     match fault:
         case "429":
-            return Plan(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
+            return Budgeted(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
         case "500":
-            return Plan(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
+            return Budgeted(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
         case "garbage":
-            return Plan(start, 0, (_reply(GARBAGE[kind]),))
+            return Budgeted(start, 0, (_reply(GARBAGE[kind]),))
     words = [*(f"word{place} " for place in range(model.words - 1)), MARK][said:] or [MARK]
     finish = "stop" if most is None or len(words) <= most else "length"
     words = words[:most]
@@ -71,8 +71,8 @@ def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, mo
         if fault in ("cut", "stall"):
             pieces = [pieces[0][: len(pieces[0]) // 2], b""]
     if fault in ("cut", "stall"):
-        return Plan(start, model.pace, tuple(pieces[: len(pieces) // 2]), "closed" if fault == "cut" else "open")
-    return Plan(start, model.pace, tuple(pieces))
+        return Budgeted(start, model.pace, tuple(pieces[: len(pieces) // 2]), "closed" if fault == "cut" else "open")
+    return Budgeted(start, model.pace, tuple(pieces))
 
 
 def _reply(body: bytes, status: str = "200", header: str = "") -> bytes:
@@ -142,7 +142,7 @@ class Account:
         self.left_at = 0.0
         self._calls: Counter[str] = Counter()
 
-    def plan(self, name: str, asked: dict[str, Any]) -> Plan:
+    def plan(self, name: str, asked: dict[str, Any]) -> Budgeted:
         """How the next call of a name is answered."""
         model = told(name)
         number = self._calls[name] = self._calls[name] + 1
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._account = account
         self._transport: asyncio.Transport
         self._taken = b""
-        self._plan: Plan | None = None
+        self._plan: Budgeted | None = None
         self._place = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -97,7 +97,7 @@ class CannotRun(Exception):
 
 
 @dataclass(frozen=True)
-class Answers:
+class Cache:
     """What an adapter reported, round by round, without the first."""
 
     rounds: tuple[tuple[dict[str, Any], ...], ...]
@@ -142,7 +142,7 @@ def install(peer: Peer, envs: Path) -> tuple[Path, dict[str, Any]]:
 
 def ask(
     peer: Peer, python: Path, upstream: Mock, clients: int, rounds: int, proposers: Sequence[str], limit: float
-) -> Answers:
+) -> Cache:
     """Run the adapter: one round that is not counted, then so many in which all clients ask at once."""
     task = {"url": upstream.url, "proposers": proposers, "aggregator": CALL, "clients": clients, "rounds": rounds + 1}
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
@@ -171,7 +171,7 @@ def ask(
         calls = sum(upstream.told()["faults"].values()) - before
     answers = [json.loads(line) for line in lines.splitlines()]
     counted = tuple(tuple(each for each in answers if each["round"] == number) for number in range(1, rounds + 1))
-    return Answers(counted, answers[0]["at"] - begun, round(calls / len(answers)), upstream.late().most)
+    return Cache(counted, answers[0]["at"] - begun, round(calls / len(answers)), upstream.late().most)
 
 
 def measure(peer: Peer, envs: Path, upstream: Mock, options: argparse.Namespace) -> dict[str, Any]:

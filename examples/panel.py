@@ -14,9 +14,9 @@ MODEL = sys.argv[1] if len(sys.argv) > 1 else "local:smollm2"
 
 async def main() -> None:
     model = moa.get_model(MODEL)
-    optimist = moa.Tuned(model, system="You see what could go well.", temperature=0.7, max_tokens=80, seed=1)
-    sceptic = moa.Tuned(model, system="You see what could go wrong.", temperature=0.7, max_tokens=80, seed=2)
-    editor = moa.Tuned(model, temperature=0.2, max_tokens=160)
+    optimist = moa.WithDefaults(model, system="You see what could go well.", temperature=0.7, max_tokens=80, seed=1)
+    sceptic = moa.WithDefaults(model, system="You see what could go wrong.", temperature=0.7, max_tokens=80, seed=2)
+    editor = moa.WithDefaults(model, temperature=0.2, max_tokens=160)
     panel = moa.Mixture((moa.Layer((optimist, sceptic)),), moa.Synthesize(editor), "panel")
     request = moa.Request((moa.Message("user", "Should I learn to play the violin at forty?"),))
 

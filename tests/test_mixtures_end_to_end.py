@@ -12,7 +12,7 @@ import pytest
 import moa
 from helpers.upstream import Body, Reply, Says, Upstream
 from moa import LayerError, Lost, Message, Request
-from moa.model import Words
+from moa.model import StreamMode
 
 SIX = ("a", "b", "c", "d", "e", "f")
 CONVERSATION = (
@@ -71,7 +71,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("words", ["none", "answer", "all"])
-async def test_three_layers_of_six_are_thirteen_calls(words: Words) -> None:
+async def test_three_layers_of_six_are_thirteen_calls(words: StreamMode) -> None:
     with Upstream(says) as upstream:
         answer = await moa.generate(panel(upstream), REQUEST, words=words)
         assert [call.model for call in upstream.calls[12:]] == ["judge"]

@@ -29,8 +29,8 @@ from moa import (
     Response,
     Scripted,
     Synthesize,
-    Tuned,
     Usage,
+    WithDefaults,
 )
 
 SIX = {f"m{number}": f"Model {number} says: green as glass." for number in range(6)}
@@ -203,14 +203,14 @@ async def test_the_callers_system_message_reaches_every_call_and_stands_first() 
 async def test_a_proposers_own_instruction_is_used_in_the_first_layer_too() -> None:
     first = Scripted("a", "red")
     await moa.generate(
-        Mixture((Layer((Tuned(first, system="Be a poet."),)),), Synthesize(Scripted("j", "x"))), QUESTION
+        Mixture((Layer((WithDefaults(first, system="Be a poet."),)),), Synthesize(Scripted("j", "x"))), QUESTION
     )
     assert first.heard[0].messages[0] == Message("system", "Answer as a pirate.\n\nBe a poet.")
 
 
 async def test_instructions_of_proposers_do_not_add_up_in_one_shared_list_of_messages() -> None:
     models = {name: Scripted(name, name) for name in ("a", "b", "c", "judge")}
-    poets = [Tuned(models[name], system=f"You are {name}.") for name in "abc"]
+    poets = [WithDefaults(models[name], system=f"You are {name}.") for name in "abc"]
     mixture = Mixture((Layer(poets), Layer(poets)), Synthesize(models["judge"]))
     for _ in range(2):
         await moa.generate(mixture, QUESTION)

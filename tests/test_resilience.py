@@ -17,9 +17,9 @@ import moa
 from moa import Layer, Message, Mixture, ModelError, Request, Response, Scripted, Span, Synthesize, Usage
 from moa.budget import Budget
 from moa.errors import BadReply, ConfigError, LayerError, RequestError
-from moa.mixture.adaptive_timeout import Latencies, Patience
+from moa.mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from moa.mixture.aggregators import Aggregator, Vote
-from moa.mixture.strategies.guarded import NeverWorse
+from moa.mixture.strategies.guarded import Guarded
 from moa.wrappers.hedge import Hedged
 from moa.wrappers.retry import Fallback
 
@@ -28,7 +28,7 @@ LATE = 60.0
 
 
 def panel(*layers: Layer, by: Aggregator | None = None) -> Mixture:
-    return Mixture(layers, by or NeverWorse(Synthesize(Scripted("judge", "purple"))), "panel")
+    return Mixture(layers, by or Guarded(Synthesize(Scripted("judge", "purple"))), "panel")
 
 
 async def run(mixture: Mixture, request: Request = QUESTION, **how: Any) -> tuple[Response, list[moa.Event]]:
@@ -111,7 +111,7 @@ async def test_without_a_grace_all_are_waited_for() -> None:
 
 
 def test_a_deadline_is_a_percentile_of_what_was_between_floor_and_cap() -> None:
-    patience = Patience(percentile=50, factor=2, floor=3, cap=30, least=3)
+    patience = AdaptiveTimeout(percentile=50, factor=2, floor=3, cap=30, least=3)
     assert patience.seconds("a") == 30
     for seconds in (1, 2, 3):
         patience.latencies.add("a", seconds)
@@ -124,10 +124,10 @@ def test_a_deadline_is_a_percentile_of_what_was_between_floor_and_cap() -> None:
 
 
 async def test_a_model_is_waited_for_as_long_as_its_past_makes_likely() -> None:
-    latencies = Latencies()
+    latencies = LatencyHistory()
     for _ in range(5):
         latencies.add("b", 0.01)
-    patience = Patience(floor=0.05, latencies=latencies)
+    patience = AdaptiveTimeout(floor=0.05, latencies=latencies)
     answer, events = await run(
         panel(Layer([Scripted("a", "red"), Scripted("b", "blue", delay=LATE)], deadline=patience))
     )
@@ -139,10 +139,10 @@ async def test_a_model_is_waited_for_as_long_as_its_past_makes_likely() -> None:
 
 
 async def test_a_model_that_has_become_slower_is_waited_for_longer_in_time() -> None:
-    latencies = Latencies(kept=5)
+    latencies = LatencyHistory(kept=5)
     for _ in range(5):
         latencies.add("a", 0.02)
-    patience = Patience(percentile=100, factor=2, floor=0.01, cap=LATE, latencies=latencies)
+    patience = AdaptiveTimeout(percentile=100, factor=2, floor=0.01, cap=LATE, latencies=latencies)
     slow = Scripted("a", "red", delay=0.15)
     lost = 0
     for _ in range(10):
@@ -156,17 +156,17 @@ async def test_a_model_that_has_become_slower_is_waited_for_longer_in_time() -> 
 
 def test_latencies_outlive_the_process_and_a_file_of_no_use_is_none(tmp_path: Path) -> None:
     file = tmp_path / "cache" / "latencies.json"
-    first = Latencies(file=file)
+    first = LatencyHistory(file=file)
     first.add("a", 1.5)
     first.add("a", 2.5)
     first.save()
-    second = Latencies(file=file)
+    second = LatencyHistory(file=file)
     assert second["a"] == (1.5, 2.5)
     assert [path.name for path in file.parent.iterdir()] == ["latencies.json"]
     for useless in ("", "[]", '{"a": 3}', '{"a": ["x"]}', "\x00"):
         file.write_text(useless)
-        assert Latencies(file=file)["a"] == ()
-    Latencies(file=Path("/proc/none/latencies.json")).save()
+        assert LatencyHistory(file=file)["a"] == ()
+    LatencyHistory(file=Path("/proc/none/latencies.json")).save()
 
 
 # A second call for a straggler
@@ -223,7 +223,7 @@ LONG = " ".join(["the same words again and again"] * 30)
 )
 async def test_an_aggregation_that_is_no_good_gives_way_to_the_best_proposal(said: Any, reason: str) -> None:
     events: list[moa.Event] = []
-    mixture = panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", said))))
+    mixture = panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said))))
     answer = await moa.generate(mixture, QUESTION, events.append)
     assert answer.text in ("It is red.", "It is blue, I think.")
     assert answer.fallback == f"{reason}; this is the proposal of {noted(events, 'fallback')[-1]['model']}"
@@ -236,18 +236,18 @@ async def test_a_good_aggregation_stands() -> None:
         "Red.",
         Response("judge", "Blue", reasoning="Hm"),
     ):
-        answer, events = await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", said)))))
+        answer, events = await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said)))))
         assert (answer.fallback, noted(events, "fallback")) == (None, [])
 
 
 async def test_a_refusal_stands_where_every_proposal_refuses() -> None:
     refusing = Layer([Scripted("a", "I can't help with that."), Scripted("b", "Sorry, I cannot do this.")])
-    answer, _ = await run(panel(refusing, by=NeverWorse(Synthesize(Scripted("judge", "I'm sorry, I can't.")))))
+    answer, _ = await run(panel(refusing, by=Guarded(Synthesize(Scripted("judge", "I'm sorry, I can't.")))))
     assert (answer.text, answer.fallback) == ("I'm sorry, I can't.", None)
 
 
 async def test_an_answer_that_breaks_off_while_it_is_read_is_followed_by_a_proposal() -> None:
-    answer, events = await run(panel(*TWO, by=NeverWorse(Synthesize(Fails("judge", "It might be")))))
+    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(Fails("judge", "It might be")))))
     assert read(events).startswith(
         "It might be\n\n[the aggregator failed: judge: out of order; this is the proposal of "
     )
@@ -262,17 +262,17 @@ async def test_the_best_proposal_is_whole_answers_and_agrees_with_the_others() -
         Scripted("one", "The sky is blue by day and black at night."),
         Scripted("two", "The sky is blue by day."),
     ]
-    answer, _ = await run(panel(Layer(proposers), by=NeverWorse(Synthesize(Fails("judge")))))
+    answer, _ = await run(panel(Layer(proposers), by=Guarded(Synthesize(Fails("judge")))))
     assert answer.text in ("The sky is blue by day and black at night.", "The sky is blue by day.")
 
 
 async def test_every_model_of_the_chain_is_tried_before_a_proposal_stands_in() -> None:
     chain = Fallback([Fails("first"), Fails("second"), Scripted("third", "purple")])
-    answer, events = await run(panel(*TWO, by=NeverWorse(Synthesize(chain))))
+    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(chain))))
     assert (answer.text, answer.fallback) == ("purple", None)
     assert [note["model"] for note in noted(events, "fallback")] == ["first", "second"]
     failing = Fallback([Fails("first"), Fails("second")])
-    answer, _ = await run(panel(*TWO, by=NeverWorse(Synthesize(failing))))
+    answer, _ = await run(panel(*TWO, by=Guarded(Synthesize(failing))))
     assert answer.fallback and answer.fallback.startswith("the aggregator failed: second: out of order")
 
 
@@ -283,7 +283,7 @@ async def test_without_the_guard_the_failure_is_told() -> None:
 
 async def test_a_bug_is_never_covered_up() -> None:
     with pytest.raises(ZeroDivisionError):
-        await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", ZeroDivisionError())))))
+        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", ZeroDivisionError())))))
 
 
 # Answers in a form
@@ -300,7 +300,7 @@ SHAPED = Request(QUESTION.messages, response_format=FORM)
 
 async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_problem() -> None:
     judge = Scripted("judge", ["no json", '{"c": "red"}'])
-    answer, events = await run(panel(*TWO, by=NeverWorse(Synthesize(judge))), SHAPED)
+    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(judge))), SHAPED)
     assert (answer.text, read(events), answer.fallback) == ('{"c": "red"}', '{"c": "red"}', None)
     assert len(judge.heard) == 2
     assert judge.heard[1].messages[-2].text == "no json"
@@ -322,7 +322,7 @@ async def test_the_patterns_of_a_schema_hold_up_nobody(slow: dict[str, Any]) -> 
     long = "a" * 60 + "!"
     said = json.dumps({"c": long, long: 1})
     request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": slow}})
-    answer, _ = await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", said)))), request)
+    answer, _ = await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said)))), request)
     assert answer.text == said
 
 
@@ -333,22 +333,22 @@ async def test_a_schema_that_refers_to_itself_again_and_again_is_refused(depth: 
     schema = {**more, "$ref": "#/$defs/d0", "$defs": {**twice, f"d{depth}": True if depth else {"$ref": "#"}}}
     request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema}})
     with pytest.raises(RequestError, match="refers to itself again and again"):
-        await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", "{}")))), request)
+        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", "{}")))), request)
 
 
 @pytest.mark.parametrize("said", ["no json", ModelError("judge: no")])
 async def test_a_proposal_in_the_form_stands_in_for_an_answer_that_is_not(said: Any) -> None:
     layer = Layer([Scripted("a", "red"), Scripted("b", '{"c": "blue"}')])
-    answer, events = await run(panel(layer, by=NeverWorse(Synthesize(Scripted("judge", said)))), SHAPED)
+    answer, events = await run(panel(layer, by=Guarded(Synthesize(Scripted("judge", said)))), SHAPED)
     assert (answer.text, read(events)) == ('{"c": "blue"}', '{"c": "blue"}')
     assert answer.fallback and answer.fallback.endswith("this is the proposal of b")
 
 
 async def test_where_nothing_is_in_the_form_the_error_says_so() -> None:
     with pytest.raises(BadReply, match="judge: not in the form asked for, also when asked again"):
-        await run(panel(*TWO, by=NeverWorse(Synthesize(Scripted("judge", "no json")))), SHAPED)
+        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", "no json")))), SHAPED)
     with pytest.raises(BadReply, match="not in the form asked for"):
-        await run(panel(*TWO, by=NeverWorse(Vote())), SHAPED)
+        await run(panel(*TWO, by=Guarded(Vote())), SHAPED)
 
 
 # A later layer
@@ -378,7 +378,7 @@ def costly(layers: int = 1, proposers: int = 3) -> Mixture:
     """A mixture in which every call costs $1."""
     names = "abcdef"[:proposers]
     layer = [Layer([priced(f"{name}{number}", name) for name in names], quorum=2) for number in range(1, layers + 1)]
-    return panel(*layer, by=NeverWorse(Synthesize(priced("judge", "purple"))))
+    return panel(*layer, by=Guarded(Synthesize(priced("judge", "purple"))))
 
 
 async def test_within_its_budget_a_mixture_is_whole() -> None:
@@ -411,7 +411,7 @@ async def test_no_budget_is_ever_overspent_and_none_that_suffices_fails() -> Non
         for proposers in (1, 2, 4):
             mixture = panel(
                 *(Layer([priced(f"p{n}", "x") for n in range(proposers)]) for _ in range(layers)),
-                by=NeverWorse(Synthesize(priced("judge", "purple"))),
+                by=Guarded(Synthesize(priced("judge", "purple"))),
             )
             for dollars in range(2, 16):
                 answer, _ = await run(mixture, budget=Budget(dollars=dollars))
@@ -448,14 +448,14 @@ async def test_seconds_leave_time_for_the_aggregator() -> None:
 
 
 async def test_an_aggregator_without_time_gives_way_to_the_best_proposal() -> None:
-    slow = NeverWorse(Synthesize(Scripted("judge", "purple", delay=LATE)))
+    slow = Guarded(Synthesize(Scripted("judge", "purple", delay=LATE)))
     answer, _ = await run(panel(Layer([Scripted("a", "red")]), by=slow), budget=Budget(seconds=0.3))
     assert answer.text == "red"
     assert answer.fallback and "the budget gave" in answer.fallback
 
 
 async def test_an_aggregator_that_is_being_read_is_not_cut_off() -> None:
-    speaking = NeverWorse(Synthesize(Scripted("judge", "one two three four", pace=0.1)))
+    speaking = Guarded(Synthesize(Scripted("judge", "one two three four", pace=0.1)))
     answer, _ = await run(panel(Layer([Scripted("a", "red")]), by=speaking), budget=Budget(seconds=0.2))
     assert (answer.text, answer.fallback) == ("one two three four", None)
 

@@ -16,55 +16,54 @@ from .errors import (
     StoreError,
 )
 from .events import Delta, Event, Note, SpanEnd, SpanStart
-from .mixture.adaptive_timeout import Patience
+from .mixture.adaptive_timeout import AdaptiveTimeout
 from .mixture.aggregators import Aggregator, Pick, Synthesize, Vote
 from .mixture.layer import Layer
 from .mixture.mixture import Mixture
-from .mixture.strategies.early_exit import Agreement
-from .mixture.strategies.guarded import NeverWorse
+from .mixture.strategies.early_exit import EarlyExit
+from .mixture.strategies.guarded import Guarded
 from .mixture.strategies.staircase import Staircase
-from .model import Model, Run, Span, Tuned, generate
+from .model import Model, Run, Span, WithDefaults, generate
 from .models.scripted import Scripted
 from .prompts.prompt import Prompt, aggregate_and_synthesize
-from .store.cache import Calls
+from .store.cache import SQLiteCache
 from .store.store import Store
 from .streaming import Events, stream
 from .trace.tree import Node, Trace
 from .types import Message, Request, Response, Usage
-from .wrappers.cache import Cached, Memory
+from .wrappers.cache import Cached, MemoryCache
 from .wrappers.limiter import Limited, Limiter
 from .wrappers.retry import Fallback, Retried
 
 __all__ = [
+    "AdaptiveTimeout",
     "Aggregator",
-    "Agreement",
     "BadReply",
     "Budget",
     "Cached",
-    "Calls",
     "ConfigError",
     "ContextOverflow",
     "CutStream",
     "Delta",
+    "EarlyExit",
     "Event",
     "Events",
     "Fallback",
+    "Guarded",
     "Layer",
     "LayerError",
     "Limited",
     "Limiter",
     "Lost",
-    "Memory",
+    "MemoryCache",
     "Message",
     "MissingKey",
     "Mixture",
     "MoaError",
     "Model",
     "ModelError",
-    "NeverWorse",
     "Node",
     "Note",
-    "Patience",
     "Pick",
     "Prompt",
     "Request",
@@ -72,6 +71,7 @@ __all__ = [
     "Response",
     "Retried",
     "Run",
+    "SQLiteCache",
     "Scripted",
     "Span",
     "SpanEnd",
@@ -81,9 +81,9 @@ __all__ = [
     "StoreError",
     "Synthesize",
     "Trace",
-    "Tuned",
     "Usage",
     "Vote",
+    "WithDefaults",
     "aggregate_and_synthesize",
     "ask",
     "generate",

@@ -18,7 +18,7 @@ from .types import Message, Request, Response
 if TYPE_CHECKING:
     from .config.build import Builder
     from .config.load import Config
-    from .wrappers.cache import Answers
+    from .wrappers.cache import Cache
 
 Result = TypeVar("Result")
 
@@ -26,17 +26,17 @@ THREAD = "moa"
 """The thread on which `ask` has its work done."""
 
 
-def get_model(name: str | None = None, config: str | Path | None = None, *, calls: Answers | None = None) -> Model:
+def get_model(name: str | None = None, config: str | Path | None = None, *, calls: Cache | None = None) -> Model:
     """The model of a name: `provider:model`, `moa:mixture`, or the configured default.
 
-    `config` is a `moa.toml`; without it the usual places are searched. With `calls` (such as `Calls()`), every single
-    model that it is made of remembers its answers there. Raises `ConfigError`.
+    `config` is a `moa.toml`; without it the usual places are searched. With `calls` (such as `SQLiteCache()`), every
+    single model that it is made of remembers its answers there. Raises `ConfigError`.
     """
     builder = get_builder(config, calls)
     return builder.model(name or builder.config.default)
 
 
-def get_builder(config: str | Path | None = None, calls: Answers | None = None) -> Builder:
+def get_builder(config: str | Path | None = None, calls: Cache | None = None) -> Builder:
     """What makes the models of a configuration; the same one for the same `calls` while the file does not change."""
     from .config.load import find
 
@@ -82,7 +82,7 @@ def begin(work: Coroutine[Any, Any, Result]) -> Future[Result]:
 
 
 @cache
-def _builder(path: Path | None, stamp: int, calls: Answers | None) -> Builder:
+def _builder(path: Path | None, stamp: int, calls: Cache | None) -> Builder:
     from .config.build import Builder
 
     config, found = _config(path, stamp)

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ModelError
-from .model import Emit, Model, generate
+from .model import EventSink, Model, generate
 from .types import Request, Response
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def pooled(
 
 
 async def answers(
-    model: Model, requests: Sequence[Request], *, at_once: int = AT_ONCE, emit: Emit | None = None
+    model: Model, requests: Sequence[Request], *, at_once: int = AT_ONCE, emit: EventSink | None = None
 ) -> list[Response | ModelError]:
     """What a model answers to each request, in their order; a `ModelError` where it did not."""
 

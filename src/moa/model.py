@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .errors import EmptyReply
 from .events import VERSION, Delta, Note, Role, SpanEnd, SpanStart, TextKind
-from .sinks import Emit as Emit
+from .sinks import EventSink as EventSink
 from .sinks import headers, tee
-from .types import Message, Request, Response, Usage, Warmed
-from .waker import Bell
+from .types import Message, PrewarmResult, Request, Response, Usage
+from .waker import Waker
 
 if TYPE_CHECKING:
     from .budget import Budget
 
-Words = Literal["all", "answer", "none"]
+StreamMode = Literal["all", "answer", "none"]
 """Whose words somebody listens to while they are written. A backend streams only where somebody does."""
 
 
@@ -56,10 +56,10 @@ def context_window(model: Model) -> int | None:
     return window
 
 
-Hear = Callable[[str | None], None]
+TextListener = Callable[[str | None], None]
 """Takes the words of one call as they are written; `None` says that all so far are void."""
 
-Edit = Callable[[str | None], str]
+TextFilter = Callable[[str | None], str]
 """Takes the words of an answer as they are written, and gives those to be said now; `None` says that all so far are
 void."""
 
@@ -80,13 +80,13 @@ def machine(model: Model) -> str | None:
     return told
 
 
-async def warm(model: Model, request: Request) -> Warmed | None:
+async def warm(model: Model, request: Request) -> PrewarmResult | None:
     """Have the model read the beginning of a prompt ahead of its call (its method `warm`).
 
     `None` when it did not, as there was something better to do. Raises `ModelError` when it failed.
     """
     read = getattr(model, "warm", None)
-    told: Warmed | None = await read(request) if read else None
+    told: PrewarmResult | None = await read(request) if read else None
     return told
 
 
@@ -108,7 +108,7 @@ def reach(model: Model) -> None:
 
 
 @dataclass(frozen=True)
-class Around:
+class WrapperModel:
     """A model around a model: what every such model passes on."""
 
     model: Model
@@ -140,13 +140,13 @@ class Around:
         """Have the model open the way to where it runs."""
         reach(self.model)
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         """Have the model read the beginning of a prompt ahead of its call."""
         return await warm(self.model, request)
 
 
 @dataclass(frozen=True)
-class Tuned(Around):
+class WithDefaults(WrapperModel):
     """A model with its own defaults: an instruction (its role), sampling options, a seed.
 
     What the caller asks for is kept; what the caller left open is filled in here. The instruction goes after the
@@ -178,9 +178,9 @@ class Tuned(Around):
         return await self.model.generate(self.tune(request), span)
 
 
-def as_asked(model: Model, request: Request) -> tuple[Model, Request]:
+def unwrap_defaults(model: Model, request: Request) -> tuple[Model, Request]:
     """The model beneath its own defaults, and the request as it is asked it."""
-    while isinstance(model, Tuned):
+    while isinstance(model, WithDefaults):
         request, model = model.tune(request), model.model
     return model, request
 
@@ -188,15 +188,15 @@ def as_asked(model: Model, request: Request) -> tuple[Model, Request]:
 class Run:
     """One question being answered: its id, its clock, who listens, and the wish to come to an end."""
 
-    def __init__(self, emit: Emit | None = None, words: Words = "none", budget: Budget | None = None) -> None:
+    def __init__(self, emit: EventSink | None = None, words: StreamMode = "none", budget: Budget | None = None) -> None:
         self.budget = budget
         self.started_at = time.time()
         self._zero = time.perf_counter()
         self.id = f"{int(self.started_at * 1000):012x}{os.urandom(10).hex()}"
         self.words = words
-        self.emit: Emit = emit or tee()
+        self.emit: EventSink = emit or tee()
         self.finishing = False
-        self.bells: set[Bell] = set()
+        self.bells: set[Waker] = set()
         """What is rung when it is told to finish."""
 
     def now(self) -> float:
@@ -230,8 +230,8 @@ class Span:
         answers: bool = False,
         deadline: float | None = None,
         request: Request | None = None,
-        hear: Hear | None = None,
-        edit: Edit | None = None,
+        hear: TextListener | None = None,
+        edit: TextFilter | None = None,
     ) -> None:
         self.run = run
         self.id = os.urandom(8).hex()
@@ -242,7 +242,7 @@ class Span:
         self.spoke = False
         self._parent = parent
         self._hear = hear
-        self._edit: Edit | None = edit or (parent._edit if parent and answers else None)
+        self._edit: TextFilter | None = edit or (parent._edit if parent and answers else None)
         self._told = run.words == "all" or (run.words == "answer" and answers)  # whether listeners want the words
         inherited = parent.deadline if parent else None
         self.deadline: float | None = min((d for d in (deadline, inherited) if d is not None), default=None)
@@ -318,15 +318,15 @@ class Span:
         layer: int | None = None,
         index: int | None = None,
         answers: bool = False,
-        hear: Hear | None = None,
-        edit: Edit | None = None,
+        hear: TextListener | None = None,
+        edit: TextFilter | None = None,
     ) -> Response:
         """Call a model: the one door. Its words are part of the answer if `answers` is set here and all the way up.
 
         `hear` is told the words as they are written, whoever else listens to the run; `edit` decides which words of an
         answer are said, and when.
         """
-        model, request = as_asked(model, request)
+        model, request = unwrap_defaults(model, request)
         child = self._child(role, model.name, layer, index, answers and self.answers, request, hear=hear, edit=edit)
         if child._edit:
             child._edit(None)  # what another model said in its place is void
@@ -366,8 +366,8 @@ class Span:
         answers: bool = False,
         request: Request | None = None,
         deadline: float | None = None,
-        hear: Hear | None = None,
-        edit: Edit | None = None,
+        hear: TextListener | None = None,
+        edit: TextFilter | None = None,
     ) -> Span:
         return Span(
             self.run,
@@ -427,12 +427,17 @@ def _reason(error: BaseException) -> str:
 
 async def answer(model: Model, request: Request, run: Run) -> Response:
     """Ask a model in a run that nobody has been asked in yet, and wait for its answer."""
-    model, request = as_asked(model, request)
+    model, request = unwrap_defaults(model, request)
     return await _spoken(model, request, Span(run, None, "root", model.name, answers=True, request=request), None)
 
 
 async def generate(
-    model: Model, request: Request, emit: Emit | None = None, words: Words = "none", *, budget: Budget | None = None
+    model: Model,
+    request: Request,
+    emit: EventSink | None = None,
+    words: StreamMode = "none",
+    *,
+    budget: Budget | None = None,
 ) -> Response:
     """Ask a model and wait for its answer. `emit` is told every event, and words as far as `words` says.
 

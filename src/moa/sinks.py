@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .events import Event
 
-Emit = Callable[[Event], None]
+EventSink = Callable[[Event], None]
 """Takes each event as it happens. It is called in the middle of the run, so it must be quick.
 
 A method `headers` says what goes along with each call, see there.
@@ -18,7 +18,7 @@ A method `headers` says what goes along with each call, see there.
 class Tee:
     """Tells every event to each listener, in their order."""
 
-    emits: tuple[Emit, ...]
+    emits: tuple[EventSink, ...]
 
     def __call__(self, event: Event) -> None:
         for emit in self.emits:
@@ -29,14 +29,14 @@ class Tee:
         return {name: value for emit in self.emits for name, value in headers(emit, span).items()}
 
 
-def tee(*emits: Emit | None) -> Emit:
+def tee(*emits: EventSink | None) -> EventSink:
     """One listener that is all of these; `None` is nobody."""
     there = [emit for emit in emits if emit is not None]
     every = [one for emit in there for one in (emit.emits if isinstance(emit, Tee) else (emit,))]
     return every[0] if len(every) == 1 else Tee(tuple(every))
 
 
-def headers(emit: Emit, span: str) -> Mapping[str, str]:
+def headers(emit: EventSink, span: str) -> Mapping[str, str]:
     """The HTTP headers that a listener sends along with the call of this span (its method `headers`), such as the
     `traceparent` by which the upstream's own trace is joined to ours."""
     told = getattr(emit, "headers", None)

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .events import Event
-from .model import Model, Run, Words, answer
-from .sinks import Emit, tee
+from .model import Model, Run, StreamMode, answer
+from .sinks import EventSink, tee
 from .types import Request, Response
-from .waker import Bell
+from .waker import Waker
 
 if TYPE_CHECKING:
     from .budget import Budget
@@ -27,7 +27,7 @@ class _Unread:
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
-        self.bell = Bell()
+        self.bell = Waker()
 
     def add(self, event: Event) -> None:
         self.events.append(event)
@@ -38,7 +38,12 @@ class Events:
     """The events of a run, as they happen. Iterate once; a failed run raises after its last event."""
 
     def __init__(
-        self, model: Model, request: Request, words: Words, budget: Budget | None = None, emit: Emit | None = None
+        self,
+        model: Model,
+        request: Request,
+        words: StreamMode,
+        budget: Budget | None = None,
+        emit: EventSink | None = None,
     ) -> None:
         self._unread = _Unread()
         self.run = Run(tee(self._unread.add, emit), words, budget)
@@ -87,7 +92,12 @@ class Events:
 
 @asynccontextmanager
 async def stream(
-    model: Model, request: Request, words: Words = "all", *, budget: Budget | None = None, emit: Emit | None = None
+    model: Model,
+    request: Request,
+    words: StreamMode = "all",
+    *,
+    budget: Budget | None = None,
+    emit: EventSink | None = None,
 ) -> AsyncIterator[Events]:
     """Ask a model and watch: `async with stream(model, request) as events: async for event in events`.
 

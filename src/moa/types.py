@@ -184,7 +184,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Warmed:
+class PrewarmResult:
     """What reading a prompt ahead of its call did.
 
     `tokens` is how long the prompt is as far as it has now been read, `read` how many of them were read for it, the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Bell:
+class Waker:
     """Wakes the one task that waits for it, in the next round of the loop.
 
     `asyncio.wait` does the same for tasks and takes two rounds for it, which on a busy server is a delay one sees.

@@ -14,13 +14,13 @@ from helpers.command import MOA, configured, moa, until
 from helpers.upstream import Reply, Upstream
 from moa import Event, Model, ModelError, Response, Scripted
 from moa.cli.terminal.chat import Chat, question
-from moa.model import Words
+from moa.model import StreamMode
 
 
 class Quiet:
     """A view that shows nothing."""
 
-    words: Words = "none"
+    words: StreamMode = "none"
 
     def add(self, event: Event) -> None: ...
     def draw(self) -> None: ...

@@ -17,7 +17,7 @@ from helpers.command import configured, on_a_terminal
 from helpers.command import moa as command
 from helpers.terminal import Terminal
 from helpers.upstream import Body, Reply, Upstream
-from moa import Layer, Message, Mixture, NeverWorse, Request, Retried, Scripted, Synthesize, Usage
+from moa import Guarded, Layer, Message, Mixture, Request, Retried, Scripted, Synthesize, Usage
 from moa.cli.terminal.diff import shown
 from moa.store.rows import moment
 from moa.text.diff import words
@@ -248,8 +248,8 @@ def panel(*proposers: moa.Model, judge: Any = None, name: str = "panel", **more:
         Mixture((Layer((RED, BLUE)), Layer((LOST, EMPTY))), Synthesize(RED)),
         panel(RED, BLUE, judge=moa.Vote()),
         panel(RED, BLUE, judge=moa.Pick(Scripted("picks", "2"))),
-        panel(RED, BLUE, judge=NeverWorse(Synthesize(LOST))),
-        panel(RED, BLUE, judge=NeverWorse(Synthesize(Scripted("refuses", "I'm sorry, I cannot help.")))),
+        panel(RED, BLUE, judge=Guarded(Synthesize(LOST))),
+        panel(RED, BLUE, judge=Guarded(Synthesize(Scripted("refuses", "I'm sorry, I cannot help.")))),
         panel(RED, judge=Synthesize(moa.Fallback((LOST, BLUE)))),
     ],
     ids=[

@@ -13,13 +13,26 @@ import pytest
 
 import moa
 from helpers.upstream import Upstream
-from moa import Cached, ConfigError, Fallback, Layer, Limited, Mixture, Pick, Prompt, Retried, Synthesize, Tuned, Vote
+from moa import (
+    Cached,
+    ConfigError,
+    Fallback,
+    Layer,
+    Limited,
+    Mixture,
+    Pick,
+    Prompt,
+    Retried,
+    Synthesize,
+    Vote,
+    WithDefaults,
+)
 from moa.config.build import Builder
 from moa.config.load import find, load, schema
 from moa.costs.prices import Price
-from moa.mixture.strategies.guarded import NeverWorse
+from moa.mixture.strategies.guarded import Guarded
 from moa.models.openai.model import OpenAI
-from moa.wrappers.retry import Around
+from moa.wrappers.retry import WrapperModel
 
 LAB = '[providers.lab]\nbase_url = "http://127.0.0.1:9000/v1"\n'
 PANEL = f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:big"\n'
@@ -40,12 +53,12 @@ def written(text: str) -> moa.Model:
 
 def aggregator(mixture: Mixture) -> Any:
     """The aggregator beneath the guard."""
-    return mixture.aggregator.aggregator if isinstance(mixture.aggregator, NeverWorse) else mixture.aggregator
+    return mixture.aggregator.aggregator if isinstance(mixture.aggregator, Guarded) else mixture.aggregator
 
 
 def endpoint(model: Any) -> OpenAI:
     """The model beneath everything around it."""
-    while isinstance(model, (Around, Tuned)):
+    while isinstance(model, (WrapperModel, WithDefaults)):
         model = model.model
     assert isinstance(model, OpenAI)
     return model
@@ -53,7 +66,7 @@ def endpoint(model: Any) -> OpenAI:
 
 def around(model: Any) -> Iterator[Any]:
     """What stands around a model, from the outside."""
-    while isinstance(model, (Around, Tuned)):
+    while isinstance(model, (WrapperModel, WithDefaults)):
         yield model
         model = model.model
 
@@ -228,7 +241,7 @@ def test_an_aggregators_fallback_is_a_chain_of_models_with_its_options() -> None
     table = 'aggregator = { model = "lab:j", fallback = ["lab:k"], temperature = 0.1 }'
     model = aggregator(built(f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\n{table}\n')).model
     assert isinstance(model, Fallback)
-    assert [(one.name, one.temperature) for one in model.models if isinstance(one, Tuned)] == [
+    assert [(one.name, one.temperature) for one in model.models if isinstance(one, WithDefaults)] == [
         ("lab:j", 0.1),
         ("lab:k", 0.1),
     ]
@@ -341,7 +354,9 @@ def test_the_papers_mixtures_are_exactly_the_papers(name: str, rounds: int, last
     assert isinstance(judge, Synthesize)
     assert judge.model.name == last
     members = [*(model for layer in mixture.layers for model in layer.proposers), judge.model]
-    assert [member for member in members if member != Tuned(member.model, temperature=0.7, max_tokens=2048)] == []
+    assert [
+        member for member in members if member != WithDefaults(member.model, temperature=0.7, max_tokens=2048)
+    ] == []
     assert (mixture.layers[0].quorum, mixture.layers[0].deadline, mixture.layers[0].order) == (1, None, "declared")
 
 

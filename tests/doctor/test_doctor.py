@@ -26,14 +26,14 @@ from moa import (
     Response,
     Scripted,
     Synthesize,
-    Tuned,
     Usage,
     Vote,
+    WithDefaults,
 )
 from moa.costs.prices import FREE
 from moa.doctor import Report, examine
-from moa.mixture.adaptive_timeout import Patience
-from moa.mixture.strategies.guarded import NeverWorse
+from moa.mixture.adaptive_timeout import AdaptiveTimeout
+from moa.mixture.strategies.guarded import Guarded
 from moa.models.openai.model import OpenAI
 
 PAID = Usage(50, 10, 0.001)
@@ -99,11 +99,11 @@ async def test_a_good_mixture_over_http_passes_and_its_requests_are_what_was_rep
         panel(aggregator=Pick(says("ranker", "dunno"), Synthesize(says("judge", "Yellow.")))),
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt(place="end"))),
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt("Of {references} make one answer to {question}"))),
-        panel(aggregator=Synthesize(Tuned(says("judge", "Yellow."), system="Be a poet."))),
-        panel(aggregator=NeverWorse(Synthesize(says("judge", "Yellow.")))),
+        panel(aggregator=Synthesize(WithDefaults(says("judge", "Yellow."), system="Be a poet."))),
+        panel(aggregator=Guarded(Synthesize(says("judge", "Yellow.")))),
         panel(layers=(Layer((panel(), says("m3", "It depends on the breed of the canary."))),)),
         panel(layers=(Layer([says(f"m{n}", t) for n, t in enumerate(ANSWERS)]), Layer((panel(), says("x", "Red."))))),
-        panel(layers=(Layer([Tuned(says("m", ANSWERS[0]), seed=seed) for seed in range(3)]),)),
+        panel(layers=(Layer([WithDefaults(says("m", ANSWERS[0]), seed=seed) for seed in range(3)]),)),
         panel(layers=(Layer([says(f"m{n}", t) for n, t in enumerate(ANSWERS)], order="shuffled"),)),
         Fallback((panel(), says("spare", "Yellow."))),
     ],
@@ -364,7 +364,7 @@ async def test_little_room_for_a_long_answer_is_a_warning() -> None:
 
 
 async def test_proposals_that_may_outgrow_the_aggregator_are_a_warning() -> None:
-    long = Layer([Tuned(says(f"m{n}", text), max_tokens=3000) for n, text in enumerate(ANSWERS)])
+    long = Layer([WithDefaults(says(f"m{n}", text), max_tokens=3000) for n, text in enumerate(ANSWERS)])
     assert lines(await examine(panel(layers=(long,))), "warn") == [
         "warn judge may have to read proposals a few at a time: 3 proposals may be 9000 tokens, and it holds 8000"
     ]
@@ -438,13 +438,13 @@ async def test_an_aggregator_that_writes_from_a_judges_report_gets_a_warning() -
 
 async def test_a_proposal_that_stands_in_for_a_failed_aggregator_fails() -> None:
     judge = Scripted("judge", ModelError("judge: out of order"))
-    report = await examine(panel(aggregator=NeverWorse(Synthesize(judge))))
+    report = await examine(panel(aggregator=Guarded(Synthesize(judge))))
     assert lines(report, "fail")[0] == "fail the aggregator did not answer: judge: out of order"
 
 
 async def test_a_flawed_aggregation_is_a_warning() -> None:
     sorry = says("judge", "I'm sorry, but I can't help with that.")
-    report = await examine(panel(aggregator=NeverWorse(Synthesize(sorry))))
+    report = await examine(panel(aggregator=Guarded(Synthesize(sorry))))
     assert lines(report, "warn")[0].startswith("warn the aggregation is flawed: the aggregation refuses")
 
 
@@ -472,7 +472,7 @@ async def test_what_was_noted_on_the_way_is_reported() -> None:
 
 async def test_options_a_provider_refuses_are_reported() -> None:
     with Upstream({"a": "Yellow."}) as upstream:
-        picky = Tuned(OpenAI("a", upstream.url, "lab:a", unsupported=("seed",)), seed=1)
+        picky = WithDefaults(OpenAI("a", upstream.url, "lab:a", unsupported=("seed",)), seed=1)
         report = await examine(panel(layers=(Layer((picky,)),)))
     assert "warn lab:a (layer 1) does not take every option: not sent: seed" in lines(report, "warn")
 
@@ -488,7 +488,7 @@ async def test_two_examinations_at_once_do_not_mix() -> None:
 
 
 async def test_learned_deadlines_are_shown() -> None:
-    patience = Patience(least=1)
+    patience = AdaptiveTimeout(least=1)
     patience.latencies.add("a", 10.0)
     layer = Layer((Scripted("a", "red"), Scripted("b", "blue")), deadline=patience)
     report = await examine(Mixture((layer,), Synthesize(Scripted("judge", "green"))))

@@ -13,10 +13,23 @@ import moa
 from helpers.command import configured, on_a_terminal
 from helpers.command import moa as command
 from helpers.upstream import Body, Reply, Upstream
-from moa import Fallback, Layer, Message, Mixture, Request, Response, Scripted, Store, Synthesize, Trace, Tuned, Usage
+from moa import (
+    Fallback,
+    Layer,
+    Message,
+    Mixture,
+    Request,
+    Response,
+    Scripted,
+    Store,
+    Synthesize,
+    Trace,
+    Usage,
+    WithDefaults,
+)
 from moa.config.build import Builder
 from moa.config.load import Config
-from moa.estimates.likely import Quoted, missed, quote
+from moa.estimates.likely import WithEstimate, missed, quote
 
 
 def asked(words: int) -> Request:
@@ -53,7 +66,7 @@ async def test_with_runs_of_the_same_the_quote_is_what_they_took_for_a_question_
             await moa.generate(mixture, asked(words), store.emit)
         told = quote(mixture, asked(1000), store.figures())
         trace = Trace()
-        await moa.generate(Quoted(mixture, told), asked(1000), trace.add)
+        await moa.generate(WithEstimate(mixture, told), asked(1000), trace.add)
     assert (told.model, told.calls, told.runs, told.unknown, told.known) == ("panel", 3, 3, (), True)
     assert told.seconds is not None and told.at_most is not None and told.seconds <= told.at_most
     wrong = missed(trace)
@@ -71,7 +84,7 @@ async def test_a_mixture_never_asked_is_quoted_by_the_calls_of_its_models_elsewh
 
 
 async def test_models_never_called_are_named_and_their_answers_assumed(tmp_path: Path) -> None:
-    a, new = counted("a", 200), Tuned(counted("new", 5), max_tokens=64)
+    a, new = counted("a", 200), WithDefaults(counted("new", 5), max_tokens=64)
     with Store(tmp_path) as store:
         await moa.generate(a, asked(100), store.emit)
         told = quote(panel(a, new, big=new), asked(100), store.figures())
@@ -100,7 +113,7 @@ async def test_nested_mixtures_are_quoted_too(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         await moa.generate(inner, asked(100), store.emit)
         trace = Trace()
-        await moa.generate(Quoted(outer, quote(outer, asked(100), store.figures())), asked(100), trace.add)
+        await moa.generate(WithEstimate(outer, quote(outer, asked(100), store.figures())), asked(100), trace.add)
     wrong = missed(trace)
     assert wrong and abs(wrong["tokens"]) < 0.5
 
@@ -158,6 +171,6 @@ async def test_a_quote_is_right_within_a_fifth_where_answers_vary(tmp_path: Path
         for number in range(20):
             await moa.generate(model, asked(20 + 10 * number), store.emit)
         trace = Trace()
-        await moa.generate(Quoted(model, quote(model, asked(150), store.figures())), asked(150), trace.add)
+        await moa.generate(WithEstimate(model, quote(model, asked(150), store.figures())), asked(150), trace.add)
     wrong = missed(trace)
     assert wrong and abs(wrong["tokens"]) < 0.2 and abs(wrong["cost"]) < 0.2

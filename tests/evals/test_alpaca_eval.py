@@ -16,7 +16,7 @@ from helpers.command import configured, moa
 from helpers.upstream import Body, Reply, Upstream
 from moa import ConfigError, Message, Response, Scripted
 from moa.evals.runner import evaluate
-from moa.evals.sample import Answer, Figure, Score, Scored
+from moa.evals.sample import Answer, Metric, Score, Scored
 from moa.evals.tasks.alpaca_eval import PREFERENCE, AlpacaEval, first_preferred, is_switched, read
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
@@ -163,7 +163,7 @@ def scored(bench: AlpacaEval, values: Sequence[float | None], model: str = "gpt-
     ]
 
 
-def named(figures: Sequence[Figure]) -> dict[str, Figure]:
+def named(figures: Sequence[Metric]) -> dict[str, Metric]:
     return {figure.name: figure for figure in figures}
 
 

@@ -11,7 +11,7 @@ from moa import ConfigError, Message, Request, Response
 from moa.evals.sample import Answer, Sample
 from moa.evals.scorers.pairwise import PREFERENCE, Preferred, comparison, verdict
 from moa.evals.scorers.rules import RULES, ByRule, Rule
-from moa.evals.task import Judging
+from moa.evals.task import ScoringContext
 from moa.evals.tasks.jsonl import Part, Suite
 
 
@@ -104,7 +104,9 @@ async def test_a_suite_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
     first, second = read.samples
     assert (first.id, [message.text for message in first.messages]) == ("2", ["Be short.", "2 + 3?"])
     assert second.question == "A fruit?\n\nA) apple\nB) chair\n\nAnswer with the letter alone."
-    scores = [await ByRule().score(sample, Answer(sample.id, "m", ("A 5",)), Judging()) for sample in (first, second)]
+    scores = [
+        await ByRule().score(sample, Answer(sample.id, "m", ("A 5",)), ScoringContext()) for sample in (first, second)
+    ]
     assert [(one.value, one.detail) for (one,) in scores] == [(1.0, {"read": "5"}), (1.0, {"read": "A"})]
 
 
@@ -179,7 +181,7 @@ async def test_both_orders_are_judged_and_a_tie_is_a_half(verdicts: list[str], s
         return Response("judge", next(replies))
 
     sample = Sample("1", (Message("user", "Why?"),))
-    judging = Judging(judge, Answer("1", "base", ("BASE",)))
+    judging = ScoringContext(judge, Answer("1", "base", ("BASE",)))
     (score,) = await Preferred().score(sample, Answer("1", "m", ("OWN",)), judging)
     assert (score.name, score.value, score.detail["unstable"]) == (PREFERENCE, share, unstable)
     assert asked[0].index("OWN") < asked[0].index("BASE")

@@ -12,8 +12,8 @@ from moa import ConfigError, Layer, Message, Mixture, ModelError, Request, Respo
 from moa.batch import answers, pooled
 from moa.evals.results_folder import Folder
 from moa.evals.runner import Progress, evaluate
-from moa.evals.sample import Answer, Bill, Figure, Sample, Score, Scored
-from moa.evals.task import Judging
+from moa.evals.sample import Answer, AnswerCost, Metric, Sample, Score, Scored
+from moa.evals.task import ScoringContext
 
 PRICED = Usage(10, 5, 0.01)
 
@@ -24,7 +24,7 @@ class Asking:
 
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         reply = await judging.ask(Request([Message("user", f"{sample.id}: {answer.text}")]))
         return [Score("mark", float(reply.text))]
 
@@ -35,7 +35,7 @@ class Longer:
 
     needs: frozenset[str] = frozenset({"baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         assert judging.baseline
         return [Score("longer", float(len(answer.text) > len(judging.baseline.text)))]
 
@@ -55,9 +55,9 @@ class Tiny:
     def samples(self) -> list[Sample]:
         return [Sample(f"q{n}", (Message("user", f"question {n}"),), self.then) for n in range(self.count)]
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         values = [score.value for one in scored for score in one.scores if score.value is not None]
-        return [Figure("mean", sum(values) / len(values) if values else None, n=len(values))]
+        return [Metric("mean", sum(values) / len(values) if values else None, n=len(values))]
 
 
 def mixture(*proposers: Scripted, aggregator: Scripted) -> Mixture:
@@ -67,7 +67,7 @@ def mixture(*proposers: Scripted, aggregator: Scripted) -> Mixture:
 async def test_every_model_is_asked_every_sample_and_every_answer_is_judged() -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "0.5", usage=PRICED)
     results = await evaluate(Tiny(), {"a": a}, judge=judge, seed=3)
-    assert results.figures == {"a": [Figure("mean", 0.5, n=4)]}
+    assert results.figures == {"a": [Metric("mean", 0.5, n=4)]}
     assert [(request.question, request.max_tokens, request.seed) for request in a.heard] == [
         (f"question {n}", 7, 3) for n in range(4)
     ]
@@ -109,7 +109,7 @@ async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_
 async def test_the_first_model_is_the_baseline_and_answers_once() -> None:
     short, long = Scripted("short", "a"), Scripted("long", "abc")
     results = await evaluate(Tiny(Longer()), {"short": short, "long": long})
-    assert results.figures["long"] == [Figure("mean", 1.0, n=4)]
+    assert results.figures["long"] == [Metric("mean", 1.0, n=4)]
     assert len(short.heard) == 4
 
 
@@ -134,13 +134,13 @@ async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(t
 
 async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
     class Plain(Asking):
-        async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+        async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
             return [Score("mark", 1.0)]
 
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
     results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, spend=1)
     assert (results.complete, judge.heard) == (True, [])
-    assert {one.bill for one in results.scored["a"]} == {Bill()}
+    assert {one.bill for one in results.scored["a"]} == {AnswerCost()}
 
 
 async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
@@ -222,5 +222,5 @@ async def test_answers_come_in_the_order_of_the_requests() -> None:
 
 
 def test_bills_add_up() -> None:
-    one = Bill(Usage(1, 2, 0.5), 1, 2, 0.1, 0.5)
-    assert one + one == Bill(Usage(2, 4, 1.0), 2, 4, 0.2, 1.0)
+    one = AnswerCost(Usage(1, 2, 0.5), 1, 2, 0.1, 0.5)
+    assert one + one == AnswerCost(Usage(2, 4, 1.0), 2, 4, 0.2, 1.0)

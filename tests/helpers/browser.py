@@ -88,7 +88,7 @@ def started() -> Iterator[Browser]:
 
 
 @dataclass
-class Visit:
+class RequestLogEntry:
     """A page that is looked at, and what it did: where it asked for something, and what went wrong in it."""
 
     page: Page
@@ -116,7 +116,7 @@ def _where(said: ConsoleMessage) -> str:
 @contextmanager
 def visiting(
     chromium: Browser, says: Any = None, toml: str = SIX, telemetry: Telemetry | None = None, **context: Any
-) -> Iterator[Visit]:
+) -> Iterator[RequestLogEntry]:
     """The page, just loaded, before a server of its own. At the end nothing may have gone wrong in it, and nothing may
     have been asked of anybody but that server."""
     options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **context}
@@ -125,7 +125,7 @@ def visiting(
         Served(toml, upstream, Store(), telemetry) as served,
         closing(chromium.new_context(base_url=served.url, **options)) as looked,
     ):
-        visit = Visit(looked.new_page(), served, upstream)
+        visit = RequestLogEntry(looked.new_page(), served, upstream)
         visit.page.set_default_timeout(20_000)
         visit.page.on("request", lambda request: visit.asked.append(request.url))
         visit.page.on("pageerror", lambda error: visit.wrong.append(str(error)))

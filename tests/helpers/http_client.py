@@ -11,7 +11,7 @@ import pytest
 import moa
 from helpers.upstream import Reply, Upstream, chunk, event
 from moa import Message, ModelError, Request
-from moa.model import Words
+from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
 
 REQUEST = Request((Message("user", "Which colour?"),))
@@ -23,11 +23,11 @@ def at(upstream: Upstream, model: str = "m", **options: Any) -> OpenAI:
     return OpenAI(model, upstream.url, f"lab:{model}", **options)
 
 
-async def ask(model: moa.Model, words: Words = "none", request: Request = REQUEST) -> moa.Response:
+async def ask(model: moa.Model, words: StreamMode = "none", request: Request = REQUEST) -> moa.Response:
     return await moa.generate(model, request, words=words)
 
 
-async def failed(model: moa.Model, words: Words = "none", request: Request = REQUEST) -> ModelError:
+async def failed(model: moa.Model, words: StreamMode = "none", request: Request = REQUEST) -> ModelError:
     with pytest.raises(ModelError) as caught:
         await ask(model, words, request)
     return caught.value

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import moa
-from moa import Layer, Message, Mixture, NeverWorse, Prompt, Request, Response, Span, Staircase, Synthesize, Usage
+from moa import Guarded, Layer, Message, Mixture, Prompt, Request, Response, Span, Staircase, Synthesize, Usage
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
 STEP = 16
@@ -113,9 +113,7 @@ def panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
     model = how.pop("model", lambda judge: judge)(judge)
     synthesize = Synthesize(model, prompt)
     layers = (*how.pop("before", ()), Layer(how.pop("proposers", lambda x: x)(writers), **layer))
-    mixture = Mixture(
-        layers, NeverWorse(synthesize) if guard else synthesize, "panel", staircase=Staircase(STEP), **how
-    )
+    mixture = Mixture(layers, Guarded(synthesize) if guard else synthesize, "panel", staircase=Staircase(STEP), **how)
     return Panel(writers, judge, mixture)
 
 

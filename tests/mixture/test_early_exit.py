@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import moa
-from moa import Agreement, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
+from moa import EarlyExit, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
 from moa.budget import Budget
 from moa.cli.terminal.footer import summary
 from moa.config.build import Builder
@@ -36,7 +36,7 @@ def said(*texts: str | Response) -> list[Scripted]:
 
 
 def panel(
-    first: Sequence[Model], agree: Agreement | None, later: int = 1, by: Aggregator | None = None
+    first: Sequence[Model], agree: EarlyExit | None, later: int = 1, by: Aggregator | None = None
 ) -> tuple[Mixture, list[Scripted]]:
     """A mixture, and the models that come after its first layer."""
     rest = [Scripted(f"later{n}", "35 bridges in all.", usage=Usage(20, 5, 0.02)) for n in range(later)]
@@ -64,7 +64,7 @@ def asked(models: Sequence[Scripted]) -> list[int]:
 
 
 async def test_where_proposals_agree_later_layers_are_skipped_and_the_aggregator_writes() -> None:
-    mixture, after = panel(said(*SAME), Agreement(0.8), later=2)
+    mixture, after = panel(said(*SAME), EarlyExit(0.8), later=2)
     answer, trace = await run(mixture)
     assert (answer.text, asked(after)) == ("It has 35.", [0, 0, 1])
     assert [reference.text for reference in answer.references] == list(SAME)
@@ -82,7 +82,7 @@ async def test_where_proposals_agree_later_layers_are_skipped_and_the_aggregator
 
 
 async def test_the_aggregator_is_skipped_too_where_that_is_wished() -> None:
-    mixture, after = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert (answer.text, asked(after)) == (SAME[0], [0, 0])
     assert (answer.model, answer.fallback, answer.usage.cost) == ("panel", None, 0.02)
@@ -92,14 +92,14 @@ async def test_the_aggregator_is_skipped_too_where_that_is_wished() -> None:
 
 
 async def test_whoever_watches_reads_the_proposal_as_the_answer() -> None:
-    mixture, _ = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     async with moa.stream(mixture, QUESTION, "answer") as events:
         read = [event.text async for event in events if isinstance(event, moa.Delta) and event.answer]
     assert read == [SAME[0]]
 
 
 async def test_where_proposals_differ_everybody_is_asked_and_the_trace_says_why() -> None:
-    mixture, after = panel(said(*OTHER), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said(*OTHER), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert (answer.text, asked(after)) == ("It has 35.", [1, 1])
     assert noted(trace, "differed")[0] == {"layer": 1, "threshold": 0.8, "agreement": 0.0, "by": "words"}
@@ -113,7 +113,7 @@ async def test_nothing_is_compared_unless_it_is_asked_for() -> None:
 
 
 async def test_one_dissenter_among_many_is_no_agreement() -> None:
-    mixture, after = panel(said(*SAME, SAME[0], OTHER[1]), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said(*SAME, SAME[0], OTHER[1]), EarlyExit(0.8, "aggregator"))
     await run(mixture)
     assert asked(after) == [1, 1]
 
@@ -121,25 +121,25 @@ async def test_one_dissenter_among_many_is_no_agreement() -> None:
 async def test_later_layers_may_agree_where_the_first_did_not() -> None:
     layers = [Layer(said(*OTHER)), Layer(said(*SAME))]
     judge = Scripted("judge", "purple")
-    answer, trace = await run(Mixture(layers, Synthesize(judge), agree=Agreement(0.8, "aggregator")))
+    answer, trace = await run(Mixture(layers, Synthesize(judge), agree=EarlyExit(0.8, "aggregator")))
     assert (answer.text, judge.heard, noted(trace, "agreed")[0]["layer"]) == (SAME[0], [], 2)
 
 
 async def test_a_vote_is_never_skipped_as_it_costs_nothing() -> None:
-    mixture, _ = panel(said(*SAME), Agreement(0.8, "aggregator"), later=0, by=Vote())
+    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"), later=0, by=Vote())
     _, trace = await run(mixture)
     assert (noted(trace, "agreed"), len(noted(trace, "votes"))) == ([], 1)
 
 
 async def test_a_mixture_that_proposes_may_leave_early_by_itself() -> None:
-    inner, after = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    inner, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(Mixture([Layer([inner])], Synthesize(Scripted("judge", "35"))))
     assert (asked(after), [note["calls"] for note in trace.agreed]) == ([0, 0], [2])
     assert answer.references[0].text == SAME[0]
 
 
 async def test_what_is_saved_is_unknown_where_a_price_is() -> None:
-    mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), agree=Agreement(0.8, "aggregator"))
+    mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), agree=EarlyExit(0.8, "aggregator"))
     _, trace = await run(mixture)
     assert (trace.agreed[0]["calls"], trace.agreed[0]["cost"]) == (1, None)
 
@@ -182,20 +182,20 @@ def test_agreement_is_the_least_similarity_of_two() -> None:
     ids=lambda wish: next(iter(wish)),
 )
 async def test_the_aggregator_writes_what_no_proposal_was_asked_for(wish: dict[str, Any]) -> None:
-    mixture, after = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture, replace(QUESTION, **wish))
     assert (answer.text, asked(after)) == ("It has 35.", [0, 1])
     assert trace.agreed[0]["skipped"] == ["layer 2"]
 
 
 async def test_a_proposal_in_the_form_asked_for_may_be_the_answer() -> None:
-    mixture, after = panel(said('{"bridges": 35}', '{ "bridges": 35 }'), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said('{"bridges": 35}', '{ "bridges": 35 }'), EarlyExit(0.8, "aggregator"))
     answer, _ = await run(mixture, replace(QUESTION, response_format={"type": "json_object"}, max_tokens=100))
     assert (answer.text, asked(after)) == ('{"bridges": 35}', [0, 0])
 
 
 async def test_what_a_tool_gave_back_is_for_the_aggregator() -> None:
-    mixture, after = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     messages = (
         Message("user", "How many?"),
         Message("assistant", tool_calls=({"id": "1", "function": {"name": "count", "arguments": "{}"}},)),
@@ -212,7 +212,7 @@ async def judged(
     reply: str | BaseException | Scripted, texts: Sequence[str] = DOUBT, **how: Any
 ) -> tuple[list[int], moa.Trace]:
     judge = reply if isinstance(reply, Scripted) else Scripted("same?", reply, usage=Usage(5, 1, 0.001))
-    mixture, after = panel(said(*texts), Agreement(0.8, "aggregator", judge))
+    mixture, after = panel(said(*texts), EarlyExit(0.8, "aggregator", judge))
     _, trace = await run(mixture, **how)
     return [len(judge.heard), *asked(after)], trace
 
@@ -247,7 +247,7 @@ async def test_a_judge_is_asked_as_one_who_reads_untrusted_answers() -> None:
 
 async def test_a_judge_is_not_waited_for_once_the_run_is_to_finish() -> None:
     judge = Scripted("same?", "yes", delay=LATE)
-    mixture, after = panel(said(*DOUBT), Agreement(0.8, "layers", judge))
+    mixture, after = panel(said(*DOUBT), EarlyExit(0.8, "layers", judge))
     async with moa.stream(mixture, QUESTION) as events:
         async for event in events:
             if isinstance(event, moa.SpanStart) and event.role == "judge":
@@ -290,13 +290,13 @@ def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("layers = 3\nagree = 0.7", Agreement(0.7)),
-        ("layers = 3\nagree = 1", Agreement(1)),
-        ('agree = { skip = "aggregator" }', Agreement(0.8, "aggregator")),
-        ('agree = { threshold = 0.9, skip = "aggregator" }', Agreement(0.9, "aggregator")),
+        ("layers = 3\nagree = 0.7", EarlyExit(0.7)),
+        ("layers = 3\nagree = 1", EarlyExit(1)),
+        ('agree = { skip = "aggregator" }', EarlyExit(0.8, "aggregator")),
+        ('agree = { threshold = 0.9, skip = "aggregator" }', EarlyExit(0.9, "aggregator")),
     ],
 )
-def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: Agreement) -> None:
+def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: EarlyExit) -> None:
     assert configured(tmp_path, settings).agree == expected
 
 
@@ -342,9 +342,9 @@ def test_an_agreement_that_could_skip_nothing_is_refused(tmp_path: Path, mixture
 
 def test_a_threshold_beyond_the_same_words_is_refused() -> None:
     with pytest.raises(ConfigError, match="at most 1"):
-        Agreement(1.2)
+        EarlyExit(1.2)
     with pytest.raises(ConfigError, match="layers or aggregator"):
-        Agreement(skip="all")  # type: ignore[arg-type]
+        EarlyExit(skip="all")  # type: ignore[arg-type]
 
 
 def test_a_judge_counts_in_what_a_question_costs_at_most(tmp_path: Path) -> None:
@@ -360,13 +360,13 @@ def test_a_judge_counts_in_what_a_question_costs_at_most(tmp_path: Path) -> None
 
 
 async def test_the_line_of_figures_says_what_agreement_saved() -> None:
-    mixture, _ = panel(said(*SAME), Agreement(0.8, "aggregator"))
+    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert "layer 1 agrees (1.00), 2 calls saved, about $0.07" in summary(trace, answer)
     assert trace.summary(answer)["agreed"] == trace.agreed
 
 
 async def test_the_doctor_examines_what_agreement_would_skip() -> None:
-    mixture, after = panel(said("They are yellow.", "They are yellow."), Agreement(0.8, "aggregator"))
+    mixture, after = panel(said("They are yellow.", "They are yellow."), EarlyExit(0.8, "aggregator"))
     await examine(mixture)
     assert asked(after) == [1, 1]

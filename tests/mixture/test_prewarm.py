@@ -16,10 +16,10 @@ from helpers.upstream import Reply, Upstream
 from moa import Budget, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Span, Synthesize, Usage
 from moa.config.schema import ProviderTable
 from moa.mixture.layer import Order
-from moa.model import Words
+from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
 from moa.prompts.prompt import Place
-from moa.types import Warmed
+from moa.types import PrewarmResult
 from moa.wrappers.limiter import Limited, Limiter
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
@@ -66,7 +66,7 @@ class Judge:
     gate: asyncio.Event | None = None
     reading: bool = False
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         if self.failing:
             raise ModelError(f"{self.name}: out of order", model=self.name)
         if self.busy:
@@ -79,7 +79,7 @@ class Judge:
             self.reading = True
             await self.gate.wait()
             self.reading = False
-        return Warmed(request.size, request.size - known, 0.5, self.bill)
+        return PrewarmResult(request.size, request.size - known, 0.5, self.bill)
 
     async def generate(self, request: Request, span: Span) -> Response:
         assert not self.reading
@@ -102,7 +102,7 @@ def panel(judge: Judge, *writers: moa.Model, order: Order | None = None, prompt:
 
 
 async def run(
-    mixture: Mixture, script: Callable[[], Any] | None = None, words: Words = "none", **more: Any
+    mixture: Mixture, script: Callable[[], Any] | None = None, words: StreamMode = "none", **more: Any
 ) -> tuple[Response, list[moa.Event]]:
     """The answer and the events of a run during which the script goes on."""
     events: list[moa.Event] = []
@@ -284,7 +284,7 @@ async def test_what_was_read_stands_in_the_trace() -> None:
 
 async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -> None:
     judge, writer = Judge("b"), Writer("a")
-    samples = [moa.Tuned(judge, seed=n, system="Be kind.") for n in range(3)]
+    samples = [moa.WithDefaults(judge, seed=n, system="Be kind.") for n in range(3)]
     mixture = Mixture((Layer((writer,)), Layer(samples)), Synthesize(moa.Scripted("c", "Yes.")), "panel")
 
     async def script() -> None:

@@ -154,7 +154,7 @@ async def test_a_long_conversation_does_not_crowd_out_references_that_fit_one_at
 
 async def test_a_window_leaves_room_for_the_answer_that_the_readers_own_settings_allow() -> None:
     judge = Scripted("judge", "best", context_window=1000)
-    wordy = moa.Tuned(judge, max_tokens=400)
+    wordy = moa.WithDefaults(judge, max_tokens=400)
     texts = [words("a", 180) for _ in range(4)]
     await moa.generate(Mixture((answers(*texts),), Synthesize(wordy, SHORT)), QUESTION)
     for request in judge.heard:
@@ -164,7 +164,7 @@ async def test_a_window_leaves_room_for_the_answer_that_the_readers_own_settings
 
 async def test_a_readers_own_instruction_counts_against_its_window() -> None:
     judge = Scripted("judge", "best", context_window=600)
-    stern = moa.Tuned(judge, system=words("s", 200))
+    stern = moa.WithDefaults(judge, system=words("s", 200))
     await moa.generate(Mixture((answers(*[words("a", 90) for _ in range(4)]),), Synthesize(stern, SHORT)), QUESTION)
     assert len(judge.heard) > 1
     for request in judge.heard:

@@ -25,14 +25,14 @@ from helpers.staircase import (
     simple,
 )
 from moa import (
-    Agreement,
     Budget,
     ConfigError,
+    EarlyExit,
+    Guarded,
     Layer,
     Message,
     Mixture,
     ModelError,
-    NeverWorse,
     Pick,
     Prompt,
     Request,
@@ -40,9 +40,9 @@ from moa import (
     Scripted,
     Staircase,
     Synthesize,
-    Tuned,
     Usage,
     Vote,
+    WithDefaults,
 )
 from moa.errors import BadReply, EmptyReply
 from moa.mixture.strategies.staircase_conversation import END, GO_ON
@@ -242,7 +242,7 @@ async def test_the_callers_limit_holds_for_all_steps_together() -> None:
 
 
 async def test_with_room_for_no_more_than_a_step_the_whole_proposals_are_waited_for() -> None:
-    one = panel(1, model=lambda judge: Tuned(judge, max_tokens=STEP))
+    one = panel(1, model=lambda judge: WithDefaults(judge, max_tokens=STEP))
 
     async def script() -> None:
         one.writers[0].writes(MORE)
@@ -312,13 +312,13 @@ async def test_a_window_that_would_be_half_full_is_left_for_the_whole_proposals(
     ("aggregator", "layer", "agree", "words"),
     [
         (Vote(), {}, None, "only an aggregator that synthesizes"),
-        (NeverWorse(Pick(Writer("judge"))), {}, None, "only an aggregator that synthesizes"),
-        (Synthesize(Writer("judge")), {}, Agreement(skip="aggregator"), "before agree could skip it"),
+        (Guarded(Pick(Writer("judge"))), {}, None, "only an aggregator that synthesizes"),
+        (Synthesize(Writer("judge")), {}, EarlyExit(skip="aggregator"), "before agree could skip it"),
         (Synthesize(Writer("judge")), {"order": "shuffled"}, None, "order cannot be 'shuffled'"),
     ],
 )
 def test_what_cannot_be_combined_is_refused(
-    aggregator: moa.Aggregator, layer: dict[str, Any], agree: Agreement | None, words: str
+    aggregator: moa.Aggregator, layer: dict[str, Any], agree: EarlyExit | None, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"staircase: .*{words}"):
         Mixture((Layer([Writer("a")], **layer),), aggregator, agree=agree, staircase=Staircase())

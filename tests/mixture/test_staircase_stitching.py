@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moa.mixture.strategies.staircase_stitching import Joint
+from moa.mixture.strategies.staircase_stitching import StepStitcher
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from moa.mixture.strategies.staircase_stitching import Joint
 )
 @pytest.mark.parametrize("size", [1, 5, 100])
 def test_a_last_step_joins_what_was_written(before: str, said: str, shown: str, size: int) -> None:
-    joint = Joint(before, ended=False, free=None)
+    joint = StepStitcher(before, ended=False, free=None)
     told = [joint(said[place : place + size]) for place in range(0, len(said), size)]
     assert "".join((*told, joint.close(said, cut=False))) == joint.shown == shown
 
@@ -44,6 +44,6 @@ def test_a_last_step_joins_what_was_written(before: str, said: str, shown: str, 
 )
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_a_step_that_was_cut_off_ends_with_a_sentence_or_a_word(said: str, shown: str, size: int) -> None:
-    joint = Joint("", ended=False, free=8)
+    joint = StepStitcher("", ended=False, free=8)
     told = [joint(said[place : place + size]) for place in range(0, len(said), size)]
     assert "".join((*told, joint.close(said, cut=True))) == joint.shown == shown

@@ -17,7 +17,7 @@ from moa.events import Delta
 from moa.mixture.aggregators import Synthesize
 from moa.mixture.layer import Layer
 from moa.mixture.mixture import Mixture
-from moa.model import Tuned, generate, warm
+from moa.model import WithDefaults, generate, warm
 from moa.models.llamacpp import engine
 from moa.models.llamacpp.batching import Call, Samples, samples
 from moa.models.llamacpp.model import LlamaCpp
@@ -51,7 +51,7 @@ async def test_samples_of_one_question_read_it_once() -> None:
 @pytest.mark.parametrize(("place", "read_again"), [("end", False), ("system", True)])
 async def test_earlier_turns_stay_read_where_references_come_after_them(place: Place, read_again: bool) -> None:
     chat = Mixture(
-        (Layer([Tuned(MODEL, seed=n, max_tokens=8) for n in (1, 2)]),),
+        (Layer([WithDefaults(MODEL, seed=n, max_tokens=8) for n in (1, 2)]),),
         Synthesize(MODEL, Prompt("Use these notes.", place)),
     )
     first, trace = ask(f"In {place}. {LONG}", temperature=0.5), Trace()

@@ -15,7 +15,7 @@ from helpers.http_client import KEY, REQUEST, ask, at, failed
 from helpers.upstream import Upstream
 from moa import ContextOverflow, Message, MissingKey, Request, RequestError, Usage
 from moa.costs.prices import Price
-from moa.model import Words
+from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ async def test_a_request_that_no_json_can_hold_is_a_request_error() -> None:
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_calls_one_after_another_share_a_connection(words: Words) -> None:
+async def test_calls_one_after_another_share_a_connection(words: StreamMode) -> None:
     with Upstream({"m": "deep red"}) as upstream:
         for _ in range(3):
             await ask(at(upstream), words)

@@ -17,7 +17,7 @@ import moa
 from helpers.http_client import KEY, REQUEST, at, failed, streaming
 from helpers.upstream import Reply, Upstream, event
 from moa import BadReply, ContextOverflow, ModelError
-from moa.model import Words
+from moa.model import StreamMode
 from moa.models.openai.errors import failure, seconds
 from moa.models.openai.model import OpenAI
 
@@ -39,7 +39,7 @@ from moa.models.openai.model import OpenAI
 )
 @pytest.mark.parametrize("watch", ["none", "all"])
 async def test_a_refusal_is_one_line_with_the_model_and_what_to_do(
-    status: int, words: str, watch: Words, monkeypatch: pytest.MonkeyPatch
+    status: int, words: str, watch: StreamMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_KEY", KEY)
     with Upstream({"m": Reply("no", status=status)}) as upstream:
@@ -91,7 +91,7 @@ async def test_a_page_instead_of_json_is_named_with_status_502() -> None:
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_a_page_instead_of_json_is_named_with_status_200(words: Words) -> None:
+async def test_a_page_instead_of_json_is_named_with_status_200(words: StreamMode) -> None:
     with Upstream({"m": Reply(raw=PAGE, headers={"Content-Type": "text/html"})}) as upstream:
         error = await failed(at(upstream), words)
         assert isinstance(error, BadReply)
@@ -117,7 +117,7 @@ async def test_a_page_instead_of_json_is_named_with_status_200(words: Words) -> 
     ],
 )
 @pytest.mark.parametrize("watch", ["none", "all"])
-async def test_a_reply_that_is_no_answer_is_a_bad_reply(raw: bytes, words: str | None, watch: Words) -> None:
+async def test_a_reply_that_is_no_answer_is_a_bad_reply(raw: bytes, words: str | None, watch: StreamMode) -> None:
     with Upstream({"m": Reply(raw=raw, headers={"Content-Type": "application/json"})}) as upstream:
         error = await failed(at(upstream), watch)
     assert isinstance(error, BadReply)
@@ -212,7 +212,7 @@ LEAKS = {
 @pytest.mark.parametrize("reply", LEAKS.values(), ids=LEAKS.keys())
 @pytest.mark.parametrize("watch", ["none", "all"])
 async def test_an_upstream_that_repeats_the_key_does_not_make_us_repeat_it(
-    reply: Reply, watch: Words, monkeypatch: pytest.MonkeyPatch
+    reply: Reply, watch: StreamMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_KEY", KEY)
     events: list[moa.Event] = []

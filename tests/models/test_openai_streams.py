@@ -13,7 +13,7 @@ import moa
 from helpers.http_client import DONE, FINISH, REQUEST, ask, at, failed, said, streaming, until
 from helpers.upstream import Reply, Upstream, chunk, event, usage
 from moa import BadReply, CutStream, Usage
-from moa.model import Words
+from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
 
 # --- streams ----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_a_chunk_that_is_not_json_is_a_bad_reply() -> None:
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_an_upstream_that_says_nothing_for_too_long_is_given_up(words: Words) -> None:
+async def test_an_upstream_that_says_nothing_for_too_long_is_given_up(words: StreamMode) -> None:
     silent = Reply("red", delay=3600) if words == "none" else Reply("deep red", pace=3600)
     with Upstream({"m": silent}) as upstream:
         error = await failed(at(upstream, timeout=0.1), words)
@@ -195,7 +195,7 @@ async def test_an_upstream_that_streams_where_a_whole_answer_was_asked_for_is_un
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_a_proposal_of_a_megabyte_is_whole(words: Words) -> None:
+async def test_a_proposal_of_a_megabyte_is_whole(words: StreamMode) -> None:
     text = "ä " * 350_000 + "end"
     with Upstream(
         {"m": lambda _: streaming(event(chunk({"content": text}, "stop"))) if words == "all" else text}
@@ -204,7 +204,7 @@ async def test_a_proposal_of_a_megabyte_is_whole(words: Words) -> None:
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_a_compressed_reply_is_read(words: Words) -> None:
+async def test_a_compressed_reply_is_read(words: StreamMode) -> None:
     if words == "all":
         plain, kind = b"".join([*said("red"), FINISH, DONE]), "text/event-stream"
     else:
@@ -225,7 +225,7 @@ async def test_an_upstream_that_keeps_the_stream_open_after_its_end_holds_nothin
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
-async def test_cancelling_closes_the_call_at_the_upstream(words: Words) -> None:
+async def test_cancelling_closes_the_call_at_the_upstream(words: StreamMode) -> None:
     with Upstream({"m": Reply("deep red", delay=0 if words == "all" else 3600, pace=3600)}) as upstream:
         task = asyncio.create_task(ask(at(upstream), words))
         await until(lambda: bool(upstream.calls))

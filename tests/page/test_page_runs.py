@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.browser import OWN, QUESTION, Visit, six, visiting
+from helpers.browser import OWN, QUESTION, RequestLogEntry, six, visiting
 from helpers.upstream import Reply
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ OTHER = "Who named the neap tide?"
 MEMBERS = [f"lab:{name}" for name in ("a", "b", "c", "d", "flaky", "lost", "judge")]
 
 
-def made(visit: Visit, question: str = QUESTION, model: str = "moa:six") -> str:
+def made(visit: RequestLogEntry, question: str = QUESTION, model: str = "moa:six") -> str:
     """Ask over HTTP, as another client does; the run's id, once it is over."""
     run = visit.served.post("/api/runs", {"model": model, "prompt": question}).json["run_id"]
     visit.served.get(f"/api/runs/{run}/events")
     return str(run)
 
 
-def at(visit: Visit, place: str) -> Page:
+def at(visit: RequestLogEntry, place: str) -> Page:
     """Go to a place of the page."""
     visit.page.goto(f"/#/{place}")
     return visit.page

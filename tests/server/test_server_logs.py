@@ -15,7 +15,7 @@ from helpers.command import until
 from helpers.serve import process
 from helpers.server import TOML
 from helpers.upstream import Reply, Upstream
-from moa.server.middleware.request_log import Visit
+from moa.server.middleware.request_log import RequestLogEntry
 from moa.server.ops.logs import JSON, Text
 from moa.server.responses import problem
 
@@ -43,7 +43,7 @@ def raised() -> Any:
 
 
 def test_a_request_is_one_object_of_json() -> None:
-    visit = Visit("POST", "/v1/chat/completions", 200, "moa:duo", "0123", "anna", seconds=1.23456)
+    visit = RequestLogEntry("POST", "/v1/chat/completions", 200, "moa:duo", "0123", "anna", seconds=1.23456)
     told = json.loads(JSON().format(record("POST ...", visit=visit)))
     assert datetime.fromisoformat(told.pop("time")).tzinfo is not None
     assert told == {

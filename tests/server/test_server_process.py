@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as on U
 ASK = {"model": "moa:duo", "messages": [{"role": "user", "content": "Which colour?"}]}
 
 
-class Gate:
+class HostAndOriginMiddleware:
     """Holds the judge's answer until it is let go, and says when it has been asked."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def test_it_says_where_it_is_and_answers() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(number: signal.Signals) -> None:
-    gate, answers = Gate(), []
+    gate, answers = HostAndOriginMiddleware(), []
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         asking = [
             threading.Thread(target=lambda: answers.append(served.ask("POST", "/v1/chat/completions", ASK)))
@@ -90,7 +90,7 @@ def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(number
 
 
 def test_told_twice_it_stops_at_once() -> None:
-    gate = Gate()
+    gate = HostAndOriginMiddleware()
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         answered: list[int] = []
 
@@ -131,7 +131,7 @@ def test_a_configuration_is_read_again_all_or_nothing() -> None:
 
 
 def test_a_reload_does_not_disturb_what_is_running() -> None:
-    gate, answers = Gate(), []
+    gate, answers = HostAndOriginMiddleware(), []
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         asking = threading.Thread(target=lambda: answers.append(served.ask("POST", "/v1/chat/completions", ASK)))
         asking.start()

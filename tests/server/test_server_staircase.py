@@ -16,7 +16,7 @@ import moa
 from helpers.server import serving
 from helpers.staircase import FIRST, MORE, STEP, THIRD
 from helpers.upstream import Body, Reply, chunk, event
-from moa import Layer, Message, Mixture, Request, Scripted, Staircase, Synthesize, Tuned
+from moa import Layer, Message, Mixture, Request, Scripted, Staircase, Synthesize, WithDefaults
 from moa.config.build import Builder
 from moa.config.load import Config
 from moa.doctor.examination import examine
@@ -139,8 +139,8 @@ async def test_a_real_model_goes_on_with_its_answer() -> None:
     from moa.models.llamacpp.weights import SMOLLM2
 
     model = LlamaCpp(SMOLLM2, "local:smollm2")
-    proposers = [Tuned(model, max_tokens=96, seed=seed, temperature=0.7) for seed in (1, 2)]
-    judge = Tuned(model, max_tokens=96, temperature=0)
+    proposers = [WithDefaults(model, max_tokens=96, seed=seed, temperature=0.7) for seed in (1, 2)]
+    judge = WithDefaults(model, max_tokens=96, temperature=0)
     mixture = Mixture((Layer(proposers),), Synthesize(judge), "panel", staircase=Staircase(24))
     trace, read = moa.Trace(), ""
     async with moa.stream(mixture, Request((Message("user", "How does one bake a good bread?"),))) as events:

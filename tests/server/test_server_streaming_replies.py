@@ -13,7 +13,7 @@ from starlette.types import Message, Send
 
 from moa.errors import ModelError
 from moa.server.errors import failed
-from moa.server.responses import Streamed, json, unless_gone
+from moa.server.responses import StreamingReply, json, unless_gone
 
 
 @pytest.mark.parametrize("turns", range(8))
@@ -39,7 +39,7 @@ async def test_a_client_that_leaves_at_the_last_word_leaves_no_task_behind(turns
 
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    await Streamed(chunks(), failed)({"type": "http"}, receive, send)
+    await StreamingReply(chunks(), failed)({"type": "http"}, receive, send)
     assert closed
     gc.collect()
     await asyncio.sleep(0)
@@ -55,7 +55,7 @@ async def test_a_keep_alive_that_is_due_as_the_run_fails_does_not_take_its_statu
         raise ModelError("m: out of order", model="m")
         yield
 
-    class Watched(Streamed):
+    class Watched(StreamingReply):
         def _look(self, send: Send) -> None:
             if self._wrote + self._every <= asyncio.get_running_loop().time():
                 failing.set()

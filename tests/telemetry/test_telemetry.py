@@ -48,7 +48,9 @@ def panel(*proposers: moa.Model) -> Mixture:
     return Mixture((Layer(proposers),), Synthesize(Scripted("lab:big", "purple")), name="moa:panel")
 
 
-def ask(model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: moa.model.Words = "all") -> Response:
+def ask(
+    model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: moa.model.StreamMode = "all"
+) -> Response:
     return asyncio.run(moa.generate(model, request, telemetry, words))
 
 
@@ -101,7 +103,7 @@ def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:
 
 def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
     kept = Kept()
-    model = moa.Tuned(
+    model = moa.WithDefaults(
         Scripted("lab:a", RED), temperature=0.5, max_tokens=9, seed=7, stop=("END",), extra={"top_k": 4, "min_p": 0.1}
     )
     ask(panel(model), kept)

@@ -21,7 +21,19 @@ from helpers.command import configured
 from helpers.command import moa as command
 from helpers.requests import idle
 from helpers.upstream import Body, Reply, Upstream
-from moa import Cached, Calls, Memory, Message, ModelError, Request, RequestError, Response, Scripted, Tuned, Usage
+from moa import (
+    Cached,
+    MemoryCache,
+    Message,
+    ModelError,
+    Request,
+    RequestError,
+    Response,
+    Scripted,
+    SQLiteCache,
+    Usage,
+    WithDefaults,
+)
 from moa.config.build import Builder
 from moa.config.load import Config
 from moa.models.openai.model import OpenAI
@@ -93,7 +105,7 @@ async def test_a_failure_is_not_remembered() -> None:
 
 async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> None:
     model = Scripted("a", lambda request: request.question)
-    cached = Cached(model, Memory(size=2))
+    cached = Cached(model, MemoryCache(size=2))
     for question in "ababcab":
         await moa.generate(cached, Request((Message("user", question),)))
     assert [request.question for request in model.heard] == ["a", "b", "c", "a", "b"]
@@ -106,7 +118,7 @@ def asking(model: moa.Model, events: list[moa.Event] | None = None) -> asyncio.T
     return asyncio.create_task(moa.generate(model, REQUEST, events.append if events is not None else None))
 
 
-class Gate:
+class HostAndOriginMiddleware:
     """A model that answers when it is let, and counts who asked."""
 
     name = "gate"
@@ -126,7 +138,7 @@ class Gate:
 
 
 async def test_what_is_asked_twice_at_once_is_asked_and_paid_once() -> None:
-    gate = Gate()
+    gate = HostAndOriginMiddleware()
     cached = Cached(gate)
     tasks = [asking(cached) for _ in range(5)]
     await idle()
@@ -138,7 +150,7 @@ async def test_what_is_asked_twice_at_once_is_asked_and_paid_once() -> None:
 
 
 async def test_those_who_wait_for_a_call_have_it_made_again_when_its_caller_leaves() -> None:
-    gate = Gate()
+    gate = HostAndOriginMiddleware()
     cached = Cached(gate)
     first, *others = (asking(cached) for _ in range(3))
     await idle()
@@ -150,7 +162,7 @@ async def test_those_who_wait_for_a_call_have_it_made_again_when_its_caller_leav
 
 
 async def test_one_who_waits_may_leave_without_harm_to_the_call() -> None:
-    gate = Gate()
+    gate = HostAndOriginMiddleware()
     cached = Cached(gate)
     first, second, third = (asking(cached) for _ in range(3))
     await idle()
@@ -161,7 +173,7 @@ async def test_one_who_waits_may_leave_without_harm_to_the_call() -> None:
 
 
 async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None:
-    gate = Gate()
+    gate = HostAndOriginMiddleware()
     gate.fails = True
     cached = Cached(gate)
     tasks = [asking(cached) for _ in range(3)]
@@ -244,9 +256,9 @@ async def test_an_answer_comes_back_whole_in_another_process(tmp_path: Path) -> 
         {"m": Reply(raw=json.dumps(WHOLE).encode(), headers={"Content-Type": "application/json"})}
     ) as upstream:
         model = OpenAI("m", upstream.url, price=moa.prices.Price(1, 2))
-        with Calls(tmp_path / "calls.sqlite") as calls:
+        with SQLiteCache(tmp_path / "calls.sqlite") as calls:
             first = await moa.generate(Cached(model, calls), seeded)
-        with Calls(tmp_path / "calls.sqlite") as calls:  # all that another process has
+        with SQLiteCache(tmp_path / "calls.sqlite") as calls:  # all that another process has
             again = await moa.generate(Cached(model, calls), seeded)
         assert len(upstream.calls) == 1
     assert first.logprobs == WHOLE["choices"][0]["logprobs"] and first.tool_calls and first.reasoning
@@ -254,7 +266,7 @@ async def test_an_answer_comes_back_whole_in_another_process(tmp_path: Path) -> 
     assert again == replace(first, usage=Usage(cost=0.0))
 
 
-def panel_builder(upstream: Upstream, calls: Calls) -> Builder:
+def panel_builder(upstream: Upstream, calls: SQLiteCache) -> Builder:
     lab = {"base_url": upstream.url, "attempts": 1, "price": {"input": 1, "output": 1}}
     mixture = {"proposers": [{"model": "lab:a", "samples": 3}, "lab:b"], "aggregator": "lab:big"}
     config = {"default": "moa:panel", "providers": {"lab": lab}, "mixtures": {"panel": mixture}}
@@ -267,7 +279,7 @@ SAYS = {"a": "red", "b": "blue", "big": "purple"}
 async def test_what_has_a_seed_is_remembered_and_everything_when_asked(tmp_path: Path) -> None:
     with Upstream(SAYS) as upstream:
         for when, calls in (("seeded", ["b", "big"]), ("all", [])):
-            with Calls(tmp_path / when, when) as known:  # type: ignore[arg-type]
+            with SQLiteCache(tmp_path / when, when) as known:  # type: ignore[arg-type]
                 model = panel_builder(upstream, known).model("moa:panel")
                 await moa.generate(model, REQUEST)
                 before = len(upstream.calls)
@@ -278,7 +290,7 @@ async def test_what_has_a_seed_is_remembered_and_everything_when_asked(tmp_path:
 
 async def test_a_run_made_again_asks_anew_whatever_is_remembered(tmp_path: Path) -> None:
     trace = moa.Trace()
-    with Upstream(SAYS) as upstream, Calls(tmp_path, "all") as calls:
+    with Upstream(SAYS) as upstream, SQLiteCache(tmp_path, "all") as calls:
         builder = panel_builder(upstream, calls)
         await moa.generate(builder.model("moa:panel"), REQUEST, trace.add)
         for changes, asked in ((Changes(), ["big"]), (Changes(layer=1), ["a", "a", "a", "b", "big"])):
@@ -288,17 +300,17 @@ async def test_a_run_made_again_asks_anew_whatever_is_remembered(tmp_path: Path)
 
 
 async def test_temperature_0_says_which_answer_is_wanted_and_other_temperatures_do_not(tmp_path: Path) -> None:
-    with Upstream(SAYS) as upstream, Calls(tmp_path) as calls:
+    with Upstream(SAYS) as upstream, SQLiteCache(tmp_path) as calls:
         model = Cached(OpenAI("a", upstream.url), calls)
         for temperature in (0, 0.0, 0.5, 0.5):
             await moa.generate(model, replace(REQUEST, temperature=temperature))
-        await moa.generate(Tuned(model, temperature=0), REQUEST)
-        await moa.generate(Cached(Tuned(OpenAI("a", upstream.url), temperature=0), calls), REQUEST)
+        await moa.generate(WithDefaults(model, temperature=0), REQUEST)
+        await moa.generate(Cached(WithDefaults(OpenAI("a", upstream.url), temperature=0), calls), REQUEST)
         assert [call.body["temperature"] for call in upstream.calls] == [0, 0.5, 0.5]
 
 
 async def test_models_differ_by_where_they_are_asked_and_how(tmp_path: Path) -> None:
-    with Upstream({"a": "red"}) as upstream, Upstream({"a": "blue"}) as other, Calls(tmp_path, "all") as calls:
+    with Upstream({"a": "red"}) as upstream, Upstream({"a": "blue"}) as other, SQLiteCache(tmp_path, "all") as calls:
         models = [
             OpenAI("a", upstream.url),
             OpenAI("a", other.url),
@@ -314,7 +326,7 @@ async def test_models_differ_by_where_they_are_asked_and_how(tmp_path: Path) -> 
 
 async def test_a_failure_is_not_kept_in_a_file(tmp_path: Path) -> None:
     says = iter([Reply("on fire", status=500), Reply(raw=b"{}"), "red"])
-    with Upstream({"a": lambda _: next(says)}) as upstream, Calls(tmp_path, "all") as calls:
+    with Upstream({"a": lambda _: next(says)}) as upstream, SQLiteCache(tmp_path, "all") as calls:
         model = Cached(OpenAI("a", upstream.url), calls)
         for _ in range(2):
             with pytest.raises(ModelError):
@@ -327,7 +339,7 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_question(tmp
     told: list[str] = []
     path = tmp_path / "calls.sqlite"
     path.write_bytes(b"no database at all" * 100)
-    with Upstream(SAYS) as upstream, Calls(path, "all", tell=told.append) as calls:
+    with Upstream(SAYS) as upstream, SQLiteCache(path, "all", tell=told.append) as calls:
         model = Cached(OpenAI("a", upstream.url), calls)
         for _ in range(2):
             assert (await moa.generate(model, REQUEST)).text == "red"
@@ -338,14 +350,14 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_question(tmp
 async def test_a_store_of_runs_is_no_file_of_answers(tmp_path: Path) -> None:
     with moa.Store(tmp_path / "runs.sqlite") as store:
         await moa.generate(Scripted("a", "red"), REQUEST, store.emit)
-    with Calls(tmp_path / "runs.sqlite", tell=lambda _: None) as calls:
+    with SQLiteCache(tmp_path / "runs.sqlite", tell=lambda _: None) as calls:
         assert calls.find("00") is None and "a database of another program" in str(calls.problem)
 
 
 async def test_old_answers_and_those_beyond_the_size_are_removed(tmp_path: Path) -> None:
     says = Scripted("a", lambda request: request.question + " x" * 50_000)
     questions = [Request((Message("user", f"{number}"),)) for number in range(30)]
-    with Calls(tmp_path, "all") as calls:
+    with SQLiteCache(tmp_path, "all") as calls:
         for question in questions:
             await moa.generate(Cached(says, calls), question)
         assert calls.purge(days=1) == 0

@@ -8,7 +8,7 @@ import pytest
 
 import moa
 from moa import Layer, Message, Mixture, ModelError, Request, Retried, Scripted, Synthesize
-from moa.wrappers.circuit_breaker import Breaker, Broken
+from moa.wrappers.circuit_breaker import BreakerState, CircuitBreaker
 
 REQUEST = Request((Message("user", "Which colour?"),))
 FAILS = ModelError("m: HTTP 503: busy", model="m", retryable=True)
@@ -20,7 +20,7 @@ def reason(caught: pytest.ExceptionInfo[ModelError]) -> str:
 
 async def test_after_failures_in_a_row_it_is_not_asked_and_the_last_reason_is_told() -> None:
     model = Scripted("m", FAILS)
-    broken = Broken(model, Breaker(failures=2))
+    broken = CircuitBreaker(model, BreakerState(failures=2))
     for _ in range(2):
         with pytest.raises(ModelError, match="HTTP 503: busy"):
             await moa.generate(broken, REQUEST)
@@ -31,8 +31,8 @@ async def test_after_failures_in_a_row_it_is_not_asked_and_the_last_reason_is_to
 
 
 async def test_after_the_rest_one_call_decides() -> None:
-    breaker = Breaker(failures=1, rest=0.01)
-    broken = Broken(Scripted("m", [FAILS, FAILS, "red"]), breaker)
+    breaker = BreakerState(failures=1, rest=0.01)
+    broken = CircuitBreaker(Scripted("m", [FAILS, FAILS, "red"]), breaker)
     for state in ("open", "open"):
         with pytest.raises(ModelError):
             await moa.generate(broken, REQUEST)
@@ -44,7 +44,7 @@ async def test_after_the_rest_one_call_decides() -> None:
 
 async def test_samples_that_fail_together_are_asked_again() -> None:
     model = Scripted("m", [*[FAILS] * 6, "red"], delay=0.01)
-    sample = Retried(Broken(model, Breaker(failures=5)), pause=0.01)
+    sample = Retried(CircuitBreaker(model, BreakerState(failures=5)), pause=0.01)
     mixture = Mixture((Layer([sample] * 6, quorum=6),), Synthesize(Scripted("big", "violet")))
     answer = await moa.generate(mixture, REQUEST)
     assert [reference.text for reference in answer.references] == ["red"] * 6
@@ -52,7 +52,7 @@ async def test_samples_that_fail_together_are_asked_again() -> None:
 
 async def test_a_prompt_that_is_refused_does_not_count() -> None:
     refused = ModelError("m: HTTP 400: no", model="m")
-    broken = Broken(Scripted("m", refused), Breaker(failures=1))
+    broken = CircuitBreaker(Scripted("m", refused), BreakerState(failures=1))
     for _ in range(3):
         with pytest.raises(ModelError, match="HTTP 400"):
             await moa.generate(broken, REQUEST)

@@ -19,7 +19,7 @@ from helpers.requests import asking, idle, notes
 from helpers.upstream import Body, Upstream
 from moa import Layer, Limited, Limiter, Message, Mixture, ModelError, Request, Response, Scripted, Span, Synthesize
 from moa.events import Role
-from moa.types import Warmed
+from moa.types import PrewarmResult
 from moa.wrappers.limiter import PATIENCE
 
 REQUEST = Request((Message("user", "Which colour?"),))
@@ -272,13 +272,13 @@ class Reads(Scripted):
         self.reading = False
         self.done = asyncio.Event()
 
-    async def warm(self, request: Request) -> Warmed:
+    async def warm(self, request: Request) -> PrewarmResult:
         self.reading = True
         try:
             await self.done.wait()
         finally:
             self.reading = False
-        return Warmed(10, 10, 0.5)
+        return PrewarmResult(10, 10, 0.5)
 
 
 async def test_what_is_read_ahead_takes_a_place_that_nobody_wants_and_gives_it_back() -> None:
@@ -287,7 +287,7 @@ async def test_what_is_read_ahead_takes_a_place_that_nobody_wants_and_gives_it_b
     await idle()
     assert not limiter.try_acquire()
     model.done.set()
-    assert await reading == Warmed(10, 10, 0.5)
+    assert await reading == PrewarmResult(10, 10, 0.5)
     assert limiter.try_acquire()
 
 

@@ -26,8 +26,8 @@ from moa import (
     Scripted,
     Span,
     Synthesize,
-    Tuned,
     Usage,
+    WithDefaults,
 )
 
 REQUEST = Request((Message("user", "Which colour?"),))
@@ -179,7 +179,7 @@ async def test_a_bug_in_the_first_model_is_not_covered_up_by_the_second() -> Non
 
 async def test_each_model_of_a_chain_is_asked_with_its_own_defaults() -> None:
     last = Scripted("b", "blue")
-    await moa.generate(Fallback((Scripted("a", busy()), Tuned(last, temperature=0.3))), REQUEST)
+    await moa.generate(Fallback((Scripted("a", busy()), WithDefaults(last, temperature=0.3))), REQUEST)
     assert last.heard == [replace(REQUEST, temperature=0.3)]
 
 

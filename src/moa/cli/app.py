@@ -186,7 +186,7 @@ def ask(
 def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, as_json: bool) -> Model:
     """The model, once it was said what asking it is likely to take, and that was agreed to."""
     from ..api import get_builder
-    from ..estimates.likely import Quoted, quote
+    from ..estimates.likely import WithEstimate, quote
     from ..estimates.worst_case import bound
     from ..store.settings import chosen
     from .terminal.estimate import quoted
@@ -205,7 +205,7 @@ def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, a
         typer.echo(line, err=True)
     if asks and not typer.confirm("Ask it?", default=True, err=True):
         raise typer.Exit(1)
-    return Quoted(model, told) if told.known else model
+    return WithEstimate(model, told) if told.known else model
 
 
 def _question(prompt: str | None) -> str:

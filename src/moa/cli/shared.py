@@ -16,7 +16,7 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..config.build import Builder
-    from ..model import Emit
+    from ..model import EventSink
     from .terminal.view import View
 
 ConfigFile = Annotated[
@@ -101,7 +101,7 @@ def remembering_builder(config: Path | None) -> Builder:
 
 
 @contextmanager
-def kept(config: Path | None) -> Iterator[Emit | None]:
+def kept(config: Path | None) -> Iterator[EventSink | None]:
     """Where events go to be kept, and to OpenTelemetry where that is asked for, or `None`. What cannot be done is said
     at the end, and stops nothing."""
     from ..api import get_builder

@@ -8,23 +8,23 @@ from typing import Any
 
 from ..costs.prices import Price
 from ..errors import ConfigError
-from ..mixture.adaptive_timeout import Latencies, Patience
+from ..mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
 from ..mixture.layer import Layer
 from ..mixture.mixture import Mixture
-from ..mixture.strategies.early_exit import Agreement
-from ..mixture.strategies.guarded import NeverWorse
+from ..mixture.strategies.early_exit import EarlyExit
+from ..mixture.strategies.guarded import Guarded
 from ..mixture.strategies.staircase import Staircase
-from ..model import Model, Tuned
+from ..model import Model, WithDefaults
 from ..paths import cache_folder, expanded
 from ..prompts.prompt import CHOOSE, SYNTHESIZE, Prompt
-from ..wrappers.cache import Answers, Cached
-from ..wrappers.circuit_breaker import Breaker, Broken
+from ..wrappers.cache import Cache, Cached
+from ..wrappers.circuit_breaker import BreakerState, CircuitBreaker
 from ..wrappers.hedge import Hedged
 from ..wrappers.limiter import Limited, Limiter
 from ..wrappers.retry import Fallback, Retried
 from .load import Config
-from .schema import AggregatorTable, MemberTable, MixtureTable, ModelTable, PatienceTable, PriceTable, Sampling
+from .schema import AdaptiveTimeoutTable, AggregatorTable, MemberTable, MixtureTable, ModelTable, PriceTable, Sampling
 
 
 class Builder:
@@ -33,7 +33,7 @@ class Builder:
     With `calls`, every single model that it makes, also those in mixtures, remembers its answers there.
     """
 
-    def __init__(self, config: Config, folder: Path, calls: Answers | None = None) -> None:
+    def __init__(self, config: Config, folder: Path, calls: Cache | None = None) -> None:
         self.config = config
         self.folder = folder
         self._calls = calls
@@ -42,8 +42,8 @@ class Builder:
             for name, table in config.providers.items()
             if table.max_concurrency or table.one_gpu or table.reads_ahead != "none"
         }
-        self.latencies = Latencies(file=cache_folder() / "latencies.json")
-        self.breakers: dict[str, Breaker] = {}
+        self.latencies = LatencyHistory(file=cache_folder() / "latencies.json")
+        self.breakers: dict[str, BreakerState] = {}
         self._built: dict[str, Model] = {}
         self.around: Callable[[Model, str], Model] = lambda model, address: model
         """What is to stand around each model at an address that is made from now on."""
@@ -86,8 +86,8 @@ class Builder:
         built = self.around(built, table.base_url)
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
-        self.breakers[name] = Breaker(table.breaker.failures, table.breaker.rest)
-        built = Broken(built, self.breakers[name])
+        self.breakers[name] = BreakerState(table.breaker.failures, table.breaker.rest)
+        built = CircuitBreaker(built, self.breakers[name])
         if table.attempts > 1:
             built = Retried(built, table.attempts)
         return built
@@ -122,23 +122,23 @@ class Builder:
         aggregator = self._aggregator(table.aggregator, table, prompt)
         return Mixture(
             layers,
-            NeverWorse(aggregator) if table.guard else aggregator,
+            Guarded(aggregator) if table.guard else aggregator,
             name,
             agree=self._agreement(table),
             staircase=None if table.staircase is None else Staircase(table.staircase),
         )
 
-    def _agreement(self, table: MixtureTable) -> Agreement | None:
+    def _agreement(self, table: MixtureTable) -> EarlyExit | None:
         if table.agree is None:
             return None
         name = table.agree.judge
         judge = _tuned(self.model(name), None, None, _options(table, table)) if name else None
-        return Agreement(table.agree.threshold, table.agree.skip, judge)
+        return EarlyExit(table.agree.threshold, table.agree.skip, judge)
 
-    def _deadline(self, table: MixtureTable) -> float | Patience | None:
-        if not isinstance(table.deadline, PatienceTable):
+    def _deadline(self, table: MixtureTable) -> float | AdaptiveTimeout | None:
+        if not isinstance(table.deadline, AdaptiveTimeoutTable):
             return table.deadline
-        return Patience(**table.deadline.model_dump(), latencies=self.latencies)
+        return AdaptiveTimeout(**table.deadline.model_dump(), latencies=self.latencies)
 
     def _proposers(self, member: MemberTable, mixture: MixtureTable) -> Sequence[Model]:
         options = _options(member, mixture)
@@ -187,8 +187,8 @@ def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:
 
 
 def _tuned(model: Model, system: str | None, seed: int | None, options: dict[str, Any]) -> Model:
-    tuned = Tuned(model, system=system, seed=seed, **options)
-    return model if tuned == Tuned(model) else tuned
+    tuned = WithDefaults(model, system=system, seed=seed, **options)
+    return model if tuned == WithDefaults(model) else tuned
 
 
 def _price(table: PriceTable) -> Price:

@@ -61,14 +61,14 @@ class ModelTable(Table):
     images: bool | None = Field(None, description="whether it sees images; default: what its provider says")
 
 
-class BreakerTable(Table):
+class CircuitBreakerTable(Table):
     """When a model that keeps failing is left alone, and for how long."""
 
     failures: Annotated[int, Field(ge=1)] = Field(5, description="in a row")
     rest: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds until it is tried again")
 
 
-class PatienceTable(Table):
+class AdaptiveTimeoutTable(Table):
     """A deadline learned for each model from how long it took before."""
 
     percentile: Annotated[float, Field(gt=0, le=100)] = 95
@@ -86,7 +86,7 @@ class ProviderTable(Table):
     one_gpu: bool = Field(False, description="it holds one model at a time: ask its models one after another")
     timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
     attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
-    breaker: BreakerTable = BreakerTable()
+    breaker: CircuitBreakerTable = CircuitBreakerTable()
     cache: bool = Field(False, description="remember every answer, whatever [store] says of calls")
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
     price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
@@ -240,10 +240,10 @@ def _with_the_aggregator(value: Any) -> Any:
 Count = Annotated[int, Field(ge=2, le=20), BeforeValidator(_with_the_aggregator), Tag("<number>")]
 Layers = Annotated[Count | Annotated[tuple[tuple[Member, ...], ...], Tag("<list>")], Discriminator(_kind)]
 Seconds = Annotated[float, Field(gt=0), Tag("<number>")]
-Deadline = Annotated[Seconds | Annotated[PatienceTable, Tag("<table>")], Discriminator(_kind)]
+Deadline = Annotated[Seconds | Annotated[AdaptiveTimeoutTable, Tag("<table>")], Discriminator(_kind)]
 
 
-class AgreementTable(Table):
+class EarlyExitTable(Table):
     """When proposals count as the same answer, and what is skipped then."""
 
     threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="that any two must be alike; 1: same words")
@@ -260,8 +260,8 @@ def _threshold(value: Any) -> Any:
 
 
 Agree = Annotated[
-    AgreementTable,
-    BeforeValidator(_threshold, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | AgreementTable),
+    EarlyExitTable,
+    BeforeValidator(_threshold, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | EarlyExitTable),
 ]
 
 

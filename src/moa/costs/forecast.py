@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model import Around, Model, as_asked
+from ..model import Model, WrapperModel, unwrap_defaults
 from ..types import Request, Usage
 
 ASSUMED = 1000
@@ -20,11 +20,11 @@ INSTRUCTION = 300
 
 def expected(model: Model, request: Request, read: int = 0) -> Usage:
     """What a call is likely to use. `read` are tokens of references that it reads besides."""
-    model, request = as_asked(model, request)
+    model, request = unwrap_defaults(model, request)
     if (own := getattr(model, "expected", None)) is not None:
         told: Usage = own(request, read)
         return told
-    if isinstance(model, Around):
+    if isinstance(model, WrapperModel):
         return expected(model.model, request, read)
     asked = request.size
     usage = Usage(asked + read, request.max_tokens or ASSUMED)

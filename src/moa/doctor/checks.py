@@ -8,10 +8,10 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 from ..errors import MoaError
-from ..mixture.adaptive_timeout import Patience
+from ..mixture.adaptive_timeout import AdaptiveTimeout
 from ..mixture.graph import members
 from ..mixture.mixture import Mixture
-from ..model import Around, Model, context_window
+from ..model import Model, WrapperModel, context_window
 from ..trace.tree import Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
@@ -117,7 +117,7 @@ def _called(case: Case) -> Iterator[Check]:
 
 def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     """The proposers that were called, and those that were not, at any depth."""
-    while isinstance(model, Around):
+    while isinstance(model, WrapperModel):
         model = model.model
     if not isinstance(model, Mixture):
         return [], []
@@ -364,7 +364,7 @@ def _deadlines(case: Case) -> Iterator[Check]:
     if not isinstance(case.model, Mixture):
         return
     for number, layer in enumerate(case.model.layers, 1):
-        if isinstance(layer.deadline, Patience):
+        if isinstance(layer.deadline, AdaptiveTimeout):
             learned = layer.deadline.learned(dict.fromkeys(model.name for model in layer.proposers))
             told = (f"{model} {seconds:.1f} s after {count} answers" for model, (count, seconds) in learned.items())
             yield ok(f"the deadlines of layer {number} are learned", ", ".join(told))

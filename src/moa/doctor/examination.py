@@ -16,7 +16,7 @@ from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
 from ..mixture.graph import members
 from ..mixture.mixture import Mixture
-from ..model import Around, Emit, Model, Tuned, check, generate
+from ..model import EventSink, Model, WithDefaults, WrapperModel, check, generate
 from ..trace.tree import Trace
 from ..types import Message, Request
 from ..wrappers.retry import Fallback
@@ -51,7 +51,7 @@ class Report:
         return {"model": self.model, "ok": self.ok, "sent": self.sent, "answer": self.answer, "checks": checks}
 
 
-async def examine(model: Model, patience: float = 300.0, emit: Emit | None = None) -> Report:
+async def examine(model: Model, patience: float = 300.0, emit: EventSink | None = None) -> Report:
     """Send a canary through a model or mixture and report what was really sent and received.
 
     Nothing is sent when a key is missing. `patience` is how long the answer may take, in seconds; `emit` is told every
@@ -81,7 +81,7 @@ def canary() -> Request:
     )
 
 
-async def _sent(model: Model, patience: float, emit: Emit | None) -> Case:
+async def _sent(model: Model, patience: float, emit: EventSink | None) -> Case:
     case = Case(model, canary(), Trace())
 
     def see(event: Event) -> None:
@@ -104,7 +104,7 @@ async def _sent(model: Model, patience: float, emit: Emit | None) -> Case:
 def _unhurried(model: Model) -> Model:
     """The model with every stage asked, one after another: what is skipped, or read in parts, cannot be examined."""
     match model:
-        case Tuned():
+        case WithDefaults():
             return replace(model, model=_unhurried(model.model))
         case Mixture():
             layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
@@ -134,7 +134,7 @@ def _keys(model: Model) -> Iterator[Check]:
 def _stopped(model: Model) -> set[str]:
     """The models that cannot be called and that nothing stands in for."""
     match model:
-        case Around():
+        case WrapperModel():
             return _stopped(model.model)
         case Mixture():
             inside = [proposer for layer in model.layers for proposer in layer.proposers]

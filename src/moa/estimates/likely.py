@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..costs.forecast import INSTRUCTION, expected
 from ..mixture.mixture import Mixture
-from ..model import Around, Model, Span, as_asked
+from ..model import Model, Span, WrapperModel, unwrap_defaults
 from ..trace.tree import Trace
 from ..types import Request, Response, Usage
 from ..wrappers.retry import Fallback
@@ -71,7 +71,7 @@ def quote(model: Model, request: Request, figures: Sequence[Figures]) -> Quote:
 
 
 @dataclass(frozen=True)
-class Quoted(Around):
+class WithEstimate(WrapperModel):
     """A model whose run says what was quoted for it."""
 
     quote: Quote
@@ -139,10 +139,10 @@ def _likely(
 ) -> _Likely:
     """What one call is likely to take, with all below it. `read` are the tokens of its prompt, as far as nothing is
     known of that, and `question` those of what its mixture is asked."""
-    model, request = as_asked(model, request)
-    while isinstance(model, Around):
+    model, request = unwrap_defaults(model, request)
+    while isinstance(model, WrapperModel):
         model = model.model
-        model, request = as_asked(model, request)
+        model, request = unwrap_defaults(model, request)
     if isinstance(model, Fallback):
         return _likely(model.models[0], request, read, mixture, past, role, question)
     if isinstance(model, Mixture):

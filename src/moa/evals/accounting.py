@@ -8,17 +8,17 @@ from __future__ import annotations
 from ..events import SpanEnd
 from ..trace.tree import Node, Trace
 from ..types import Usage
-from .sample import Bill
+from .sample import AnswerCost
 
 
-def bill(trace: Trace) -> Bill:
+def bill(trace: Trace) -> AnswerCost:
     """What the run took."""
     if trace.root is None:
-        return Bill()
+        return AnswerCost()
     calls = trace.calls
     paid = Usage.total(_paid(call) for call in calls).cost
     used = Usage.total(_used(call) for call in calls)
-    return Bill(used, len(calls), _chain(trace.root), round(_seconds(trace.root), 4), paid)
+    return AnswerCost(used, len(calls), _chain(trace.root), round(_seconds(trace.root), 4), paid)
 
 
 def _kept(call: Node) -> dict[str, float | None]:

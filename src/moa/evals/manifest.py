@@ -14,7 +14,7 @@ from ..config.load import Config
 from ..config.schema import ModelTable
 from ..costs import prices
 from ..types import Usage
-from .task import Benchmark
+from .task import Task
 
 FORMAT = 1
 """Of a results folder."""
@@ -24,7 +24,7 @@ SENT = ("base_url", "unsupported", "renamed", "headers", "images")
 
 
 def manifest(
-    builder: Builder, benchmark: Benchmark, models: Sequence[str], judge: str | None, seed: int | None
+    builder: Builder, benchmark: Task, models: Sequence[str], judge: str | None, seed: int | None
 ) -> dict[str, Any]:
     """The manifest, as JSON. The same evaluation has the same one, but for the versions."""
     asked = [*models, *([judge] if judge else [])]

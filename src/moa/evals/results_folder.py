@@ -24,7 +24,7 @@ from ..errors import ConfigError
 from ..trace.tree import used
 from ..types import Message, Usage
 from ..wire.chat_completions import message_to_json
-from .sample import Answer, Bill, Figure, Sample, Score, Scored
+from .sample import Answer, AnswerCost, Metric, Sample, Score, Scored
 
 MANIFEST, SAMPLES, ANSWERS, SCORES = "manifest.json", "samples.jsonl", "answers.jsonl", "scores.jsonl"
 TIMING, FIGURES = "timing.jsonl", "figures.json"
@@ -92,7 +92,7 @@ class Folder:
         self._append(SCORES, _scored_line(scored))
         self.paid += scored.bill.paid or 0.0
 
-    def finish(self, figures: Mapping[str, Sequence[Figure]]) -> None:
+    def finish(self, figures: Mapping[str, Sequence[Metric]]) -> None:
         """Keep what the scores come to, and put the lines in the order of the samples."""
         models = dict.fromkeys((*figures, *(model for _, model in self.answers)))
         keys = [(sample, model) for sample in self.samples for model in models]
@@ -111,13 +111,13 @@ class Folder:
         return [self.scored.get((sample.id, model)) or Scored(sample, answer) for sample, answer in answered]
 
     @property
-    def figures(self) -> dict[str, list[Figure]]:
+    def figures(self) -> dict[str, list[Metric]]:
         """What the scores came to when it was last asked."""
         try:
             told = json.loads((self.path / FIGURES).read_text("utf-8"))
         except FileNotFoundError:
             return {}
-        return {model: [Figure(**one) for one in of_model] for model, of_model in told.items()}
+        return {model: [Metric(**one) for one in of_model] for model, of_model in told.items()}
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         path = self.path / name
@@ -177,12 +177,12 @@ def _scored(line: Mapping[str, Any], sample: Sample, answer: Answer) -> Scored:
     return Scored(sample, answer, scores, _bill(line), line.get("error"))
 
 
-def _bill_line(bill: Bill) -> dict[str, Any]:
+def _bill_line(bill: AnswerCost) -> dict[str, Any]:
     return {"usage": used(bill.usage), "calls": bill.calls, "chain": bill.chain}
 
 
-def _bill(line: Mapping[str, Any]) -> Bill:
-    return Bill(Usage(**line["usage"]), line["calls"], line["chain"], paid=0.0)
+def _bill(line: Mapping[str, Any]) -> AnswerCost:
+    return AnswerCost(Usage(**line["usage"]), line["calls"], line["chain"], paid=0.0)
 
 
 def _json(line: Mapping[str, Any]) -> str:

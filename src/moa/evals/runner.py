@@ -15,14 +15,14 @@ from typing import Any
 from ..batch import AT_ONCE, pooled
 from ..errors import ConfigError, ModelError
 from ..events import Event
-from ..model import Emit, Model, Span, generate
+from ..model import EventSink, Model, Span, generate
 from ..trace.tree import Trace
 from ..types import Message, Request, Response
 from .accounting import bill
 from .results_folder import Folder
-from .sample import Answer, Bill, Figure, Sample, Score, Scored
-from .spending import Purse
-from .task import Benchmark, Judging
+from .sample import Answer, AnswerCost, Metric, Sample, Score, Scored
+from .spending import SpendingLimit
+from .task import ScoringContext, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Results:
     """
 
     scored: Mapping[str, Sequence[Scored]]
-    figures: Mapping[str, Sequence[Figure]]
+    figures: Mapping[str, Sequence[Metric]]
     complete: bool
 
 
 async def evaluate(
-    benchmark: Benchmark,
+    benchmark: Task,
     models: Mapping[str, Model],
     *,
     judge: Model | None = None,
@@ -59,7 +59,7 @@ async def evaluate(
     at_once: int = AT_ONCE,
     spend: float | None = None,
     tell: Callable[[Progress], None] = lambda progress: None,
-    emit: Emit | None = None,
+    emit: EventSink | None = None,
 ) -> Results:
     """Ask the models, by their names, and score what they answer; the first is the baseline where one is needed.
 
@@ -70,7 +70,7 @@ async def evaluate(
     check_needs(benchmark, len(models), judge is not None)
     needs = benchmark.scorer.needs
     asker = _Asker(benchmark, models, judge, folder, seed, emit, next(iter(models)) if "baseline" in needs else None)
-    purse = Purse(spend, folder.paid if folder else 0.0)
+    purse = SpendingLimit(spend, folder.paid if folder else 0.0)
     found: dict[tuple[str, str], Scored] = {}
     asked: set[tuple[str, str]] = set()
 
@@ -111,7 +111,7 @@ async def evaluate(
     return Results(ordered, figures, len(found) == len(keys))
 
 
-def check_needs(benchmark: Benchmark, models: int, judge: bool) -> None:
+def check_needs(benchmark: Task, models: int, judge: bool) -> None:
     """Raise `ConfigError` where a benchmark needs more than there is: a judge, a model to compare with."""
     needs = benchmark.scorer.needs
     if "judge" in needs and not judge:
@@ -124,12 +124,12 @@ def check_needs(benchmark: Benchmark, models: int, judge: bool) -> None:
 class _Asker:
     """Asks and has scored, and keeps what comes of it."""
 
-    benchmark: Benchmark
+    benchmark: Task
     models: Mapping[str, Model]
     judge: Model | None
     folder: Folder | None
     seed: int | None
-    emit: Emit | None
+    emit: EventSink | None
     baseline: str | None
     asked: dict[tuple[str, str], asyncio.Task[Answer]] = field(default_factory=dict)
 
@@ -176,7 +176,7 @@ class _Asker:
         return await asyncio.shield(task)
 
     async def _ask(self, sample: Sample, name: str) -> Answer:
-        messages, texts, spent, error = sample.messages, list[str](), Bill(), None
+        messages, texts, spent, error = sample.messages, list[str](), AnswerCost(), None
         for turn in (None, *sample.then):
             if turn is not None:
                 messages = (*messages, Message("assistant", texts[-1]), Message("user", turn))
@@ -195,7 +195,7 @@ class _Asker:
     async def _judged(self, sample: Sample, answer: Answer, baseline: Answer | None) -> Scored:
         scorer, judge = self.benchmark.scorer, self.judge
         if "judge" not in scorer.needs or judge is None:
-            return Scored(sample, answer, tuple(await scorer.score(sample, answer, Judging(baseline=baseline))))
+            return Scored(sample, answer, tuple(await scorer.score(sample, answer, ScoringContext(baseline=baseline))))
         scores: list[Score] = []
         questions = 0
 
@@ -205,16 +205,16 @@ class _Asker:
                 questions += 1
                 return await span.call(judge, request, role="judge")
 
-            judging = Judging(ask, baseline)
+            judging = ScoringContext(ask, baseline)
             scores.extend(await scorer.score(sample, answer, judging))
             return ", ".join(f"{one.name}: {one.value}" for one in scores) or "no scores"
 
         asked = Request((Message("user", f"How good is the answer of {answer.model} to {sample.id}?"),))
         response, took = await self._called(_Scoring(self.benchmark.name, work), asked)
         error = str(response) if isinstance(response, ModelError) else None
-        return Scored(sample, answer, () if error else tuple(scores), took if questions else Bill(), error)
+        return Scored(sample, answer, () if error else tuple(scores), took if questions else AnswerCost(), error)
 
-    async def _called(self, model: Model, request: Request) -> tuple[Response | ModelError, Bill]:
+    async def _called(self, model: Model, request: Request) -> tuple[Response | ModelError, AnswerCost]:
         """What the model answers, or why it did not, and what that took."""
         trace = Trace()
 

@@ -37,7 +37,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class AnswerCost:
     """What answering took, whether it was paid now or in an earlier run of the same evaluation.
 
     `calls` are calls to single models. `chain` is how many tokens were written one after another, and `seconds` how
@@ -51,10 +51,10 @@ class Bill:
     seconds: float = 0.0
     paid: float | None = 0.0
 
-    def __add__(self, other: Bill) -> Bill:
+    def __add__(self, other: AnswerCost) -> AnswerCost:
         """Both, one after the other."""
         paid = None if self.paid is None or other.paid is None else self.paid + other.paid
-        return Bill(
+        return AnswerCost(
             self.usage + other.usage,
             self.calls + other.calls,
             self.chain + other.chain,
@@ -70,7 +70,7 @@ class Answer:
     sample: str
     model: str
     texts: tuple[str, ...] = ()
-    bill: Bill = Bill()
+    bill: AnswerCost = AnswerCost()
     error: str | None = None
 
     @property
@@ -99,7 +99,7 @@ class Scored:
     sample: Sample
     answer: Answer
     scores: tuple[Score, ...] = ()
-    bill: Bill = Bill()
+    bill: AnswerCost = AnswerCost()
     error: str | None = None
 
     @property
@@ -113,7 +113,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """A number of a report, with the interval it is likely in (`None`: no interval is known) and what it rests on.
 
     `n` is how many samples count in it; `note` what a reader must know of it, such as "not comparable: another judge".

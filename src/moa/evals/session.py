@@ -14,17 +14,17 @@ from ..config.build import Builder
 from ..config.download import ensure
 from ..config.load import Config
 from ..errors import ConfigError
-from ..model import Emit, Model, check
+from ..model import EventSink, Model, check
 from ..optional import needs
 from ..store.cache import FILE as CALLS
-from ..store.cache import Calls
+from ..store.cache import SQLiteCache
 from ..store.settings import answers_beside, keeping
 from ..store.store import FILE as RUNS
 from ..store.store import Store
 from .manifest import identity, manifest, price, single
 from .results_folder import Folder
 from .runner import Progress, Results, check_needs, evaluate
-from .task import Benchmark
+from .task import Task
 from .tasks.jsonl import Part
 
 RESULTS = Path("results")
@@ -32,13 +32,13 @@ RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvalSpec:
     """What is to be evaluated, by names. `out` is the results folder; without it, one that belongs to exactly this.
 
     `at_once` calls go to a provider at the same time that has no limit of its own. `spend` is in US dollars.
     """
 
-    benchmark: Benchmark
+    benchmark: Task
     models: Sequence[str]
     judge: str | None = None
     seed: int = 0
@@ -54,12 +54,12 @@ class Asked:
 class Session:
     """An evaluation that is going on. It can be run again with more models, for what is there is not asked again."""
 
-    asked: Asked
-    benchmark: Benchmark
+    asked: EvalSpec
+    benchmark: Task
     builder: Builder
     folder: Folder
     judge: Model | None
-    emit: Emit | None
+    emit: EventSink | None
 
     async def run(self, models: Mapping[str, Model], tell: Callable[[Progress], None]) -> Results:
         """Evaluate these models."""
@@ -82,7 +82,7 @@ class Session:
 
 
 @contextmanager
-def session(asked: Asked) -> Iterator[Session]:
+def session(asked: EvalSpec) -> Iterator[Session]:
     """Begin an evaluation, or go on with it. Raises `ConfigError` before anything is asked."""
     with needs("eval"):
         import_module("scipy")  # before anything is paid for, not when it comes to the figures
@@ -137,9 +137,9 @@ def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -
 
 
 @contextmanager
-def _calls(builder: Builder, folder: Folder) -> Iterator[Calls]:
+def _calls(builder: Builder, folder: Folder) -> Iterator[SQLiteCache]:
     """Where calls are remembered, every one of them: beside the runs, or with the results where no runs are kept."""
     store = keeping(builder.config.store)
     path = answers_beside(store) if store and builder.config.store.text else folder.path / CALLS
-    with Calls(path, "all", days=builder.config.store.days, megabytes=builder.config.store.megabytes) as calls:
+    with SQLiteCache(path, "all", days=builder.config.store.days, megabytes=builder.config.store.megabytes) as calls:
         yield calls

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from ..errors import ConfigError
 
 
-class Purse:
+class SpendingLimit:
     """Dollars that may be spent (`limit`; `None`: any number), and what is `paid` already.
 
     A question is reckoned at the most that one to its model has cost so far; while nobody knows, it is asked alone.

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..types import Request, Response
-from .sample import Answer, Figure, Sample, Score, Scored
+from .sample import Answer, Metric, Sample, Score, Scored
 
 Judge = Callable[[Request], Awaitable[Response]]
 """Asks the judge: a call with the role "judge", so it is traced, priced and cached like any other."""
 
 
 @dataclass(frozen=True)
-class Judging:
+class ScoringContext:
     """What a scorer may use besides the answer: the `judge`, and the `baseline`'s answer to the same sample.
 
     Either is `None` where the evaluation has none; see `Scorer.needs`.
@@ -37,12 +37,12 @@ class Scorer(Protocol):
         """Which of "judge" and "baseline" (the answers of the first model named) it cannot do without."""
         ...
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         """The scores of an answer. Raises `ModelError` when the judge does not answer."""
         ...
 
 
-class Benchmark(Protocol):
+class Task(Protocol):
     """Something models can be evaluated on."""
 
     @property
@@ -64,6 +64,6 @@ class Benchmark(Protocol):
         """What changes when the data, the prompts or the rules do: a digest of them."""
         ...
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """What the scores of one model come to, the headline first. Called with the samples in their order."""
         ...

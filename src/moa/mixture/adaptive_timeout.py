@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-class Latencies:
+class LatencyHistory:
     """How long each model took to answer, in seconds: the last `kept` times of each.
 
     With a `file` they are remembered from one process to the next, as far as that can be done: it is read when they are
@@ -70,7 +70,7 @@ class Latencies:
 
 
 @dataclass(frozen=True)
-class Patience:
+class AdaptiveTimeout:
     """A deadline for each model: `factor` times the given percentile of its latencies, between `floor` and `cap`.
 
     All in seconds. A model of which fewer than `least` answers are known is given the cap.
@@ -81,7 +81,7 @@ class Patience:
     floor: float = 5.0
     cap: float = 120.0
     least: int = 5
-    latencies: Latencies = field(default_factory=Latencies, compare=False, repr=False)
+    latencies: LatencyHistory = field(default_factory=LatencyHistory, compare=False, repr=False)
 
     def learned(self, models: Iterable[str]) -> dict[str, tuple[int, float]]:
         """For each of these models, how many answers are known and how long it is waited for."""

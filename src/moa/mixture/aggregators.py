@@ -16,7 +16,7 @@ from ..model import Model, Span
 from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
 from ..types import Request, Response
 from .references import read
-from .strategies.prewarm_session import Reader
+from .strategies.prewarm_session import PendingPrompt
 
 
 class Aggregator(Protocol):
@@ -28,15 +28,15 @@ class Aggregator(Protocol):
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response: ...
 
 
-def reader(aggregator: Aggregator, request: Request) -> Reader | None:
+def reader(aggregator: Aggregator, request: Request) -> PendingPrompt | None:
     """The model that will read all references (its method `reader`), and how; `None` if there is no such."""
     told = getattr(aggregator, "reader", None)
-    reading: Reader | None = told(request) if told else None
+    reading: PendingPrompt | None = told(request) if told else None
     return reading
 
 
 @dataclass(frozen=True)
-class AroundAggregator:
+class WrapperAggregator:
     """An aggregator around an aggregator: the models and the reader are those of the one beneath."""
 
     aggregator: Aggregator
@@ -45,7 +45,7 @@ class AroundAggregator:
     def models(self) -> tuple[Model, ...]:
         return self.aggregator.models
 
-    def reader(self, request: Request) -> Reader | None:
+    def reader(self, request: Request) -> PendingPrompt | None:
         """The model that will read the references, and how."""
         return reader(self.aggregator, request)
 
@@ -61,9 +61,9 @@ class Synthesize:
     def models(self) -> tuple[Model, ...]:
         return (self.model,)
 
-    def reader(self, request: Request) -> Reader:
+    def reader(self, request: Request) -> PendingPrompt:
         """The model that will read the references, and how."""
-        return Reader(self.model, self.prompt, request)
+        return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         return await read(self.model, self.prompt, request, references, span, role="aggregator", answers=True)
@@ -85,9 +85,9 @@ class Pick:
     def models(self) -> tuple[Model, ...]:
         return (self.model, *(self.fallback.models if self.fallback else ()))
 
-    def reader(self, request: Request) -> Reader:
+    def reader(self, request: Request) -> PendingPrompt:
         """The model that will read the references, and how."""
-        return Reader(self.model, self.prompt, request)
+        return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         if self.fallback and (request.tools or not references):  # no proposal can call a tool

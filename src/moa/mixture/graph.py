@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Around, Model, context_window
+from ..model import Model, WrapperModel, context_window
 from ..wrappers.retry import Fallback
 from .mixture import Mixture
 
@@ -15,7 +15,7 @@ UNKNOWN = 32_768
 def members(model: Model) -> Iterator[Model]:
     """The single models that a model is made of, as far as it is built of ours."""
     match model:
-        case Around():
+        case WrapperModel():
             yield from members(model.model)
         case Fallback():
             for spare in model.models:

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..errors import ConfigError, LayerError, Lost, MoaError
-from ..model import Hear, Model, Span
+from ..model import Model, Span, TextListener
 from ..prompts.prompt import AGGREGATE, Prompt
 from ..types import Request, Response, Usage
-from ..waker import Bell
-from .adaptive_timeout import Patience
+from ..waker import Waker
+from .adaptive_timeout import AdaptiveTimeout
 from .references import read
 
 Order = Literal["declared", "arrival", "shuffled"]
 """The order in which proposals are handed on. Shuffled is decided by the seed and the question, so it repeats."""
 
 
-class Following(Protocol):
+class ProposalObserver(Protocol):
     """Follows the proposals of a layer while they are made. Each is known by its place among the proposers, from 0."""
 
-    def hear(self, place: int) -> Hear | None:
+    def hear(self, place: int) -> TextListener | None:
         """What is to be told the words of this proposal; `None` if nobody wants them one by one."""
         ...
 
@@ -40,8 +40,8 @@ class Following(Protocol):
 class Layer:
     """Models that answer the same request side by side.
 
-    `deadline` is how long the layer waits, in seconds, or `Patience` to learn that for each model; `quorum` how many
-    proposals it must have by then; `grace` how long it waits for the others once it has them. Their `order` is as
+    `deadline` is how long the layer waits, in seconds, or `AdaptiveTimeout` to learn that for each model; `quorum` how
+    many proposals it must have by then; `grace` how long it waits for the others once it has them. Their `order` is as
     declared, or of arrival where they are read ahead, unless it is said. A proposer that fails,
     or is late, is lost, visibly; with fewer than `quorum` proposals the layer fails, with every cause. `prompt` is how
     the proposers of a later layer are shown the proposals of the layer before.
@@ -49,7 +49,7 @@ class Layer:
 
     proposers: Sequence[Model]
     quorum: int = 1
-    deadline: float | Patience | None = None
+    deadline: float | AdaptiveTimeout | None = None
     grace: float | None = None
     order: Order | None = None
     prompt: Prompt = AGGREGATE
@@ -77,7 +77,7 @@ class Layer:
         span: Span,
         number: int,
         until: float | None = None,
-        following: Following | None = None,
+        following: ProposalObserver | None = None,
     ) -> tuple[Response, ...]:
         """The proposals of this layer, the `number`-th of its mixture. Raises `LayerError` below the quorum.
 
@@ -86,7 +86,7 @@ class Layer:
         """
         arrived: dict[int, Response] = {}  # in order of arrival
         lost: dict[int, Exception | str] = {}
-        patience = self.deadline if isinstance(self.deadline, Patience) else None
+        patience = self.deadline if isinstance(self.deadline, AdaptiveTimeout) else None
 
         async def ask(index: int, model: Model) -> None:
             begun = span.run.now()
@@ -118,7 +118,7 @@ class Layer:
             waiting.discard(index)
             bell.ring()
 
-        waiting, bell = set(range(len(self.proposers))), Bell()
+        waiting, bell = set(range(len(self.proposers))), Waker()
         own = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
         deadline = _least(own, until)
         with span.section("layer", f"layer {number}", layer=number, deadline=deadline) as section:
@@ -154,7 +154,7 @@ class Layer:
 
     def _limits(
         self,
-        patience: Patience | None,
+        patience: AdaptiveTimeout | None,
         calls: list[asyncio.Task[None]],
         lost: dict[int, Exception | str],
         ended: Callable[[int], None],
@@ -204,7 +204,7 @@ class Layer:
         return None
 
     def _ordered(
-        self, arrived: Collection[int], request: Request, number: int, following: Following | None
+        self, arrived: Collection[int], request: Request, number: int, following: ProposalObserver | None
     ) -> list[int]:
         if self.order == "arrival" or (following and self.order is None):
             return following.ordered(list(arrived)) if following else list(arrived)

@@ -15,12 +15,12 @@ from ..errors import ConfigError, LayerError
 from ..model import Span, check, machine, reach
 from ..types import Request, Response, Usage
 from .aggregators import Aggregator, reader, said
-from .layer import Following, Layer
-from .strategies.budgeted import Plan, likely
-from .strategies.early_exit import Agreement, Exit, early_exit
+from .layer import Layer, ProposalObserver
+from .strategies.budgeted import Budgeted, likely
+from .strategies.early_exit import EarlyExit, Exit, early_exit
 from .strategies.prewarm import reading_ahead
-from .strategies.prewarm_session import Habits, Reader
-from .strategies.staircase import Climb, Staircase, climbing
+from .strategies.prewarm_session import PendingPrompt, PrewarmStats
+from .strategies.staircase import Staircase, StaircaseAggregator, climbing
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Mixture:
     """Layers of proposers and an aggregator that answer as one model.
 
     The caller's conversation reaches every stage. The caller's sampling options, tools and response format belong to
-    the aggregator, whose words are the answer; proposers have options of their own (see `Tuned`) and share the seed.
-    A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
+    the aggregator, whose words are the answer; proposers have options of their own (see `WithDefaults`) and share the
+    seed. A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
     skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use; `agree`
     says when proposals agree so that the rest is skipped, `None` that they are never asked whether they do; `staircase`
     that the aggregator begins while the last proposals are being written, `None` that it waits for them.
@@ -39,9 +39,9 @@ class Mixture:
     aggregator: Aggregator
     name: str = "mixture"
     budget: Budget | None = None
-    agree: Agreement | None = None
+    agree: EarlyExit | None = None
     staircase: Staircase | None = None
-    _habits: Habits = field(default_factory=Habits, init=False, repr=False, compare=False)
+    _habits: PrewarmStats = field(default_factory=PrewarmStats, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -62,7 +62,9 @@ class Mixture:
         async with climbing(self.staircase, self.aggregator, request, span, plan) as climb:
             return await self._answer(request, span, plan, climb)
 
-    async def _answer(self, request: Request, span: Span, plan: Plan | None, climb: Climb | None) -> Response:
+    async def _answer(
+        self, request: Request, span: Span, plan: Budgeted | None, climb: StaircaseAggregator | None
+    ) -> Response:
         question = Request(request.messages, seed=request.seed)
         references: tuple[Response, ...] = ()
         leaving: Exit | None = None
@@ -77,7 +79,7 @@ class Mixture:
             until = plan.until(number) if plan else None
             try:
                 readers = self._readers(number, question, request)
-                follower: AbstractAsyncContextManager[Following | None]
+                follower: AbstractAsyncContextManager[ProposalObserver | None]
                 if climb and number == len(self.layers):
                     follower = nullcontext(climb.follow(fitting))
                 else:
@@ -116,16 +118,16 @@ class Mixture:
                 known.add(machine(model))
                 reach(model)
 
-    def _readers(self, number: int, question: Request, request: Request) -> list[Reader]:
+    def _readers(self, number: int, question: Request, request: Request) -> list[PendingPrompt]:
         """Who will read the proposals of a layer."""
         if number == len(self.layers):
             last = reader(self.aggregator, request)
             return [last] if last else []
         following = self.layers[number]
-        return [Reader(model, following.prompt, question) for model in following.proposers]
+        return [PendingPrompt(model, following.prompt, question) for model in following.proposers]
 
-    def _plan(self, request: Request, span: Span) -> Plan | None:
+    def _plan(self, request: Request, span: Span) -> Budgeted | None:
         """How the budget is kept: the run's by the mixture that was asked, its own by every mixture."""
         whole = span.run.budget if span.role == "root" else None
         budget = self.budget.within(whole) if self.budget else whole
-        return Plan(budget, self.layers, self.aggregator, request, span) if budget else None
+        return Budgeted(budget, self.layers, self.aggregator, request, span) if budget else None

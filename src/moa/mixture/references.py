@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..errors import ContextOverflow
 from ..events import Role
-from ..model import Hear, Model, Span, as_asked, context_window
+from ..model import Model, Span, TextListener, context_window, unwrap_defaults
 from ..prompts.prompt import Prompt
 from ..types import Request, Response
 
@@ -28,7 +28,7 @@ async def read(
     layer: int | None = None,
     index: int | None = None,
     answers: bool = False,
-    hear: Hear | None = None,
+    hear: TextListener | None = None,
 ) -> Response:
     """Ask the model with the references laid before it; the response carries those it read. `hear` is told its words.
 
@@ -96,13 +96,13 @@ def _room(model: Model, request: Request) -> int | None:
     window = context_window(model)
     if window is None:
         return None
-    wanted = as_asked(model, request)[1].max_tokens
+    wanted = unwrap_defaults(model, request)[1].max_tokens
     return window - min(wanted or window // 8, window // 2)
 
 
 def _size(model: Model, request: Request) -> int:
     """About how many tokens the model is sent, its own instruction included."""
-    return as_asked(model, request)[1].size
+    return unwrap_defaults(model, request)[1].size
 
 
 def _fitting(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import BadReply
-from ..model import Emit, Model, Span, generate
+from ..model import EventSink, Model, Span, generate
 from ..prompts.prompt import TRACE, Prompt
 from ..text.sentences import sentences
 from ..types import Message, Request, Response
@@ -29,7 +29,7 @@ class _Judge:
 
 
 async def judged(
-    answer: str, proposals: Sequence[Proposal], judge: Model, emit: Emit | None = None, seed: int | None = None
+    answer: str, proposals: Sequence[Proposal], judge: Model, emit: EventSink | None = None, seed: int | None = None
 ) -> Provenance:
     """The provenance of an answer as a model judges it, in one call: a run of its own, whose events `emit` gets.
 

@@ -17,22 +17,22 @@ from ..config.messages import did_you_mean
 from ..config.schema import AggregatorTable
 from ..costs.forecast import expected
 from ..errors import ConfigError, ModelError
-from ..mixture.adaptive_timeout import Patience
+from ..mixture.adaptive_timeout import AdaptiveTimeout
 from ..mixture.aggregators import Aggregator, Pick, Synthesize
 from ..mixture.layer import Layer
 from ..mixture.mixture import Mixture
-from ..mixture.strategies.guarded import NeverWorse
-from ..model import Around, Model, PrefixCache, Span, Tuned, generate
+from ..mixture.strategies.guarded import Guarded
+from ..model import Model, PrefixCache, Span, WithDefaults, WrapperModel, generate
 from ..trace.tree import Node, Trace
 from ..trace.views import layers, recalled
-from ..types import Request, Response, Usage, Warmed
+from ..types import PrewarmResult, Request, Response, Usage
 from ..wrappers.cache import anew, fingerprint
 
 LONGEST = 100_000
 """Tokens that an answer may really have, whatever its `max_tokens` would let it."""
 
 Wrap = Callable[[Model], Model]
-Answers = Mapping[str, deque[Response | str]]
+Cache = Mapping[str, deque[Response | str]]
 """What the proposers of a run answered, or why they were lost, by who was asked what."""
 
 
@@ -84,17 +84,17 @@ class Rerun:
 
             def kept(model: Model, layer: int = number) -> Model:
                 anew = self.changes.anew(model.name, layer)
-                return wrap(model) if anew else Recalled(wrap(model), answers, start.run)
+                return wrap(model) if anew else Replayed(wrap(model), answers, start.run)
 
             rebuilt.append(self._layer(layer, orders[number - 1] if number <= len(orders) else [], kept))
         judge = mixture.agree and mixture.agree.judge
         agree = mixture.agree
         if agree and judge:
-            agree = replace(agree, judge=_within(judge, lambda model: Recalled(wrap(model), answers, start.run)))
+            agree = replace(agree, judge=_within(judge, lambda model: Replayed(wrap(model), answers, start.run)))
         aggregator = _asking(mixture.aggregator, wrap)
         # the proposals are there, so there is nothing to climb along
         again = replace(mixture, layers=rebuilt, aggregator=aggregator, agree=agree, staircase=None)
-        return Marked(again, start.run, str(self.changes))
+        return RerunOf(again, start.run, str(self.changes))
 
     @property
     def request(self) -> Request:
@@ -109,7 +109,7 @@ class Rerun:
         """
         trace = Trace()
         request = replace(self.request, response_format=None)  # which no made-up answer would follow
-        asyncio.run(generate(self.model(Likely), request, trace.add))
+        asyncio.run(generate(self.model(DryRun), request, trace.add))
         return trace
 
     @property
@@ -163,7 +163,7 @@ class Rerun:
             quorum=min(layer.quorum, len(proposers)),
             order="shuffled" if layer.order == "shuffled" else "declared",
             # what is answered at once says nothing about how long a model takes
-            deadline=layer.deadline.cap if isinstance(layer.deadline, Patience) else layer.deadline,
+            deadline=layer.deadline.cap if isinstance(layer.deadline, AdaptiveTimeout) else layer.deadline,
         )
 
 
@@ -176,7 +176,7 @@ def split(plan: Trace) -> tuple[list[Node], list[Node]]:
 
 
 @dataclass(frozen=True)
-class Marked(Around):
+class RerunOf(WrapperModel):
     """A model whose run says which run it is made from, and what was changed. Who is asked in it is asked anew."""
 
     of: str
@@ -192,10 +192,10 @@ class Marked(Around):
 
 
 @dataclass(frozen=True)
-class Recalled(Around):
+class Replayed(WrapperModel):
     """A model that gives the answers it gave in the run `of`, and is asked only what it was not asked there."""
 
-    answers: Answers
+    answers: Cache
     of: str
 
     async def generate(self, request: Request, span: Span) -> Response:
@@ -213,7 +213,7 @@ class Recalled(Around):
 
 
 @dataclass(frozen=True)
-class Likely(Around):
+class DryRun(WrapperModel):
     """A model that is not asked: its answer is as long as is expected (or as can be), and says nothing."""
 
     @property
@@ -221,7 +221,7 @@ class Likely(Around):
         """Nothing is read ahead."""
         return "none"
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         return None
 
     def reach(self) -> None:
@@ -234,7 +234,7 @@ class Likely(Around):
         return Response(self.name, text, usage)
 
 
-def _answers(root: Node) -> Answers:
+def _answers(root: Node) -> Cache:
     """What the proposers of a run, and those who judged them, answered."""
     answers: dict[str, deque[Response | str]] = {}
     judges = [child for child in root.children if child.start.role == "judge"]
@@ -252,13 +252,13 @@ def _key(model: str, request: Request) -> str:
 
 def _within(model: Model, wrap: Wrap) -> Model:
     """The model wrapped beneath its own defaults, so that what wraps it is asked what is sent."""
-    return replace(model, model=_within(model.model, wrap)) if isinstance(model, Tuned) else wrap(model)
+    return replace(model, model=_within(model.model, wrap)) if isinstance(model, WithDefaults) else wrap(model)
 
 
 def _asking(aggregator: Aggregator, wrap: Wrap) -> Aggregator:
     """The aggregator with the models it asks wrapped."""
     match aggregator:
-        case NeverWorse():
+        case Guarded():
             return replace(aggregator, aggregator=_asking(aggregator.aggregator, wrap))
         case Synthesize():
             return replace(aggregator, model=_within(aggregator.model, wrap))

@@ -11,10 +11,10 @@ from . import openapi
 from . import static as page
 from .api import mixtures, runs
 from .api import stats as numbers
-from .errors import Refusing
-from .middleware.access import Bounded, Gate, Keyed
-from .middleware.request_log import Visits, logged
-from .middleware.trace_context import Joined
+from .errors import ErrorMiddleware
+from .middleware.access import AuthMiddleware, BodyLimitMiddleware, HostAndOriginMiddleware
+from .middleware.request_log import RequestLog, logged
+from .middleware.trace_context import TraceContextMiddleware
 from .ops import health, metrics
 from .protocols.anthropic import messages as anthropic
 from .protocols.ollama import api as ollama
@@ -47,10 +47,10 @@ def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
     described = [*metrics.routes(counted), *openapi.routes(operations)]
     alive = health.routes(service)
     routes = [*(route for protocol in PROTOCOLS for route in protocol.routes(service)), *alive, *described]
-    behind = Bounded(Router(routes, redirect_slashes=False), lambda: service.table)
-    keyed = Mount("", Keyed(behind, lambda: service.keys))
+    behind = BodyLimitMiddleware(Router(routes, redirect_slashes=False), lambda: service.table)
+    keyed = Mount("", AuthMiddleware(behind, lambda: service.keys))
     open_to_all = Router([*alive, *page.routes(), keyed], redirect_slashes=False)
-    gated: ASGIApp = Gate(Refusing(open_to_all), lambda: service.table)
+    gated: ASGIApp = HostAndOriginMiddleware(ErrorMiddleware(open_to_all), lambda: service.table)
     if telemetry:
-        gated = Joined(gated, telemetry)
-    return Visits(gated, (logged, counted.visited))
+        gated = TraceContextMiddleware(gated, telemetry)
+    return RequestLog(gated, (logged, counted.visited))

@@ -45,7 +45,7 @@ def blank(event: bytes, places: int) -> Callable[[str], bytes]:
     return lambda words: orjson.dumps(words).join(parts)
 
 
-class Refusing:
+class ErrorMiddleware:
     """An application around routes: it answers where none of them fits."""
 
     def __init__(self, app: ASGIApp) -> None:

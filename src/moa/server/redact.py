@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import ModelError
-from ..model import Around, Span
-from ..types import Request, Response, Warmed
+from ..model import Span, WrapperModel
+from ..types import PrewarmResult, Request, Response
 
 UNTOLD = "[address]"
 """What stands in an error in its place."""
 
 
 @dataclass(frozen=True)
-class Discreet(Around):
+class Redacted(WrapperModel):
     """A model at an address, a base URL. `owner` says whether the caller may know it."""
 
     address: str
@@ -26,7 +26,7 @@ class Discreet(Around):
         with self._untold():
             return await self.model.generate(request, span)
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         """Have the model read the beginning of a prompt ahead of its call."""
         with self._untold():
             return await super().warm(request)

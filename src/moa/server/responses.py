@@ -129,7 +129,7 @@ def _place(loc: Sequence[int | str], value: Any) -> Iterator[int | str]:
         yield part
 
 
-class Unheard(HTTPResponse):
+class NoResponse(HTTPResponse):
     """Nothing is sent: the client has gone, or has been told all."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,13 +156,13 @@ async def unless_gone(receive: Receive, work: Awaitable[HTTPResponse]) -> HTTPRe
     except asyncio.CancelledError:
         if not left or working.uncancel():  # somebody else wants it to end
             raise
-        return Unheard()
+        return NoResponse()
     finally:
         over = True
         gone.cancel()
 
 
-class Streamed(HTTPResponse):
+class StreamingReply(HTTPResponse):
     """A response in pieces. Its client going away cancels what makes them.
 
     Nothing is sent before the first piece, so an error before it has a status of its own (`failed` shapes it); while
@@ -241,7 +241,7 @@ class Streamed(HTTPResponse):
             if isinstance(self._chunks, AsyncGenerator):
                 await self._chunks.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return Unheard()
+        return NoResponse()
 
 
 async def _gone(receive: Receive) -> None:

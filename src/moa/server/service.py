@@ -21,7 +21,7 @@ from ..config.schema import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
 from ..mixture.mixture import Mixture
-from ..model import Emit, Model, Words
+from ..model import EventSink, Model, StreamMode
 from ..provenance.attribution import of_run
 from ..sinks import tee
 from ..store.store import Store
@@ -32,7 +32,7 @@ from ..types import Request, Response
 from .admission import Admission
 from .auth.keys import Denied, Key, Keys, caller, midnight
 from .middleware.request_log import current
-from .redact import Discreet
+from .redact import Redacted
 
 Result = TypeVar("Result")
 
@@ -70,7 +70,7 @@ class Draining(MoaError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """One request to the server, understood: which model, what, and what to tell of its proposers."""
 
     model: Model
@@ -80,10 +80,10 @@ class Asked:
     provenance: bool = False
 
 
-class Answering:
+class ActiveRun:
     """One request being answered: pieces as they come, then the response and the trace; the provenance if asked for."""
 
-    def __init__(self, events: Events, asked: Asked, aside: Aside) -> None:
+    def __init__(self, events: Events, asked: RunRequest, aside: Aside) -> None:
         self.events = events
         self.trace = Trace()
         self.provenance: dict[str, Any] | None = None
@@ -119,7 +119,7 @@ class Service:
         self.builder, self.table, self.keys = self._taken(builder)
         self.known = frozenset(self._all())
         self.admission = Admission(self.table.at_once, self.table.queue)
-        self.watchers: list[Callable[[Asked], Emit]] = []
+        self.watchers: list[Callable[[RunRequest], EventSink]] = []
         self.store: Store | None = None
         self.started_at = int(time.time())
         self.draining = False
@@ -145,7 +145,7 @@ class Service:
                 f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
                 "or say open = true in [server]"
             )
-        builder.around = lambda model, address: Discreet(model, address, lambda: self.client is None)
+        builder.around = lambda model, address: Redacted(model, address, lambda: self.client is None)
         return builder, table, keys
 
     def keep(self, store: Store) -> None:
@@ -214,26 +214,26 @@ class Service:
         except ConfigError as error:
             raise NotFound(str(error)) from error
 
-    def asked(self, name: str, request: Request, *, stream: bool, show: Show | None = None) -> Asked:
+    def asked(self, name: str, request: Request, *, stream: bool, show: Show | None = None) -> RunRequest:
         """The request, sent to the aggregator alone where it is only a client's housekeeping."""
         model = self.model(name)
         if isinstance(model, Mixture) and self._is_utility(request):
             model = (model.aggregator.models or model.layers[0].proposers)[0]
-        return Asked(model, request, stream, show or self.table.proposals, self.table.provenance)
+        return RunRequest(model, request, stream, show or self.table.proposals, self.table.provenance)
 
     def _is_utility(self, request: Request) -> bool:
         asked = takewhile(lambda message: message.role == "user", reversed(request.messages))
         return any(message.text.lstrip().startswith(self.table.utility) for message in asked)
 
     @asynccontextmanager
-    async def answering(self, asked: Asked, emit: Emit | None = None) -> AsyncIterator[Answering]:
+    async def answering(self, asked: RunRequest, emit: EventSink | None = None) -> AsyncIterator[ActiveRun]:
         """Run a request. Leaving the block early cancels every call it made. `emit` is told every event.
 
         Raises `Busy`, `Draining` or `Denied`.
         """
         if self.draining:
             raise Draining("the server is going down; ask again in a moment")
-        words: Words = "none" if not asked.stream else "all" if asked.show != "off" else "answer"
+        words: StreamMode = "none" if not asked.stream else "all" if asked.show != "off" else "answer"
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
         told = tee(spending.add, *(watch(asked) for watch in self.watchers), emit)
@@ -246,7 +246,7 @@ class Service:
             ):
                 visit = current()
                 visit.run, visit.model = events.run.id, self.label(asked.model.name)
-                yield Answering(events, asked, self.aside)
+                yield ActiveRun(events, asked, self.aside)
         finally:
             if key:
                 self.keys.spend(key, spending.dollars)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import StoreError
 from ..paths import state_folder
-from ..wrappers.cache import Answers, Given, When
+from ..wrappers.cache import Cache, CachedAnswer, When
 
 if TYPE_CHECKING:
     from .cache_file import CallFile
@@ -22,7 +22,7 @@ FILE = "calls.sqlite"
 log = logging.getLogger("moa.store")
 
 
-class Calls(Answers):
+class SQLiteCache(Cache):
     """Answers in one SQLite file, by default in the user's state folder. Several processes may use it at once.
 
     Give it to `get_model`, to `Builder`, or to a `Cached` of your own. `when` says which calls are remembered: those
@@ -57,14 +57,14 @@ class Calls(Answers):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def find(self, key: str) -> Given | None:
+    def find(self, key: str) -> CachedAnswer | None:
         try:
             return self._opened().find(key)
         except StoreError as error:
             self._tell_once(str(error))
             return None
 
-    def keep(self, key: str, given: Given) -> Future[None]:
+    def keep(self, key: str, given: CachedAnswer) -> Future[None]:
         try:
             return self._opened().keep(key, given)
         except (StoreError, RuntimeError) as error:  # which an interpreter that is ending raises

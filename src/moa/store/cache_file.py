@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from ..errors import StoreError
 from ..types import Response
-from ..wrappers.cache import Given
+from ..wrappers.cache import CachedAnswer
 from .migrations import connected, reported, transaction
 from .retention import EVERY, Limits, trim
 
@@ -57,7 +57,7 @@ class CallFile:
         self._writer = ThreadPoolExecutor(1, "moa-calls")
         self._swept = float("-inf")
 
-    def find(self, key: str) -> Given | None:
+    def find(self, key: str) -> CachedAnswer | None:
         """The answer of a key. Raises `StoreError`."""
         with self._lock, reported(self._path):
             found = self._reading.execute(
@@ -67,11 +67,11 @@ class CallFile:
             return None
         seconds, response = found
         try:
-            return Given(_responses().validate_json(response), seconds)
+            return CachedAnswer(_responses().validate_json(response), seconds)
         except ValueError as error:
             raise StoreError(f"{self._path}: an answer cannot be read: {error}") from error
 
-    def keep(self, key: str, given: Given) -> Future[None]:
+    def keep(self, key: str, given: CachedAnswer) -> Future[None]:
         """Have an answer written: done when it is, or cannot be. Raises `StoreError` where it cannot be JSON."""
         try:
             response = orjson.dumps(given.response).decode()

@@ -15,7 +15,7 @@ from ..events import Delta, Event, Note, SpanStart, from_json, to_json
 from ..trace.tree import Trace
 from .texts import UNKEPT, Texts, shape, unfolded
 
-Record = dict[str, Any]
+LiveRun = dict[str, Any]
 
 LONG = frozenset({"request", "text", "error", "data"})
 """The fields of an event in which there may be long texts."""
@@ -31,7 +31,7 @@ class Recorded:
         self.started = start.started_at or time.time()
         self.trace = Trace()
         self.texts = Texts()
-        self._records: list[Record] = []
+        self._records: list[LiveRun] = []
         self._heard: set[str] = set()  # whose first word came
         self.parent: str | None = None
         self._words: list[Any] | None = None  # of the last record, where it is one of words
@@ -55,7 +55,7 @@ class Recorded:
             self._heard.discard(event.span)
         self._records.append(self._record(event))
 
-    def pieces(self) -> list[Record]:
+    def pieces(self) -> list[LiveRun]:
         """The records that are not written yet, as JSON has them: whose words they are is a place in a list."""
         return [one | {"voices": list(one["voices"])} if one["type"] == "words" else one for one in self._records]
 
@@ -63,10 +63,10 @@ class Recorded:
         """Say that these, and the new texts, are written."""
         self._records, self.texts.new, self._words = [], {}, None
 
-    def _record(self, event: Event) -> Record:
+    def _record(self, event: Event) -> LiveRun:
         import orjson
 
-        record: Record = orjson.loads(to_json(event))
+        record: LiveRun = orjson.loads(to_json(event))
         if not self.kept:
             return shape(record)  # type: ignore[no-any-return]
         for field in LONG.intersection(record):
@@ -88,7 +88,7 @@ class Recorded:
         self._words += number, event.time, event.text if self.kept else len(event.text)
 
 
-def shortened(records: list[Record], texts: Mapping[str, str]) -> list[Record]:
+def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]:
     """The records of a run, changed so that the words of a call that has ended with them are lengths in its text."""
     spoken: dict[str, list[tuple[list[Any], int]]] = {}
     for record in records:
@@ -108,7 +108,7 @@ def shortened(records: list[Record], texts: Mapping[str, str]) -> list[Record]:
     return records
 
 
-def events(records: Iterable[Record], texts: Mapping[str, str]) -> Iterator[Event]:
+def events(records: Iterable[LiveRun], texts: Mapping[str, str]) -> Iterator[Event]:
     """The events of the records."""
     import orjson
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..config.schema import StoreTable
 from ..paths import expanded
 from ..wrappers.cache import When
-from .cache import FILE, Calls
+from .cache import FILE, SQLiteCache
 from .store import Store
 
 OFF = "off"
@@ -38,7 +38,7 @@ def keeping(table: StoreTable, tell: Callable[[str], None] | None = None) -> Sto
     return None if off else chosen(table, tell)
 
 
-def remembering(table: StoreTable) -> Calls | None:
+def remembering(table: StoreTable) -> SQLiteCache | None:
     """Where answers are remembered, beside the runs, or `None` where none are: also where no words are to be kept."""
     store = keeping(table)
     if store is None or table.calls == "off" or not table.text:
@@ -52,5 +52,5 @@ def answers_beside(store: Store) -> Path:
 
 
 @cache
-def _calls(path: Path, when: When, days: float | None, megabytes: float | None) -> Calls:
-    return Calls(path, when, days=days, megabytes=megabytes)
+def _calls(path: Path, when: When, days: float | None, megabytes: float | None) -> SQLiteCache:
+    return SQLiteCache(path, when, days=days, megabytes=megabytes)

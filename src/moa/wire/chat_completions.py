@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import BadReply, ContextOverflow, CutStream, EmptyReply, ModelError
 from ..events import TextKind
 from ..model import Span
-from ..types import Message, Request, Response, Usage, Warmed, estimate_tokens
+from ..types import Message, PrewarmResult, Request, Response, Usage, estimate_tokens
 
 AGAIN = "; ask again, or name another model"
 """What to do about a reply that is no answer."""
@@ -71,16 +71,16 @@ def response_from_json(body: Any, request: Request, name: str, cost: Cost | None
     return draft.response(request)
 
 
-def warmed_from_json(body: Any, request: Request, name: str) -> Warmed:
+def warmed_from_json(body: Any, request: Request, name: str) -> PrewarmResult:
     """What a server says of a prompt that it was to read ahead. How long it took, it does not."""
     if _table(body).get("error"):
         raise error_from_json(body, name)
     usage = _table(_table(body).get("usage"))
     told = usage_from_json(usage)
     if told is None:
-        return Warmed(request.size, None, 0.0)
+        return PrewarmResult(request.size, None, 0.0)
     says = isinstance(_table(usage.get("prompt_tokens_details")).get("cached_tokens"), int)
-    return Warmed(told.input_tokens, told.input_tokens - told.cached_tokens if says else None, 0.0)
+    return PrewarmResult(told.input_tokens, told.input_tokens - told.cached_tokens if says else None, 0.0)
 
 
 class Draft:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import RequestError
-from ..model import Around, Span, as_asked, identity
+from ..model import Span, WrapperModel, identity, unwrap_defaults
 from ..types import Request, Response, Usage
 
 When = Literal["seeded", "all"]
@@ -27,19 +27,19 @@ anew: ContextVar[bool] = ContextVar("anew", default=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class CachedAnswer:
     """An answer as its model gave it, and the seconds that took."""
 
     response: Response
     seconds: float
 
 
-Outcome = Given | Literal["failed", "left"]
+Outcome = CachedAnswer | Literal["failed", "left"]
 """How a call came out: answered, failed, or its caller left before it was over."""
 
 
-class Answers:
-    """Answers by a key of what was asked. Here they are known only while they are being given; see `Memory`, `Calls`.
+class Cache:
+    """Answers by a key of what was asked. Here they are known only while they are being given; see `MemoryCache`.
 
     One of these may be shared by any number of models, threads and event loops.
     """
@@ -53,11 +53,11 @@ class Answers:
         """Whether the answer to it is remembered."""
         return self.when == "all" or request.seed is not None or request.temperature == 0
 
-    def find(self, key: str) -> Given | None:
+    def find(self, key: str) -> CachedAnswer | None:
         """The answer of this key. It is quick, and raises nothing."""
         return None
 
-    def keep(self, key: str, given: Given) -> Future[None]:
+    def keep(self, key: str, given: CachedAnswer) -> Future[None]:
         """Remember an answer; done when it cannot be lost any more, or cannot be kept. It raises nothing."""
         done: Future[None] = Future()
         done.set_result(None)
@@ -79,21 +79,21 @@ class Answers:
         flight.set_result(outcome)
 
 
-class Memory(Answers):
+class MemoryCache(Cache):
     """The last `size` answers, in memory."""
 
     def __init__(self, size: int = 1024, when: When = "all") -> None:
         super().__init__(when)
         self._size = size
-        self._known: OrderedDict[str, Given] = OrderedDict()
+        self._known: OrderedDict[str, CachedAnswer] = OrderedDict()
 
-    def find(self, key: str) -> Given | None:
+    def find(self, key: str) -> CachedAnswer | None:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
-    def keep(self, key: str, given: Given) -> Future[None]:
+    def keep(self, key: str, given: CachedAnswer) -> Future[None]:
         with self._lock:
             self._known[key] = given
             if len(self._known) > self._size:
@@ -102,7 +102,7 @@ class Memory(Answers):
 
 
 @dataclass(frozen=True)
-class Cached(Around):
+class Cached(WrapperModel):
     """Remembers answers, in memory unless it is given other `answers`. The same request to the same model, to its seed,
     gets the same answer for nothing; where it is asked several times at once, one call is made.
 
@@ -110,11 +110,11 @@ class Cached(Around):
     `identity`, so that answers can be shared by models and outlive them.
     """
 
-    answers: Answers = field(default_factory=Memory, compare=False, repr=False)
+    answers: Cache = field(default_factory=MemoryCache, compare=False, repr=False)
     always: bool = False
 
     async def generate(self, request: Request, span: Span) -> Response:
-        model, asked = as_asked(self.model, request)
+        model, asked = unwrap_defaults(self.model, request)
         if anew.get() or not (self.always or self.answers.wants(asked)):
             return await self.model.generate(request, span)
         key = fingerprint(asked, self.name, identity(model))
@@ -123,7 +123,7 @@ class Cached(Around):
             if leads:
                 return await self._lead(key, request, span)
             outcome = await asyncio.shield(asyncio.wrap_future(flight))
-            if isinstance(outcome, Given):
+            if isinstance(outcome, CachedAnswer):
                 return _again(outcome, span)
             if outcome == "failed":
                 break  # this call may be luckier, and those who wait should not be so one after another
@@ -149,10 +149,10 @@ class Cached(Around):
         await _done(kept)
         return given.response
 
-    async def _ask(self, request: Request, span: Span) -> Given:
+    async def _ask(self, request: Request, span: Span) -> CachedAnswer:
         begun = time.perf_counter()
         response = await self.model.generate(request, span)
-        return Given(response, time.perf_counter() - begun)
+        return CachedAnswer(response, time.perf_counter() - begun)
 
 
 def fingerprint(request: Request, *who: str) -> str:
@@ -169,7 +169,7 @@ def fingerprint(request: Request, *who: str) -> str:
         raise RequestError(f"the request cannot be written as JSON: {error}") from error
 
 
-def _again(given: Given, span: Span) -> Response:
+def _again(given: CachedAnswer, span: Span) -> Response:
     response, usage = given.response, given.response.usage
     span.note(
         "cached",

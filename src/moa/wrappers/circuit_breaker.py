@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 
 from ..errors import ModelError
-from ..model import Around, Span
+from ..model import Span, WrapperModel
 from ..types import Request, Response
 
 
 @dataclass(eq=False)
-class Breaker:
+class BreakerState:
     """Opens after `failures` in a row, for `rest` seconds; then one call is let through, and its end decides.
 
     A call that was cancelled decides nothing. Calls that were under way together and failed are one failure, so that
@@ -65,10 +65,10 @@ class Breaker:
 
 
 @dataclass(frozen=True)
-class Broken(Around):
+class CircuitBreaker(WrapperModel):
     """A model behind a breaker. Only failures that speak of the upstream count: a refused prompt does not."""
 
-    breaker: Breaker
+    breaker: BreakerState
 
     async def generate(self, request: Request, span: Span) -> Response:
         if not self.breaker.admit():

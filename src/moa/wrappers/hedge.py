@@ -6,13 +6,13 @@ import asyncio
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from ..model import Around, Span
+from ..model import Span, WrapperModel
 from ..types import Request, Response
 from .cache import apart
 
 
 @dataclass(frozen=True)
-class Hedged(Around):
+class Hedged(WrapperModel):
     """Asks once more if there is no answer after `after` seconds. It may cost twice, so it is asked for, not given."""
 
     after: float

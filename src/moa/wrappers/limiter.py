@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ..events import Role
-from ..model import Around, Span, warm
-from ..types import Request, Response, Warmed
+from ..model import Span, WrapperModel, warm
+from ..types import PrewarmResult, Request, Response
 
 PATIENCE = 16
 """How many calls may go before one that was there first."""
@@ -173,7 +173,7 @@ def _grant(turn: asyncio.Future[None]) -> None:
 
 
 @dataclass(frozen=True)
-class Limited(Around):
+class Limited(WrapperModel):
     """Waits its turn: for a provider with a limit, or a machine that answers a few calls at a time."""
 
     limiter: Limiter
@@ -189,7 +189,7 @@ class Limited(Around):
         finally:
             self.limiter.release()
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         """Have the model read ahead in a place that no call wants, until one wants it."""
         loop = asyncio.get_running_loop()
 

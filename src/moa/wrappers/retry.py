@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ..costs.forecast import expected
 from ..errors import ConfigError, ModelError
 from ..model import (
-    Around,
     Model,
     PrefixCache,
     Span,
+    WrapperModel,
     check,
     context_window,
     identity,
@@ -21,11 +21,11 @@ from ..model import (
     reach,
     warm,
 )
-from ..types import Request, Response, Usage, Warmed
+from ..types import PrewarmResult, Request, Response, Usage
 
 
 @dataclass(frozen=True)
-class Retried(Around):
+class Retried(WrapperModel):
     """Asks again when that may help, after 0.5, 1, 2 ... seconds or as long as the upstream says (Retry-After).
 
     It never waits past the deadline, nor longer than `patience` seconds at a time, and never repeats an answer that
@@ -99,7 +99,7 @@ class Fallback:
         """Have the first model open the way to where it runs."""
         reach(self.models[0])
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         """Have the first model read the beginning of a prompt ahead of its call."""
         return await warm(self.models[0], request)
 

@@ -15,7 +15,7 @@ from ..shared import ConfigFile, table, told
 if TYPE_CHECKING:
     from ...evals.results_folder import Folder
     from ...evals.runner import Results
-    from ...evals.sample import Figure
+    from ...evals.sample import Metric
     from ...evals.stats.bootstrap import Comparison
 
 Done = TypeVar("Done")
@@ -53,13 +53,13 @@ def run(
 
     Stopped or killed, the same command goes on where it was. The results are JSON lines in a folder, with a report.
     """
-    from ...evals.session import Asked, session
+    from ...evals.session import EvalSpec, session
     from ...evals.tasks.registry import benchmark
     from ..terminal.progress import progress
 
     if not model:
         raise ConfigError("name at least one model with -m, such as -m moa:panel")
-    asked = Asked(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
+    asked = EvalSpec(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
     with session(asked) as begun:
         with progress(begun.benchmark.name) as tell:
             results = asked_through(begun.run(begun.models, tell))
@@ -105,11 +105,11 @@ def _print(results: Results, folder: Folder) -> None:
         raise typer.Exit(code)
 
 
-def _value(figure: Figure) -> str:
+def _value(figure: Metric) -> str:
     return "-" if figure.value is None else f"{figure.value:.2f}{' ' * bool(figure.unit)}{figure.unit}"
 
 
-def _interval(figure: Figure) -> str:
+def _interval(figure: Metric) -> str:
     return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
 
 

@@ -39,14 +39,14 @@ def experiment(
     from ...evals.experiments import conducted
     from ...evals.experiments.paper import experiment as planned
     from ...evals.experiments.trial import members, tried
-    from ...evals.session import Asked, session
+    from ...evals.session import EvalSpec, session
     from ...evals.tasks.registry import benchmark
     from ..terminal.footer import cost
     from ..terminal.progress import progress
 
     models = members(config, model or [])
     plan = planned(name, models, members(config, [aggregator])[0] if aggregator else None, samples)
-    asked = Asked(benchmark(suite, data), models, judge, seed, limit, out, at_once, spend, config=config)
+    asked = EvalSpec(benchmark(suite, data), models, judge, seed, limit, out, at_once, spend, config=config)
     with session(asked) as begun:
         before = begun.folder.paid
         with progress(name) as tell:

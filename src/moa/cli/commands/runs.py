@@ -321,11 +321,11 @@ def purge_runs(
     """Remove runs, and the answers that are remembered, for good. A run that is going on stays."""
     if everything == (days is not None or megabytes is not None):
         raise ConfigError("say which runs to remove: --days, --megabytes, or --all")
-    from ...store.cache import Calls
+    from ...store.cache import SQLiteCache
     from ...store.settings import answers_beside
 
     store = _store(config)
     gone = store.purge(days=days, megabytes=megabytes)
-    answers = Calls(answers_beside(store)).purge(days=days, megabytes=megabytes)
+    answers = SQLiteCache(answers_beside(store)).purge(days=days, megabytes=megabytes)
     more = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
     typer.echo(f"removed {gone} run{'s' * (gone != 1)}{more}", err=True)

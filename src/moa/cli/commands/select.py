@@ -13,7 +13,7 @@ from ...errors import ConfigError
 from ..shared import ConfigFile, told
 
 if TYPE_CHECKING:
-    from ...evals.selection.choose import Chosen
+    from ...evals.selection.choose import SelectedMixture
     from ...evals.selection.select import Method, Selection
 
 
@@ -94,7 +94,7 @@ def _of_results(
         typer.echo("\n".join(found.reasons), err=True)
 
 
-def _commented(found: Chosen) -> str:
+def _commented(found: SelectedMixture) -> str:
     """The reasons, and what speaks against it, as comments."""
     but = (f"But: {warning}" for warning in found.warnings)
     lines = (f"Chosen by moa select on {found.prompts} prompts.", *found.reasons, *but)

@@ -40,13 +40,13 @@ def tune(
     from ...evals.experiments.tune import Limits
     from ...evals.experiments.tune import tune as search
     from ...evals.experiments.tuned import HEADER, kept, row
-    from ...evals.session import Asked, session
+    from ...evals.session import EvalSpec, session
     from ...evals.tasks.registry import benchmark
     from ..terminal.footer import cost
     from ..terminal.progress import progress
 
     models = members(config, model or [])
-    asked = Asked(benchmark(prompts, None), models, judge, seed, limit, out, at_once, spend, config=config)
+    asked = EvalSpec(benchmark(prompts, None), models, judge, seed, limit, out, at_once, spend, config=config)
     with session(asked) as begun:
         before = begun.folder.paid
 

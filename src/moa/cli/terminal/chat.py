@@ -13,7 +13,7 @@ from typing import Any
 
 from ...config.messages import did_you_mean
 from ...errors import ConfigError, MoaError, RequestError
-from ...model import Emit, Model
+from ...model import EventSink, Model
 from ...paths import expanded
 from ...types import Message, Request, Response
 from .escape import printable
@@ -43,7 +43,7 @@ class Chat:
         model: str | None = None,
         system: str | None = None,
         options: Mapping[str, Any] | None = None,
-        emit: Emit | None = None,
+        emit: EventSink | None = None,
     ) -> None:
         self.exit_code = 0
         self._emit = emit

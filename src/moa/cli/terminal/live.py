@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...events import Delta, Event
-from ...model import Words
+from ...model import StreamMode
 from ...trace.tree import Node, Trace
 from ...types import Response, estimate_tokens
 from .escape import printable
@@ -75,7 +75,7 @@ def places(node: Node, place: str = "") -> Iterator[tuple[str, Node]]:
 class Screen:
     """A view of a run. When the answer begins, the rows of calls that are over are left above it."""
 
-    words: Words = "all"
+    words: StreamMode = "all"
 
     def __init__(
         self, console: Console, proposals: bool = False, clock: Callable[[], float] = time.perf_counter

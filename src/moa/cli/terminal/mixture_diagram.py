@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...config.load import Config
-from ...config.schema import AggregatorTable, MixtureTable, PatienceTable, Sampling
+from ...config.schema import AdaptiveTimeoutTable, AggregatorTable, MixtureTable, Sampling
 from ...estimates.worst_case import ASSUMED, bound
 from .footer import cost
 
@@ -80,7 +80,7 @@ def _aggregator(config: Config, table: AggregatorTable) -> list[tuple[str, str]]
 def _waiting(table: MixtureTable) -> Iterator[str]:
     """How long a layer waits, and for how many."""
     yield f"quorum {table.quorum}"
-    if isinstance(table.deadline, PatienceTable):
+    if isinstance(table.deadline, AdaptiveTimeoutTable):
         yield f"deadline learned, at most {table.deadline.cap:g} s"
     elif table.deadline is not None:
         yield f"deadline {table.deadline:g} s"

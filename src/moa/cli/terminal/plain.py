@@ -6,7 +6,7 @@ import json
 import sys
 
 from ...events import Delta, Event, SpanEnd, to_json
-from ...model import Words
+from ...model import StreamMode
 from ...trace.tree import Trace
 from ...types import Response
 from .escape import printable
@@ -16,7 +16,7 @@ from .footer import remarks, summary
 class Plain:
     """The answer as it arrives, ending in a newline. `proposals` tells every proposal on standard error too."""
 
-    words: Words = "answer"
+    words: StreamMode = "answer"
 
     def __init__(self, proposals: bool = False) -> None:
         self.trace = Trace()
@@ -54,7 +54,7 @@ class Plain:
 class Lines:
     """Every event, one JSON object a line, as it happens."""
 
-    words: Words = "all"
+    words: StreamMode = "all"
 
     def add(self, event: Event) -> None:
         sys.stdout.buffer.write(to_json(event) + b"\n")
@@ -70,7 +70,7 @@ class Lines:
 class Whole:
     """One JSON object, when the answer is there."""
 
-    words: Words = "answer"
+    words: StreamMode = "answer"
 
     def __init__(self) -> None:
         self.trace = Trace()

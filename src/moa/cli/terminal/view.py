@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ...events import Event
-from ...model import Emit, Model, Words
+from ...model import EventSink, Model, StreamMode
 from ...streaming import stream
 from ...types import Request, Response
 
@@ -20,7 +20,7 @@ class View(Protocol):
     """Shows a run. `words` says whose words it shows while they are written."""
 
     @property
-    def words(self) -> Words: ...
+    def words(self) -> StreamMode: ...
 
     def add(self, event: Event) -> None:
         """Take in an event. Called in the middle of the run, so it must be quick."""
@@ -35,7 +35,7 @@ class View(Protocol):
         ...
 
 
-async def watch(model: Model, request: Request, view: View, emit: Emit | None = None) -> Response:
+async def watch(model: Model, request: Request, view: View, emit: EventSink | None = None) -> Response:
     """Ask, and show. `emit` is told every event too. Raises what the model raises; leaving early stops every call."""
     response = None
     try:

@@ -11,7 +11,7 @@ from ...api import get_builder
 from ...errors import ConfigError
 from ..manifest import single
 from ..runner import Progress
-from ..sample import Figure, Scored
+from ..sample import Metric, Scored
 from ..session import Session
 from ..stats.bootstrap import Estimate
 from ..tasks.jsonl import Part
@@ -48,7 +48,7 @@ async def tried(
     return {one: _measured(one, results.figures[one.name][0], results.scored[one.name]) for one in candidates}
 
 
-def _measured(candidate: Candidate, figure: Figure, scored: Sequence[Scored]) -> Measured:
+def _measured(candidate: Candidate, figure: Metric, scored: Sequence[Scored]) -> Measured:
     answered = [one.answer for one in scored if one.answer.error is None]
     if figure.value is None or not answered:
         error = next((one.answer.error or one.error for one in scored if one.answer.error or one.error), "no score")

@@ -19,9 +19,9 @@ from ..report.measured import Measured
 from ..runner import Progress, Results
 from ..sample import Scored
 from ..scorers.pairwise import PREFERENCE
-from ..session import Asked, Session
+from ..session import EvalSpec, Session
 from ..stats.bootstrap import WORTHWHILE, Rival, Worth, worth
-from ..task import Benchmark
+from ..task import Task
 from .candidate import Candidate
 
 MOST = 32
@@ -31,14 +31,14 @@ VARIED = 0.7
 """The temperature at which a model is sampled whose mixture asks at 0, where all samples would be the same."""
 
 
-def asked(benchmark: Benchmark, mixture: str, judge: str | None, config: Path | None = None) -> Asked:
+def asked(benchmark: Task, mixture: str, judge: str | None, config: Path | None = None) -> EvalSpec:
     """What is to be evaluated for it. Raises `ConfigError` where that is no mixture."""
     known = get_builder(config).config
     provider, name = known.resolve(mixture)
     if provider != "moa":
         raise ConfigError(f"{mixture} is one model, not a mixture; mixtures are: {', '.join(known.mixtures)}")
     full = f"moa:{name}"
-    return Asked(benchmark, [full, *members(known, full)], judge, config=config)
+    return EvalSpec(benchmark, [full, *members(known, full)], judge, config=config)
 
 
 def members(config: Config, mixture: str) -> list[str]:

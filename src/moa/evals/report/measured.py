@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..sample import Figure, Scored
+from ..sample import Metric, Scored
 
 Mean = Literal["cost", "input_tokens", "output_tokens", "calls", "chain", "seconds"]
 
@@ -16,11 +16,11 @@ class Measured:
     """A model of an evaluation. Its first figure is the headline."""
 
     name: str
-    figures: Sequence[Figure]
+    figures: Sequence[Metric]
     scored: Sequence[Scored]
 
     @property
-    def headline(self) -> Figure:
+    def headline(self) -> Metric:
         return self.figures[0]
 
     def mean(self, of: Mean) -> float | None:
@@ -36,17 +36,17 @@ class Measured:
         return (self.mean("input_tokens") or 0.0) + (self.mean("output_tokens") or 0.0)
 
 
-def value(figure: Figure) -> str:
+def value(figure: Metric) -> str:
     """A figure's value with its unit."""
     return " ".join(part for part in (number(figure.value), figure.unit) if part)
 
 
-def interval(figure: Figure) -> str:
+def interval(figure: Metric) -> str:
     """A figure's interval, or nothing."""
     return "" if figure.low is None or figure.high is None else f"{number(figure.low)} .. {number(figure.high)}"
 
 
-def between(figure: Figure) -> str:
+def between(figure: Metric) -> str:
     """A figure's interval in brackets, or nothing."""
     return f" ({interval(figure)})" if interval(figure) else ""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ..results_folder import Folder
-from ..sample import Figure, Scored
+from ..sample import Metric, Scored
 from ..tasks import flask
 from . import svg as charts
 from .flags import flags
@@ -141,7 +141,7 @@ def _parts(models: Sequence[Measured]) -> str:
     by_name = [{figure.name: figure for figure in one.figures} for one in models]
     headline = models[0].headline.name
 
-    def cell(found: Mapping[str, Figure], name: str) -> str:
+    def cell(found: Mapping[str, Metric], name: str) -> str:
         return f"{value(found[name])}{between(found[name])}" if name in found else ""
 
     rows = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...prompts.prompt import Prompt
 from ...types import Request, Response
 from ..sample import Answer, Sample, Score
-from ..task import Judging
+from ..task import ScoringContext
 
 PREFERENCE = "preference"
 """The name of the score: the share of both verdicts that the answer got over the baseline's, a tie being a half."""
@@ -39,7 +39,7 @@ class Preferred:
 
     needs: frozenset[str] = frozenset({"judge", "baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         assert judging.baseline
         verdicts, words = [], []
         for pair in ((answer, judging.baseline), (judging.baseline, answer)):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ...config.schema import Table
 from ..sample import Answer, Sample, Score
-from ..task import Judging
+from ..task import ScoringContext
 
 CORRECT = "correct"
 """The name of the one score: 1 or 0."""
@@ -35,7 +35,7 @@ class ByRule:
 
     needs: frozenset[str] = frozenset()
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         told = sample.reference
         rule = Rule.model_validate(told["rule"])
         right, read = RULES[rule.kind](rule, answer.text, told["answers"], told["choices"])

@@ -24,7 +24,7 @@ ADDS = 0.02
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedMixture:
     """The mixture: its proposers and its aggregator, the reasons in plain words, and what speaks against it."""
 
     selection: Selection
@@ -38,7 +38,7 @@ class Chosen:
         return {"proposers": list(self.selection.members), "aggregator": self.aggregator}
 
 
-def choose(outcomes: Sequence[Outcome], k: int, method: Method = "both", seed: int = 0) -> Chosen:
+def choose(outcomes: Sequence[Outcome], k: int, method: Method = "both", seed: int = 0) -> SelectedMixture:
     """Choose `k` of the single models as proposers, and an aggregator. Raises `ConfigError` where too little is known.
 
     Quality is compared on the prompts that every single model has a score for.
@@ -55,7 +55,7 @@ def choose(outcomes: Sequence[Outcome], k: int, method: Method = "both", seed: i
     quality = {name: fmean(values) for name, values in judged.items()}
     aggregator, why = _aggregator(outcomes, quality)
     reasons = [_proposer(name, quality, alike, selection.members) for name in selection.members]
-    return Chosen(
+    return SelectedMixture(
         selection,
         aggregator,
         len(prompts),

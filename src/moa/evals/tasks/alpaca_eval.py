@@ -22,10 +22,10 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...types import Message, Request, Response
-from ..sample import Answer, Figure, Sample, Score, Scored
+from ..sample import Answer, Metric, Sample, Score, Scored
 from ..stats.intervals import interval
 from ..stats.win_rate import win_rate
-from ..task import Judging
+from ..task import ScoringContext
 from .files import digest, filled, folder_of, found_in, needed_in, rows_of, text_of
 
 ANSWERING = {"temperature": 0.7, "max_tokens": 2048}
@@ -51,7 +51,7 @@ class Weighted:
     turns: tuple[Message, ...]
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         if answer.text == sample.reference["output"]:
             return [Score(PREFERENCE, 0.5, {"same": True})]  # which upstream does not ask its judge either
         switched = is_switched(sample.question)
@@ -111,12 +111,12 @@ class AlpacaEval:
     def options(self) -> Mapping[str, Any]:
         return ANSWERING
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """The length-controlled win rate, where it can be had, then the win rate as it is, and with every win whole."""
         judged = [(one, value) for one in scored if (value := one.value(PREFERENCE)) is not None]
         missing = len(scored) - len(judged)
         if not judged:
-            return [Figure("win rate", None, unit="%", note=f"{missing} not judged")]
+            return [Metric("win rate", None, unit="%", note=f"{missing} not judged")]
         raw = win_rate([value for _, value in judged])
         low, high = interval([100 * value for _, value in judged], [one.sample.id for one, _ in judged])
         notes = [f"{missing} not judged"] if missing else []
@@ -128,15 +128,15 @@ class AlpacaEval:
             notes.append(f"not comparable with published figures: judged by {', '.join(foreign)}")
         controlled = self._controlled([one for one in scored if one.answer.error is None], notes)
         plain = (
-            Figure("win rate", raw.win_rate, low, high, raw.n, "%", "; ".join(notes)),
-            Figure("wins counted whole", raw.discrete, n=raw.n, unit="%", note="; ".join(notes)),
+            Metric("win rate", raw.win_rate, low, high, raw.n, "%", "; ".join(notes)),
+            Metric("wins counted whole", raw.discrete, n=raw.n, unit="%", note="; ".join(notes)),
         )
         return [*plain, controlled] if controlled.value is None else [controlled, *plain]
 
-    def _controlled(self, answered: Sequence[Scored], notes: Sequence[str]) -> Figure:
+    def _controlled(self, answered: Sequence[Scored], notes: Sequence[str]) -> Metric:
         name = "length-controlled win rate"
         if len(answered) < FEWEST:
-            return Figure(name, None, unit="%", note=f"not with fewer than {FEWEST} answers")
+            return Metric(name, None, unit="%", note=f"not with fewer than {FEWEST} answers")
         try:
             from ..stats.length_control import USUAL, Compared, controlled
             from .annotations import Control
@@ -144,7 +144,7 @@ class AlpacaEval:
             control = Control.read(self.data)
             difficulty = [control.difficulty[int(one.sample.id)] for one in answered]
         except (ConfigError, IndexError) as error:
-            return Figure(name, None, unit="%", note=f"cannot be had: {error}")
+            return Metric(name, None, unit="%", note=f"cannot be had: {error}")
         import numpy as np
 
         compared = Compared(
@@ -156,7 +156,7 @@ class AlpacaEval:
         found = controlled(compared, control.gamed, None if whole else USUAL)
         reach = NormalDist().inv_cdf(0.975) * found.error
         low, high = max(0.0, found.win_rate - reach), min(100.0, found.win_rate + reach)
-        return Figure(name, found.win_rate, low, high, len(answered), "%", "; ".join(notes))
+        return Metric(name, found.win_rate, low, high, len(answered), "%", "; ".join(notes))
 
 
 def read(data: Path, name: str = "alpaca_eval") -> AlpacaEval:

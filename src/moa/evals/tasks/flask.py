@@ -20,9 +20,9 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...types import Message, Request
-from ..sample import Answer, Figure, Sample, Score, Scored
+from ..sample import Answer, Metric, Sample, Score, Scored
 from ..stats.intervals import interval
-from ..task import Judging
+from ..task import ScoringContext
 from .files import digest, filled, folder_of, needed_in, rows_of
 
 ANSWERING = {"temperature": 0.7, "max_tokens": 2048}
@@ -83,7 +83,7 @@ class Rubrics:
     skills: Mapping[str, str]
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         reply = await judging.ask(self.review(sample, answer))
         told = {"review": reply.text, "temperature": TEMPERATURE}
         marks = marked(reply.text)
@@ -154,7 +154,7 @@ class Flask:
     def options(self) -> Mapping[str, Any]:
         return ANSWERING
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """The mean of all marks, then by skill, by domain, by difficulty, and by skill at each difficulty."""
         unread = sum(bool(one.error) or any("unread" in score.detail for score in one.scores) for one in scored)
         whole = _mean("score", scored, note=f"{unread} reviews not read" if unread else "")
@@ -176,7 +176,7 @@ class Flask:
 
 def _mean(
     title: str, scored: Sequence[Scored], skills: set[str] | None = None, note: str = "", between: bool = True
-) -> Figure:
+) -> Metric:
     """The mean of all marks, or of those of some skills; `between` gives it its interval."""
     found = [
         (one.sample.id, score.value)
@@ -185,12 +185,12 @@ def _mean(
         if score.value is not None and (skills is None or score.name in skills)
     ]
     if not found:
-        return Figure(title, None, unit="of 5", note=note)
+        return Metric(title, None, unit="of 5", note=note)
     marks, samples = [20 * value for _, value in found], [sample for sample, _ in found]
     low, high = interval(marks, samples) if between else (None, None)
     mean = sum(value for _, value in found) / len(found)
     ends = [None if end is None else end / 20 for end in (low, high)]
-    return Figure(title, mean, ends[0], ends[1], len(found), "of 5", note)
+    return Metric(title, mean, ends[0], ends[1], len(found), "of 5", note)
 
 
 def read(data: Path, name: str = "flask") -> Flask:

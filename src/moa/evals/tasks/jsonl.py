@@ -25,10 +25,10 @@ from ...config.messages import told
 from ...config.schema import Table
 from ...errors import ConfigError
 from ...types import Message
-from ..sample import Figure, Sample, Scored
+from ..sample import Metric, Sample, Scored
 from ..scorers.pairwise import PREFERENCE, Preferred
 from ..scorers.rules import CORRECT, LETTERS, ByRule, Rule, lettered
-from ..task import Benchmark, Scorer
+from ..task import Scorer, Task
 
 
 def _kind(value: Any) -> Any:
@@ -109,11 +109,11 @@ class Suite:
         scorer = ByRule() if all(with_answer) else Preferred()
         return Suite(heading.suite or path.stem, samples, known, scorer, hashlib.sha256(data).hexdigest()[:16])
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """How many are right, or preferred, of a hundred: of all, then by category where there are several."""
         name = CORRECT if isinstance(self.scorer, ByRule) else PREFERENCE
         if name == PREFERENCE and not any(one.scores or one.error for one in scored):
-            return [Figure("preferred", 50.0, n=len(scored), unit="%", note="the baseline")]
+            return [Metric("preferred", 50.0, n=len(scored), unit="%", note="the baseline")]
         title = "correct" if name == CORRECT else "preferred"
         categories = dict.fromkeys(one.sample.metadata.get("category") for one in scored)
         whole = _share(title, name, scored)
@@ -127,7 +127,7 @@ class Suite:
 class Part:
     """A few samples of a benchmark, drawn by a seed; more of them hold the fewer."""
 
-    whole: Benchmark
+    whole: Task
     limit: int
     seed: int = 0
     samples: Sequence[Sample] = field(init=False)
@@ -153,7 +153,7 @@ class Part:
     def version(self) -> str:
         return self.whole.version
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """As the whole benchmark's."""
         return self.whole.figures(scored)
 
@@ -229,7 +229,7 @@ def _is_number(value: str | float) -> bool:
     return True
 
 
-def _share(title: str, name: str, scored: Sequence[Scored]) -> Figure:
+def _share(title: str, name: str, scored: Sequence[Scored]) -> Metric:
     """The mean of a score in percent. What was not answered is wrong; what was not judged does not count."""
     from ..stats.intervals import interval
 
@@ -245,6 +245,6 @@ def _share(title: str, name: str, scored: Sequence[Scored]) -> Figure:
         clusters.append(one.sample.cluster)
     note = f"{missing} not {'answered' if name == CORRECT else 'judged'}" if missing else ""
     if not values:
-        return Figure(title, None, unit="%", note=note)
+        return Metric(title, None, unit="%", note=note)
     low, high = interval(values, clusters)
-    return Figure(title, sum(values) / len(values), low, high, len(values), "%", note)
+    return Metric(title, sum(values) / len(values), low, high, len(values), "%", note)

@@ -20,9 +20,9 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...types import Message, Request
-from ..sample import Answer, Figure, Sample, Score, Scored
+from ..sample import Answer, Metric, Sample, Score, Scored
 from ..stats.intervals import interval
-from ..task import Judging
+from ..task import ScoringContext
 from .files import digest, filled, folder_of, found_in, needed_in, rows_of
 
 TEMPERATURES = {
@@ -77,7 +77,7 @@ class Marked:
     prompts: JudgePrompts
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         scores = []
         for turn, text in enumerate(answer.texts):
             told = {"answer": text} | {f"answer_{place}": one for place, one in enumerate(answer.texts, 1)}
@@ -99,7 +99,7 @@ class Compared:
     prompts: JudgePrompts
     needs: frozenset[str] = frozenset({"judge", "baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: Judging) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
         assert judging.baseline
         scores = []
         for turn in range(len(answer.texts)):
@@ -140,10 +140,10 @@ class MTBench:
     def options(self) -> Mapping[str, Any]:
         return {"max_tokens": TOKENS}
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Figure]:
+    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
         """The mean over all turns that have a score, then by turn and by category."""
         if isinstance(self.scorer, Compared) and scored and not any(one.scores or one.error for one in scored):
-            return [Figure("wins", 50.0, n=len(scored), unit="%", note="the baseline")]
+            return [Metric("wins", 50.0, n=len(scored), unit="%", note="the baseline")]
         title, unit = ("score", "of 10") if isinstance(self.scorer, Marked) else ("wins", "%")
         categories = dict.fromkeys(one.sample.metadata["category"] for one in scored)
         whole = self._mean(title, unit, scored, TURNS)
@@ -156,18 +156,18 @@ class MTBench:
         ]
         return [whole, *turns, *parts]
 
-    def _mean(self, title: str, unit: str, scored: Sequence[Scored], turns: Sequence[str]) -> Figure:
+    def _mean(self, title: str, unit: str, scored: Sequence[Scored], turns: Sequence[str]) -> Metric:
         step = 10.0 if unit == "of 10" else 100.0  # of a score, to percent
         found = [(one, value) for one in scored for turn in turns if (value := one.value(turn)) is not None]
         missing = len(scored) * len(turns) - len(found)
         note = f"{missing} {'turn' if missing == 1 else 'turns'} without a score" if missing else ""
         if not found:
-            return Figure(title, None, unit=unit, note=note)
+            return Metric(title, None, unit=unit, note=note)
         low, high = interval([value * step for _, value in found], [one.sample.id for one, _ in found])
         scale = 1 if unit == "%" else 1 / step
         mean = sum(value for _, value in found) / len(found) * step
         ends = [None if end is None else end * scale for end in (low, high)]
-        return Figure(title, mean * scale, ends[0], ends[1], len(found), unit, note)
+        return Metric(title, mean * scale, ends[0], ends[1], len(found), unit, note)
 
 
 def read(data: Path, name: str = "mt_bench") -> MTBench:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...config.messages import did_you_mean
 from ...errors import ConfigError
-from ..task import Benchmark
+from ..task import Task
 from . import public
 from .jsonl import Suite
 
@@ -21,7 +21,7 @@ PUBLIC = {
 """Benchmarks whose authors publish their data, and whose data that is: a module here, with `read(data, name)`."""
 
 
-def benchmark(name: str, data: Path | None = None) -> Benchmark:
+def benchmark(name: str, data: Path | None = None) -> Task:
     """The benchmark of a name, with its data from the folder `data`, else from where `moa eval fetch` puts it; or the
     suite in a .jsonl file. Raises `ConfigError`."""
     if name in PUBLIC:
@@ -31,7 +31,7 @@ def benchmark(name: str, data: Path | None = None) -> Benchmark:
             raise ConfigError(
                 f"{where}: no data of {name}; moa eval fetch {of} gets it, or name its folder with --data"
             )
-        read: Benchmark = import_module(f"{__package__}.{of}").read(where, name)
+        read: Task = import_module(f"{__package__}.{of}").read(where, name)
         return read
     path = Path(name)
     if path.suffix == ".jsonl" or path.is_file():

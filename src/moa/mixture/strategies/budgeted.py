@@ -15,9 +15,9 @@ from ...costs.forecast import INSTRUCTION, expected
 from ...errors import ModelError, RequestError
 from ...model import Model, Span
 from ...types import Request, Response, Usage
-from ..aggregators import Aggregator, AroundAggregator
+from ..aggregators import Aggregator, WrapperAggregator
 from ..layer import Layer
-from .guarded import NeverWorse
+from .guarded import Guarded
 
 
 def aggregation(aggregator: Aggregator, request: Request, read: int) -> Usage:
@@ -37,7 +37,7 @@ def likely(layers: Sequence[Layer], aggregator: Aggregator, request: Request, re
     return replace(Usage.total(parts), output_tokens=sum(one.output_tokens for one in parts))
 
 
-class Plan:
+class Budgeted:
     """What is left of a budget while a mixture goes through its layers."""
 
     def __init__(
@@ -85,9 +85,9 @@ class Plan:
         """The aggregator, which must have begun to speak when the time is over, or gives way to the best proposal."""
         if self._until is None:
             return self._aggregator
-        if isinstance(self._aggregator, NeverWorse):
-            return replace(self._aggregator, aggregator=Timed(self._aggregator.aggregator, self._until))
-        return Timed(self._aggregator, self._until)
+        if isinstance(self._aggregator, Guarded):
+            return replace(self._aggregator, aggregator=TimeLimited(self._aggregator.aggregator, self._until))
+        return TimeLimited(self._aggregator, self._until)
 
     @property
     def counts(self) -> bool:
@@ -121,7 +121,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Timed(AroundAggregator):
+class TimeLimited(WrapperAggregator):
     """An aggregator that must have begun to speak by a moment, in seconds since the run began. Words that somebody
     reads are not cut off."""
 

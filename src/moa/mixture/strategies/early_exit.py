@@ -18,11 +18,11 @@ from ...model import Model, Span
 from ...prompts.prompt import SAME, Prompt
 from ...text.similarity import similarities
 from ...types import Request, Response, estimate_tokens
-from ...waker import Bell
+from ...waker import Waker
 from ...wire.response_format import problem
 from ..aggregators import Aggregator
 from ..layer import Layer
-from .budgeted import Plan, aggregation, likely
+from .budgeted import Budgeted, aggregation, likely
 from .guarded import best, refuses, repeats
 
 Skip = Literal["layers", "aggregator"]
@@ -33,7 +33,7 @@ PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
-class Agreement:
+class EarlyExit:
     """When proposals count as the same answer, and what is skipped then.
 
     `threshold` is the similarity that any two of them must have, up to 1 (the same words). With skip="aggregator" the
@@ -70,14 +70,14 @@ def agreement(proposals: Sequence[Response]) -> float:
 
 
 async def early_exit(
-    agree: Agreement,
+    agree: EarlyExit,
     number: int,
     later: Sequence[Layer],
     aggregator: Aggregator,
     request: Request,
     references: Sequence[Response],
     span: Span,
-    plan: Plan | None,
+    plan: Budgeted | None,
 ) -> Exit | None:
     """Whether the references, the proposals of layer `number`, agree so that what comes after them can be skipped."""
     answer = best(references) if agree.skip == "aggregator" and aggregator.models else None
@@ -127,7 +127,7 @@ def _suits(proposal: Response, request: Request) -> bool:
 
 
 async def _judged(
-    judge: Model, number: int, request: Request, references: Sequence[Response], span: Span, plan: Plan | None
+    judge: Model, number: int, request: Request, references: Sequence[Response], span: Span, plan: Budgeted | None
 ) -> bool:
     """Whether the judge says, plainly and in time, that the references give the same answer."""
     asked = Prompt(SAME)(Request(request.messages, seed=request.seed), references)
@@ -135,7 +135,7 @@ async def _judged(
         return False
     until = plan.until(number) if plan else None
     patience = PATIENCE if until is None else min(PATIENCE, until - span.run.now())
-    bell = Bell()
+    bell = Waker()
     span.run.bells.add(bell)
     call = asyncio.create_task(span.call(judge, asked, role="judge"))
     call.add_done_callback(bell.ring)

@@ -15,7 +15,7 @@ from ...model import Span
 from ...text.similarity import cosines
 from ...types import Message, Request, Response
 from ...wire.response_format import problem
-from ..aggregators import AroundAggregator
+from ..aggregators import WrapperAggregator
 
 _REFUSAL = re.compile(
     r"^\W*(?:i['’]?m (?:very |so )?sorry|(?:i am |i['’]m )?(?:very |so )?sorry|i apologi[sz]e|unfortunately|as an ai\b|"
@@ -26,7 +26,7 @@ _INABILITY = re.compile(r"\b(?:can['’]?t|cannot|unable|not able|won['’]?t)\b
 
 
 @dataclass(frozen=True)
-class NeverWorse(AroundAggregator):
+class Guarded(WrapperAggregator):
     """An aggregator around an aggregator.
 
     An answer that must follow a JSON schema (`response_format`) is read by nobody before it is whole; one that breaks

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from ...errors import ModelError
-from ...model import Hear, Model, Span, Tuned, prefix_cache
+from ...model import Model, Span, TextListener, WithDefaults, prefix_cache
 from ...types import Response
 from ..layer import Layer
-from .prewarm_session import CHUNK, Habits, Reader, Reading
+from .prewarm_session import CHUNK, PendingPrompt, PrewarmSession, PrewarmStats
 
 LETTERS = 4 * CHUNK
 """About how many characters are worth reading on for."""
@@ -29,7 +29,7 @@ PATIENCE = 30.0
 """Seconds that the call itself waits at most for what is being read; it needs it, but a server may hang."""
 
 
-class Ahead:
+class Prewarmer:
     """Follows the proposals of one layer and has the readers of the next one read them ahead. Use it as a context.
 
     `in_order` says that the proposals are handed on as they are declared; else they are handed on in the order in
@@ -38,11 +38,11 @@ class Ahead:
 
     def __init__(
         self,
-        readers: Sequence[Reader],
+        readers: Sequence[PendingPrompt],
         proposers: Sequence[Model],
         span: Span,
         layer: int,
-        habits: Habits,
+        habits: PrewarmStats,
         in_order: bool,
     ) -> None:
         self._readers = readers
@@ -61,7 +61,7 @@ class Ahead:
         self._changed = [asyncio.Event() for _ in readers]
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> Ahead:
+    async def __aenter__(self) -> Prewarmer:
         pairs = zip(self._readers, self._changed, strict=True)
         self._tasks = [asyncio.create_task(self._read(reader, changed)) for reader, changed in pairs]
         return self
@@ -80,7 +80,7 @@ class Ahead:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    def hear(self, place: int) -> Hear | None:
+    def hear(self, place: int) -> TextListener | None:
         """What is to be told the words of the proposal at this place; `None` if nobody reads them one by one."""
         return (lambda words: self._heard(place, words)) if self._listens else None
 
@@ -124,9 +124,9 @@ class Ahead:
         for changed in self._changed:
             changed.set()
 
-    async def _read(self, reader: Reader, changed: asyncio.Event) -> None:
+    async def _read(self, reader: PendingPrompt, changed: asyncio.Event) -> None:
         beginning = None
-        with suppress(ModelError), Reading(reader, self._habits, self._span, self._layer) as reading:
+        with suppress(ModelError), PrewarmSession(reader, self._habits, self._span, self._layer) as reading:
             while self._closed is None:
                 changed.clear()
                 beginning = reading.due(*self._known())
@@ -170,8 +170,8 @@ class Ahead:
 
 
 def reading_ahead(
-    readers: Sequence[Reader], layer: Layer, span: Span, number: int, habits: Habits, paid: bool
-) -> AbstractAsyncContextManager[Ahead | None]:
+    readers: Sequence[PendingPrompt], layer: Layer, span: Span, number: int, habits: PrewarmStats, paid: bool
+) -> AbstractAsyncContextManager[Prewarmer | None]:
     """Have those who will read the proposals of a layer, in layer `number`, read them ahead, where that gains anything.
 
     `paid` says that it may also be done for money. What is shuffled at the end has no beginning to be read.
@@ -179,11 +179,11 @@ def reading_ahead(
     gaining = {_beneath(one.model): one for one in readers if one.gains(layer.proposers, habits, paid)}
     if not gaining or layer.order == "shuffled":
         return nullcontext()
-    return Ahead(list(gaining.values()), layer.proposers, span, number, habits, layer.order == "declared")
+    return Prewarmer(list(gaining.values()), layer.proposers, span, number, habits, layer.order == "declared")
 
 
 def _beneath(model: Model) -> int:
     """What is the same of all samples of a model, whatever their options."""
-    while isinstance(model, Tuned):
+    while isinstance(model, WithDefaults):
         model = model.model
     return id(model)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
-from ...model import Model, Span, as_asked, context_window, machine, prefix_cache, warm
+from ...model import Model, Span, context_window, machine, prefix_cache, unwrap_defaults, warm
 from ...prompts.prompt import Prompt
-from ...types import Request, Response, Usage, Warmed
+from ...types import PrewarmResult, Request, Response, Usage
 
 CHUNK = 64
 """Tokens that must be new for a prompt to be read on: the call itself may have to wait until so many are read."""
@@ -21,7 +21,7 @@ ENOUGH = 128
 
 
 @dataclass
-class Habits:
+class PrewarmStats:
     """Whether reading ahead has paid, model by model.
 
     After `most` times in a row that a server had not kept what it had read, or failed, nothing is read ahead by that
@@ -46,25 +46,25 @@ class Habits:
 
 
 @dataclass(frozen=True)
-class Reader:
+class PendingPrompt:
     """A model that will be asked with the proposals of a layer, and how."""
 
     model: Model
     prompt: Prompt
     request: Request
 
-    def gains(self, proposers: Sequence[Model], habits: Habits, paid: bool) -> bool:
+    def gains(self, proposers: Sequence[Model], habits: PrewarmStats, paid: bool) -> bool:
         """Whether it can read ahead, and would else be idle: somebody must be writing elsewhere."""
         able = prefix_cache(self.model) in ("warm", "paid" if paid else "warm") and habits.pays(self.model.name)
         return able and any(machine(proposer) != machine(self.model) for proposer in proposers)
 
 
-class Reading:
+class PrewarmSession:
     """What one reader has read of its prompt so far. Use it as a context: at its end the trace tells what was done."""
 
-    def __init__(self, reader: Reader, habits: Habits, above: Span, layer: int) -> None:
+    def __init__(self, reader: PendingPrompt, habits: PrewarmStats, above: Span, layer: int) -> None:
         # its own instruction is left out, as it comes after the references
-        self._model, tuned = as_asked(reader.model, reader.request)
+        self._model, tuned = unwrap_defaults(reader.model, reader.request)
         self._request = Request(reader.request.messages, tools=reader.request.tools, extra=tuned.extra)
         self._prompt = reader.prompt
         self._name = reader.model.name
@@ -75,14 +75,14 @@ class Reading:
         self._stack = ExitStack()
         self._span: Span | None = None
         self._asked: Request | None = None
-        self._last: Warmed | None = None
+        self._last: PrewarmResult | None = None
         self._pace = 0.0  # seconds for a token, when nothing had been read before
         self._times = 0
         self._read = 0
         self._seconds = 0.0
         self._saved = 0.0
 
-    def __enter__(self) -> Reading:
+    def __enter__(self) -> PrewarmSession:
         self._stack.__enter__()
         return self
 
@@ -125,7 +125,7 @@ class Reading:
         """The call itself had to wait so long for the last piece."""
         self._saved -= seconds
 
-    def _count(self, warmed: Warmed, known: int, span: Span) -> None:
+    def _count(self, warmed: PrewarmResult, known: int, span: Span) -> None:
         """Take in what a piece was, `known` tokens of which had been read before."""
         read = max(0, warmed.tokens - known) if warmed.read is None else warmed.read
         kept = self._kept(warmed, known)
@@ -140,7 +140,7 @@ class Reading:
         self._pace = self._pace or warmed.seconds / max(1, warmed.tokens)
         self._last = warmed
 
-    def _kept(self, warmed: Warmed, known: int) -> bool | None:
+    def _kept(self, warmed: PrewarmResult, known: int) -> bool | None:
         """Whether the server still had what was read before; where it does not say, the time it took tells."""
         if known < ENOUGH:
             return None

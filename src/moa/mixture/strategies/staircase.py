@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ...errors import ConfigError, EmptyReply, ModelError
-from ...model import Hear, Model, Span, as_asked, context_window
+from ...model import Model, Span, TextListener, context_window, unwrap_defaults
 from ...types import Request, Response, Usage
 from ..aggregators import Aggregator, Synthesize
 from ..layer import Layer
-from .budgeted import Plan, Timed
-from .early_exit import Agreement
-from .guarded import NeverWorse
-from .staircase_conversation import Draft, Talk
-from .staircase_stitching import Joint, may_end
+from .budgeted import Budgeted, TimeLimited
+from .early_exit import EarlyExit
+from .guarded import Guarded
+from .staircase_conversation import PartialProposal, StepConversation
+from .staircase_stitching import StepStitcher, may_end
 
 LEAST = 16
 """Tokens of a step at least: fewer make no sentence."""
@@ -40,7 +40,7 @@ class Staircase:
         if self.step < LEAST:
             raise ConfigError(f"staircase: a step is at least {LEAST} tokens, not {self.step}")
 
-    def check(self, layers: Sequence[Layer], aggregator: Aggregator, agree: Agreement | None) -> None:
+    def check(self, layers: Sequence[Layer], aggregator: Aggregator, agree: EarlyExit | None) -> None:
         """Raise `ConfigError` where a mixture cannot be climbed."""
         if _synthesizer(aggregator) is None:
             raise ConfigError("staircase: only an aggregator that synthesizes can begin before the proposals are there")
@@ -50,15 +50,15 @@ class Staircase:
             raise ConfigError(f"staircase: parts are shown as declared, so order cannot be {layers[-1].order!r}")
 
 
-class Climb:
+class StaircaseAggregator:
     """One answer written in steps: it follows the last layer, and is its own aggregator at the end."""
 
     def __init__(self, staircase: Staircase, synthesize: Synthesize, request: Request, span: Span) -> None:
         self._step = staircase.step
         self._synthesize = synthesize
         self._span = span
-        self._talk = Talk(synthesize.prompt, replace(request, max_tokens=None))
-        self._limit = as_asked(synthesize.model, request)[1].max_tokens
+        self._talk = StepConversation(synthesize.prompt, replace(request, max_tokens=None))
+        self._limit = unwrap_defaults(synthesize.model, request)[1].max_tokens
         self._words: dict[int, list[str]] = {}
         self._sizes: dict[int, int] = {}  # bytes that were written of each since the last step
         self._attempts: dict[int, int] = {}
@@ -71,7 +71,7 @@ class Climb:
         self._ended = False  # the aggregator came to an end by itself
         self._replies: list[Response] = []
 
-    def follow(self, layer: Layer) -> Climb:
+    def follow(self, layer: Layer) -> StaircaseAggregator:
         """Begin with the proposals of this layer."""
         self._task = asyncio.create_task(self._climb(layer))
         return self
@@ -82,7 +82,7 @@ class Climb:
             self._task.cancel("the run is over")
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def hear(self, place: int) -> Hear:
+    def hear(self, place: int) -> TextListener:
         """What is to be told the words of the proposal at this place."""
         return lambda words: self._heard(place, words)
 
@@ -102,7 +102,7 @@ class Climb:
 
     def within(self, aggregator: Aggregator) -> Aggregator:
         """The aggregator with the steps in place of its one call."""
-        if isinstance(aggregator, (NeverWorse, Timed)):
+        if isinstance(aggregator, (Guarded, TimeLimited)):
             return replace(aggregator, aggregator=self.within(aggregator.aggregator))
         return self
 
@@ -117,10 +117,10 @@ class Climb:
         if not self._written:
             return await self._synthesize.aggregate(request, references, span)
         places = {id(response): place for place, response in self._arrived.items()}
-        drafts: dict[int, Draft] = {}
+        drafts: dict[int, PartialProposal] = {}
         for number, one in enumerate(references, 1):
             place = places.get(id(one), -number)  # those of an earlier layer have places of their own
-            drafts[place] = Draft(one.model, one.text, True, self._attempts.get(place, 0))
+            drafts[place] = PartialProposal(one.model, one.text, True, self._attempts.get(place, 0))
         finished = "stop"
         try:
             await self._asked(self._talk.asked(drafts, last=True), last=True)
@@ -193,22 +193,22 @@ class Climb:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
 
-    def _drafts(self, layer: Layer) -> dict[int, Draft]:
+    def _drafts(self, layer: Layer) -> dict[int, PartialProposal]:
         """The proposals as far as they are known, by their places."""
-        drafts: dict[int, Draft] = {}
+        drafts: dict[int, PartialProposal] = {}
         for place, proposer in enumerate(layer.proposers):
             attempt = self._attempts.get(place, 0)
             if place in self._arrived:
-                drafts[place] = Draft(proposer.name, self._arrived[place].text, True, attempt)
+                drafts[place] = PartialProposal(proposer.name, self._arrived[place].text, True, attempt)
             elif place not in self._lost:
-                drafts[place] = Draft(proposer.name, "".join(self._words.get(place, ())), False, attempt)
+                drafts[place] = PartialProposal(proposer.name, "".join(self._words.get(place, ())), False, attempt)
         return drafts
 
-    def _room(self, talk: Talk) -> bool:
+    def _room(self, talk: StepConversation) -> bool:
         """Whether there is room for a step: tokens the caller allows beyond it, and half of the context window for
         what is still to come."""
         window = context_window(self._synthesize.model)
-        tuned = as_asked(self._synthesize.model, replace(talk.request, messages=talk.messages))[1]
+        tuned = unwrap_defaults(self._synthesize.model, replace(talk.request, messages=talk.messages))[1]
         left = self._left
         return (left is None or left > self._step) and (window is None or tuned.size + self._step <= window // 2)
 
@@ -217,9 +217,9 @@ class Climb:
         """How many tokens the answer may still have; `None` if that is not limited."""
         return None if self._limit is None else max(1, self._limit - self._tokens)
 
-    async def _asked(self, talk: Talk, last: bool = False) -> bool:
+    async def _asked(self, talk: StepConversation, last: bool = False) -> bool:
         """One step. Whether the aggregator would go on; what it said is taken in also when it fails on the way."""
-        joint = Joint(self._written, self._ended, None if last else self._chunk // 2)
+        joint = StepStitcher(self._written, self._ended, None if last else self._chunk // 2)
         of, complete = len(talk.shown), sum(one.complete for one in talk.shown.values())
         self._span.note("step", number=len(self._replies) + 1, shown=of, complete=complete)
         request = replace(talk.request, messages=talk.messages, max_tokens=self._left if last else self._step)
@@ -245,8 +245,8 @@ class Climb:
 
 @asynccontextmanager
 async def climbing(
-    staircase: Staircase | None, aggregator: Aggregator, request: Request, span: Span, plan: Plan | None
-) -> AsyncIterator[Climb | None]:
+    staircase: Staircase | None, aggregator: Aggregator, request: Request, span: Span, plan: Budgeted | None
+) -> AsyncIterator[StaircaseAggregator | None]:
     """The answer to this request in steps, where that is wished and can be."""
     synthesize = _synthesizer(aggregator)
     if staircase is None or synthesize is None:
@@ -255,16 +255,16 @@ async def climbing(
         span.note("no_staircase", reason=reason)
         yield None
     else:
-        climb = Climb(staircase, synthesize, request, span)
+        climb = StaircaseAggregator(staircase, synthesize, request, span)
         try:
             yield climb
         finally:
             await climb.leave()
 
 
-def _unsuited(synthesize: Synthesize, request: Request, span: Span, plan: Plan | None) -> str | None:
+def _unsuited(synthesize: Synthesize, request: Request, span: Span, plan: Budgeted | None) -> str | None:
     """Why this request is answered without a staircase, or `None`."""
-    tuned = as_asked(synthesize.model, request)[1]
+    tuned = unwrap_defaults(synthesize.model, request)[1]
     reasons = {
         "its words are not the answer": not span.answers,
         "the conversation does not end with the user's words": request.messages[-1].role != "user",
@@ -279,6 +279,6 @@ def _unsuited(synthesize: Synthesize, request: Request, span: Span, plan: Plan |
 
 def _synthesizer(aggregator: Aggregator) -> Synthesize | None:
     """What writes the answer, if it is of the kind that can be asked in steps."""
-    while isinstance(aggregator, (NeverWorse, Timed)):
+    while isinstance(aggregator, (Guarded, TimeLimited)):
         aggregator = aggregator.aggregator
     return aggregator if isinstance(aggregator, Synthesize) else None

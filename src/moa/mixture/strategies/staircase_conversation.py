@@ -32,7 +32,7 @@ end: the next words of it alone, nothing repeated, and nothing about this messag
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PartialProposal:
     """A proposal as far as it has been written. One that was begun again is another `attempt`."""
 
     model: str
@@ -42,7 +42,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownProposal:
     """What the aggregator has been shown of a proposal, under which number, in how many parts."""
 
     model: str
@@ -54,7 +54,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Talk:
+class StepConversation:
     """What an aggregator has been asked and has answered so far. `shown` is by the place of each proposal; `withdrawn`
     are those that the last turn took back."""
 
@@ -62,11 +62,11 @@ class Talk:
     request: Request
     key: str = field(default_factory=lambda: secrets.token_hex(6))
     messages: tuple[Message, ...] = ()
-    shown: Mapping[int, Shown] = field(default_factory=dict)
-    withdrawn: tuple[Shown, ...] = ()
+    shown: Mapping[int, ShownProposal] = field(default_factory=dict)
+    withdrawn: tuple[ShownProposal, ...] = ()
     numbers: int = 0
 
-    def asked(self, drafts: Mapping[int, Draft], last: bool = False) -> Talk:
+    def asked(self, drafts: Mapping[int, PartialProposal], last: bool = False) -> StepConversation:
         """The conversation with one more turn: what is new in the proposals, by their places, as far as that is whole
         words. A proposal that is not what was shown of it is withdrawn, and shown again under another number."""
         kept, withdrawn, parts, numbers = dict(self.shown), [], [], self.numbers
@@ -75,7 +75,7 @@ class Talk:
             if draft is None or draft.attempt != shown.attempt or not draft.text.startswith(shown.text):
                 withdrawn.append(kept.pop(place))
         for place, draft in drafts.items():
-            seen = kept.get(place) or Shown(draft.model, numbers + 1, draft.attempt)
+            seen = kept.get(place) or ShownProposal(draft.model, numbers + 1, draft.attempt)
             text = draft.text[len(seen.text) :]
             if not draft.complete:
                 text = whole_words(text)
@@ -92,7 +92,7 @@ class Talk:
             numbers=numbers,
         )
 
-    def answered(self, words: str) -> Talk:
+    def answered(self, words: str) -> StepConversation:
         """The conversation with what the aggregator said."""
         return replace(self, messages=(*self.messages, Message("assistant", words)))
 
@@ -101,6 +101,6 @@ class Talk:
             return (*self.messages, Message("user", f"{told}\n\n{END if last else GO_ON}".lstrip()))
         return tuple(self.prompt.around(self.request, f"{told}\n\n{BEGIN}").messages)
 
-    def _part(self, seen: Shown, text: str, complete: bool) -> str:
+    def _part(self, seen: ShownProposal, text: str, complete: bool) -> str:
         more = f' part="{seen.parts}" state="{"complete" if complete else "unfinished"}"'
         return self.prompt.delimited(self.key, seen.number, Response(seen.model, text), more)

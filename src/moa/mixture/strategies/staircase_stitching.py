@@ -17,7 +17,7 @@ _SENTENCE = re.compile(r"(?<!\d)[.!?…][)\]\"'”’»*_`]*\s+|[。！？][”�
 _NOTHING = "nothing to add"
 
 
-class Joint:
+class StepStitcher:
     """The words of one step as they are to be shown, given as they are written.
 
     `before` is the answer so far, `ended` that the step before had come to an end by itself. `free` is after how many

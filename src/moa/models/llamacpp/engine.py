@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, ContextOverflow, ModelError
-from ...types import Warmed
+from ...types import PrewarmResult
 from ...wire.chat_completions import error_from_json
 from ...wrappers.limiter import next_of
 from . import threads
@@ -86,7 +86,7 @@ class Engine:
             call.cancelled = True
             self._changed.notify_all()
 
-    def read_ahead(self, body: Mapping[str, Any], name: str, wanted: Callable[[], bool]) -> Warmed | None:
+    def read_ahead(self, body: Mapping[str, Any], name: str, wanted: Callable[[], bool]) -> PrewarmResult | None:
         """Read the prompt of a call into the cache, in this thread; `None` while there are calls, or if one comes at
         once.
 
@@ -122,7 +122,7 @@ class Engine:
         if not progress or not progress["processed"]:
             return None
         read = progress["processed"] - progress["cache"]
-        return Warmed(progress["processed"], read, time.monotonic() - begun)
+        return PrewarmResult(progress["processed"], read, time.monotonic() - begun)
 
     def tokens_read(self) -> int:
         """How many tokens of prompts the engine has read so far, without those it had in its cache."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import ConfigError, ModelError
 from ...model import PrefixCache, Run, Span
-from ...types import Message, Request, Response, Usage, Warmed, without_images
+from ...types import Message, PrewarmResult, Request, Response, Usage, without_images
 from ...wire.chat_completions import Cost, Draft, request_to_json
 from ...wrappers.limiter import begins
 from . import threads, weights
@@ -83,7 +83,7 @@ class LlamaCpp:
             error.model = error.model or self.name
             raise
 
-    async def warm(self, request: Request) -> Warmed | None:
+    async def warm(self, request: Request) -> PrewarmResult | None:
         """Read a prompt ahead of its call, while the engine has nothing else to do. It loads a file that is there, but
         fetches none: the call itself does, and tells how far that has come."""
         path = self._there()

@@ -18,7 +18,7 @@ import orjson
 from ...costs import prices
 from ...errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
 from ...model import PrefixCache, Span
-from ...types import Request, Response, Usage, Warmed, without_images
+from ...types import PrewarmResult, Request, Response, Usage, without_images
 from ...wire.chat_completions import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
 from ...wire.sse import Decoder
 from .errors import failure, page, refusal
@@ -95,7 +95,7 @@ class OpenAI:
         with self._explained():
             return await self._ask(request, span)
 
-    async def warm(self, request: Request) -> Warmed:
+    async def warm(self, request: Request) -> PrewarmResult:
         """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
         self.check()
         body, _ = self._body(replace(request if self.images else without_images(request), max_tokens=1))

@@ -25,7 +25,7 @@ from ...trace.tree import Node
 from ...trace.views import sent
 from ..errors import failed
 from ..responses import json
-from ..runs.view import LISTED, Seen, Sight
+from ..runs.view import LISTED, RunRepository, RunView
 from ..schemas import NUMBER, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
 from ..service import NoRun, Service
 from .curl import to_provider, to_server
@@ -108,10 +108,10 @@ OPERATIONS = (
 )
 
 
-def routes(service: Service, sight: Sight) -> list[Route]:
+def routes(service: Service, sight: RunRepository) -> list[Route]:
     """GET /api/runs/{id}/messages, .../provenance, .../curl, .../export, .../diff/{other}."""
 
-    def looked(path: str, work: Callable[[Seen], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
+    def looked(path: str, work: Callable[[RunView], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
         async def look(http: HTTPRequest) -> HTTPResponse:
             try:
                 told = await sight.work(http.path_params["id"], work)
@@ -148,7 +148,7 @@ def routes(service: Service, sight: Sight) -> list[Route]:
     ]
 
 
-def _messages(seen: Seen) -> dict[str, Any]:
+def _messages(seen: RunView) -> dict[str, Any]:
     return {"calls": [_sent(call) for call in seen.trace.calls]}
 
 
@@ -191,7 +191,7 @@ def _text(message: Mapping[str, Any]) -> str:
     return "".join(part.get("text", f"[{part['type']}]") for part in content)
 
 
-def _line(service: Service, base: str, owner: bool, span: str | None, seen: Seen) -> str:
+def _line(service: Service, base: str, owner: bool, span: str | None, seen: RunView) -> str:
     """The owner of the server gets what goes to a provider; its clients are not told where that is."""
     if seen.run.question is None:
         raise RequestError(f"the words of run {seen.run.id} were not kept, so it cannot be asked again")
@@ -204,11 +204,11 @@ def _line(service: Service, base: str, owner: bool, span: str | None, seen: Seen
     return direct or to_server(call, base, service.keys.required)
 
 
-def _lines(seen: Seen) -> bytes:
+def _lines(seen: RunView) -> bytes:
     return b"".join(to_json(event) + b"\n" for event in seen.events)
 
 
-def _difference(one: Seen, other: Seen) -> dict[str, Any]:
+def _difference(one: RunView, other: RunView) -> dict[str, Any]:
     first, second = (seen.trace.root.text if seen.trace.root else "" for seen in (one, other))
     calls = [Counter((call.start.role, call.start.model) for call in seen.trace.calls) for seen in (one, other)]
     named = dict.fromkeys(name for counted in calls for name in counted)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...estimates.likely import Quote, Quoted, quote
-from ..runs.stored import Past
+from ...estimates.likely import Quote, WithEstimate, quote
+from ..runs.stored import StoredRuns
 from ..schemas import NUMBER, TEXT, WHOLE, YES, or_null, rows, table, titled
-from ..service import Asked
+from ..service import RunRequest
 
 QUOTE = titled(
     "Quote",
@@ -23,12 +23,12 @@ QUOTE = titled(
 )
 
 
-async def of(asked: Asked, past: Past) -> Quote:
+async def of(asked: RunRequest, past: StoredRuns) -> Quote:
     """The quote of a request. Nobody is asked."""
     return quote(asked.model, asked.request, await past.figures())
 
 
-async def told(asked: Asked, past: Past) -> Asked:
+async def told(asked: RunRequest, past: StoredRuns) -> RunRequest:
     """The request, whose run says what was quoted for it, if anything is known of that."""
     quoted = await of(asked, past)
-    return replace(asked, model=Quoted(asked.model, quoted)) if quoted.known else asked
+    return replace(asked, model=WithEstimate(asked.model, quoted)) if quoted.known else asked

@@ -16,9 +16,9 @@ from ...trace.tree import Node, used
 from ...types import Usage
 from ..errors import failed
 from ..responses import json, parsed
-from ..runs.view import USAGE, Seen, Sight
+from ..runs.view import USAGE, RunRepository, RunView
 from ..schemas import TEXT, WHOLE, Operation, or_null, rows, table, titled
-from ..service import Asked, NotFound, Service
+from ..service import NotFound, RunRequest, Service
 from .mixtures import DRAFT
 
 
@@ -31,7 +31,7 @@ class RerunBody(Table):
     layer: Annotated[int, Field(ge=1)] | None = Field(None, description="the layer whose proposers are asked anew")
     proposer: str | None = Field(None, description="the proposer that is asked anew, in that layer or in all")
 
-    def rerun(self, service: Service, seen: Seen) -> Rerun:
+    def rerun(self, service: Service, seen: RunView) -> Rerun:
         """Raises `RequestError`, or `NotFound` or `Denied` for a model that the caller may not use."""
         run = seen.run
         if run.state == "running":
@@ -69,7 +69,7 @@ OPERATIONS = (
 )
 
 
-def routes(service: Service, sight: Sight) -> list[Route]:
+def routes(service: Service, sight: RunRepository) -> list[Route]:
     """POST /api/runs/{id}/rerun and .../rerun/plan."""
 
     async def start(http: HTTPRequest) -> HTTPResponse:
@@ -78,7 +78,7 @@ def routes(service: Service, sight: Sight) -> list[Route]:
             seen = await sight.seen(http.path_params["id"])
             again = body.rerun(service, seen)
             model = await service.aside(again.model)
-            record = await sight.running.start(Asked(model, again.request, stream=True))
+            record = await sight.running.start(RunRequest(model, again.request, stream=True))
         except Exception as error:
             return failed(error)
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})

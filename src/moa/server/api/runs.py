@@ -21,12 +21,12 @@ from ..errors import failed
 from ..protocols.effort import sized
 from ..protocols.openai.chat_body import ChatBody, ChatMessage
 from ..protocols.overrides import Overrides, overridden
-from ..responses import Streamed, json, parsed
-from ..runs.live import Record
-from ..runs.stored import Recounted, full_name
-from ..runs.view import LISTED, RUN, Seen, Sight
+from ..responses import StreamingReply, json, parsed
+from ..runs.live import LiveRun
+from ..runs.stored import StoredRunReader, full_name
+from ..runs.view import LISTED, RUN, RunRepository, RunView
 from ..schemas import TEXT, Operation, one_of, or_null, rows, table, titled
-from ..service import Asked, Service
+from ..service import RunRequest, Service
 from . import details, reruns
 from . import estimates as quotes
 from .mixtures import DraftBody
@@ -46,7 +46,7 @@ class RunBody(Table):
     moa: Overrides | None = None
     quote: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
 
-    def asked(self, service: Service) -> Asked:
+    def asked(self, service: Service) -> RunRequest:
         """Raises `RequestError` or `NotFound`."""
         if (self.prompt is None) == (self.messages is None):
             raise RequestError("give prompt or messages, one of the two")
@@ -67,7 +67,7 @@ class RunBody(Table):
             first = error.errors()[0]
             raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         if self.draft:
-            asked = Asked(self.draft.mixture(service), chat.request(), stream=True)
+            asked = RunRequest(self.draft.mixture(service), chat.request(), stream=True)
             unused = ["reasoning_effort"] if chat.reasoning_effort else []
         else:
             asked = service.asked(model, chat.request(), stream=True, show="fields")
@@ -119,7 +119,7 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """/api/runs and all below it."""
-    sight = Sight(service)
+    sight = RunRepository(service)
     running, past = sight.running, sight.past
 
     async def start(http: HTTPRequest) -> HTTPResponse:
@@ -150,7 +150,7 @@ def routes(service: Service) -> list[Route]:
 
     async def one(http: HTTPRequest) -> HTTPResponse:
         try:
-            told = await sight.work(http.path_params["id"], Seen.as_json)
+            told = await sight.work(http.path_params["id"], RunView.as_json)
         except Exception as error:
             return failed(error)
         return json(told)
@@ -183,7 +183,7 @@ def routes(service: Service) -> list[Route]:
             found = await sight.find(http.path_params["id"])
         except Exception as error:
             return failed(error)
-        return Streamed(_sse(found, after), failed, every=service.table.keep_alive)
+        return StreamingReply(_sse(found, after), failed, every=service.table.keep_alive)
 
     return [
         Route("/api/runs", start, methods=["POST"]),
@@ -236,7 +236,7 @@ class Listing:
         """As `Store.runs` takes them."""
         return {**asdict(self), "limit": self.limit + 1}
 
-    def among(self, records: Sequence[Record]) -> list[StoredRun]:
+    def among(self, records: Sequence[LiveRun]) -> list[StoredRun]:
         """Those of the runs that are known here."""
         words = (self.search or "").lower().split()
         said = [(record.row(), record.trace.root.text if record.trace.root else "") for record in records]
@@ -264,7 +264,7 @@ def _after(told: str) -> int:
     return int(told)
 
 
-async def _sse(run: Record | Recounted, after: int) -> AsyncIterator[bytes]:
+async def _sse(run: LiveRun | StoredRunReader, after: int) -> AsyncIterator[bytes]:
     async for batch in run.read(after):
         yield b"".join(b"id: %d\nevent: %b\ndata: %b\n\n" % (n, e.type.encode(), to_json(e)) for n, e in batch)
     yield b'event: end\ndata: {"state":"%b"}\n\n' % run.state.encode()

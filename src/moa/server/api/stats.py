@@ -9,7 +9,7 @@ from starlette.routing import Route
 from ...store.rows import moment
 from ..errors import failed
 from ..responses import json
-from ..runs.stored import Past, full_name
+from ..runs.stored import StoredRuns, full_name
 from ..schemas import NUMBER, TEXT, WHOLE, Operation, one_of, or_null, rows, table, titled
 from ..service import Service
 
@@ -49,7 +49,7 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """GET /api/numbers."""
-    past = Past(service)
+    past = StoredRuns(service)
 
     async def numbers(http: HTTPRequest) -> HTTPResponse:
         try:

@@ -1,7 +1,7 @@
 """What stands before every route: by which name the server was called, from which page, with which key, how much.
 
-Nothing here decides by the path. What needs no key is routed before `Keyed`, and whatever else a path may say ends
-behind it.
+Nothing here decides by the path. What needs no key is routed before `AuthMiddleware`, and whatever else a path may say
+ends behind it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def refusal(status: int, message: str, code: str, headers: dict[str, str] | None
     return HTTPResponse(orjson.dumps(body), status, headers, "application/json")
 
 
-class Gate:
+class HostAndOriginMiddleware:
     """Turns away what was meant for another host (DNS rebinding) or comes from a web page of another origin."""
 
     def __init__(self, app: ASGIApp, table: Callable[[], ServerTable]) -> None:
@@ -74,7 +74,7 @@ class Gate:
         return await self._app(scope, receive, sharing)
 
 
-class Keyed:
+class AuthMiddleware:
     """Lets in who has a key, where keys are required."""
 
     def __init__(self, app: ASGIApp, keys: Callable[[], Keys]) -> None:
@@ -111,7 +111,7 @@ def credentials(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
     return told.pop() if len(told) == 1 else None
 
 
-class Bounded:
+class BodyLimitMiddleware:
     """Reads the body of a request before anybody else does: not more than is allowed, not deeper, and not for ever."""
 
     def __init__(

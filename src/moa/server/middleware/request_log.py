@@ -20,7 +20,7 @@ log = logging.getLogger("moa.server")
 
 
 @dataclass(eq=False)
-class Visit:
+class RequestLogEntry:
     """What is known of one request. `route` is the pattern that matched, never the path as it was sent."""
 
     method: str
@@ -42,31 +42,31 @@ class Visit:
         return " ".join(told)
 
 
-_current: ContextVar[Visit] = ContextVar("visit")
+_current: ContextVar[RequestLogEntry] = ContextVar("visit")
 
 
-def current() -> Visit:
+def current() -> RequestLogEntry:
     """The visit being served; one of its own where there is none, as in a test of a single function."""
     try:
         return _current.get()
     except LookupError:
-        return Visit("-")
+        return RequestLogEntry("-")
 
 
-class Visits:
+class RequestLog:
     """An application around an application: it tells `ended` each visit when it is over.
 
     Every request gets a name, `x-request-id`, so that a client can say which one it speaks of.
     """
 
-    def __init__(self, app: ASGIApp, ended: Sequence[Callable[[Visit], None]]) -> None:
+    def __init__(self, app: ASGIApp, ended: Sequence[Callable[[RequestLogEntry], None]]) -> None:
         self._app = app
         self._ended = tuple(ended)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        visit = Visit(scope["method"])
+        visit = RequestLogEntry(scope["method"])
         token = _current.set(visit)
 
         async def noticed(message: Message) -> None:
@@ -88,7 +88,7 @@ class Visits:
                 ended(visit)
 
 
-def logged(visit: Visit) -> None:
+def logged(visit: RequestLogEntry) -> None:
     """One line in the log. What only asks whether the server is alive is not worth one."""
     level = logging.DEBUG if visit.route in ("/healthz", "/readyz", "/metrics") else logging.INFO
     log.log(level, "%s", visit, extra={"visit": visit})

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ...telemetry import Telemetry
 
 
-class Joined:
+class TraceContextMiddleware:
     """An application around an application."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:

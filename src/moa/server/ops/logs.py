@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
-from ..middleware.request_log import Visit
+from ..middleware.request_log import RequestLogEntry
 
 Form = Literal["text", "json"]
 
@@ -43,7 +43,11 @@ class JSON(logging.Formatter):
             "level": record.levelname,
         }
         visit = getattr(record, "visit", None)
-        told |= _request(visit) if isinstance(visit, Visit) else {"event": "message", "message": record.getMessage()}
+        told |= (
+            _request(visit)
+            if isinstance(visit, RequestLogEntry)
+            else {"event": "message", "message": record.getMessage()}
+        )
         if record.exc_info:
             told["fault"] = fault(record.exc_info[1])
         return json.dumps(told, ensure_ascii=False)
@@ -55,7 +59,7 @@ def fault(error: BaseException | None) -> str:
     return f"{place}{type(error).__name__}"
 
 
-def _request(visit: Visit) -> dict[str, Any]:
+def _request(visit: RequestLogEntry) -> dict[str, Any]:
     known = {"run": visit.run, "model": visit.model, "key": visit.key}
     return {
         "event": "request",

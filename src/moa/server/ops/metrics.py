@@ -19,10 +19,10 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from ...events import Delta, Event, Note, SpanEnd, SpanStart
-from ...model import Emit
-from ..middleware.request_log import Visit
+from ...model import EventSink
+from ..middleware.request_log import RequestLogEntry
 from ..schemas import Operation
-from ..service import Asked, Service
+from ..service import RunRequest, Service
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 STATES = {"closed": 0, "half-open": 1, "open": 2}
@@ -70,10 +70,10 @@ class Metrics:
         )
         registry.register(_Breakers(service))
 
-    def visited(self, visit: Visit) -> None:
+    def visited(self, visit: RequestLogEntry) -> None:
         self._requests[visit.route, str(visit.status) if visit.status else "gone"].inc()
 
-    def watch(self, asked: Asked) -> Emit:
+    def watch(self, asked: RunRequest) -> EventSink:
         """What counts the events of one run."""
         return _Fold(self, self._service, asked).add
 
@@ -108,7 +108,7 @@ class _Call:
 class _Fold:
     """One run."""
 
-    def __init__(self, metrics: Metrics, service: Service, asked: Asked) -> None:
+    def __init__(self, metrics: Metrics, service: Service, asked: RunRequest) -> None:
         self._metrics = metrics
         self._label = service.label
         self._asked = service.label(asked.model.name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...trace.tree import Trace
 from ...types import Response
-from ..service import Answering
+from ..service import ActiveRun
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def usage(response: Response, trace: Trace) -> dict[str, Any]:
     }
 
 
-def extension(answering: Answering, unused: Sequence[str] = ()) -> dict[str, Any]:
+def extension(answering: ActiveRun, unused: Sequence[str] = ()) -> dict[str, Any]:
     """What only a mixture has to tell: the run, its cost, what was lost, each member's part, options without effect,
     and where the sentences of the answer come from, if that was asked for."""
     response, trace = answering.response, answering.trace

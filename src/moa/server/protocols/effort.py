@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from ...config.schema import Effort
 from ...mixture.mixture import Mixture
-from ..service import Asked, Service
+from ..service import RunRequest, Service
 
 
-def sized(service: Service, name: str, asked: Asked, effort: Effort | None) -> tuple[Asked, list[str]]:
+def sized(service: Service, name: str, asked: RunRequest, effort: Effort | None) -> tuple[RunRequest, list[str]]:
     """The request to the mixture or model that is meant by this effort, and the options that have no effect.
 
     A mixture says in its table `effort` which other one is meant; a single model is told the effort itself.

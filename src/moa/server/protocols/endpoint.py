@@ -11,15 +11,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..errors import failed
-from ..responses import Body, Streamed, parsed, unless_gone
-from ..service import Asked, Service
+from ..responses import Body, StreamingReply, parsed, unless_gone
+from ..service import RunRequest, Service
 
 
 class Reply(Protocol):
     """One call being answered, whole or in pieces; `late` tells an error in a stream that has begun."""
 
     @property
-    def asked(self) -> Asked: ...
+    def asked(self) -> RunRequest: ...
     def whole(self, service: Service) -> Coroutine[Any, Any, HTTPResponse]: ...
     def chunks(self, service: Service) -> AsyncIterator[bytes]: ...
     def late(self, error: Exception) -> bytes: ...
@@ -28,10 +28,10 @@ class Reply(Protocol):
 def answer(path: str, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> Route:
     """POST to a path. `understood` raises what is wrong with a body."""
 
-    return Route(path, Answer(service, body, understood), methods=["POST"])
+    return Route(path, Endpoint(service, body, understood), methods=["POST"])
 
 
-class Answer:
+class Endpoint:
     """The application at one path."""
 
     def __init__(self, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> None:
@@ -48,7 +48,7 @@ class Answer:
         try:
             reply = self._understood(service, await parsed(http, self._body))
             if reply.asked.stream:
-                return Streamed(reply.chunks(service), failed, every=service.table.keep_alive, late=reply.late)
+                return StreamingReply(reply.chunks(service), failed, every=service.table.keep_alive, late=reply.late)
             return await unless_gone(http.receive, reply.whole(service))
         except Exception as error:
             return failed(error)

@@ -12,7 +12,7 @@ from ...config.schema import Table
 from ...errors import RequestError
 from ...mixture.mixture import Mixture
 from ...model import Model
-from ..service import Asked, Show
+from ..service import RunRequest, Show
 
 
 class BudgetTable(Table):
@@ -35,7 +35,7 @@ class Overrides(Table):
     provenance: bool | None = Field(None, description="say which proposals each sentence of the answer comes from")
 
 
-def overridden(asked: Asked, overrides: Overrides | None) -> Asked:
+def overridden(asked: RunRequest, overrides: Overrides | None) -> RunRequest:
     """What is asked, as this request wants it. Raises `RequestError` where that cannot be."""
     if not overrides:
         return asked

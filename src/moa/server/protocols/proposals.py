@@ -11,7 +11,7 @@ _OPENING = {"think": "<think>\n", "details": "<details>\n<summary>Proposals</sum
 _CLOSING = {"think": "\n</think>\n\n", "details": "\n</details>\n\n"}
 
 
-class Shown:
+class ProposalRenderer:
     """Pieces turned into the content and the reasoning of a reply."""
 
     def __init__(self, show: Show) -> None:

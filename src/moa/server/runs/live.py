@@ -16,10 +16,10 @@ from ...store.rows import row
 from ...streaming import Events
 from ...trace.tree import Trace
 from ...types import Response
-from ..service import Asked, Service
+from ..service import RunRequest, Service
 
 
-class Record:
+class LiveRun:
     """One run: its events so far, and how it stands. `owner` is the client that started it."""
 
     def __init__(self, model: str, owner: str | None) -> None:
@@ -71,12 +71,12 @@ class Runs:
         self._service = service
         self._kept = kept
         self._seconds = seconds
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, LiveRun] = {}
         self._doing: dict[str, tuple[asyncio.Task[None], Events]] = {}
 
-    async def start(self, asked: Asked) -> Record:
+    async def start(self, asked: RunRequest) -> LiveRun:
         """Begin a run, once there is a place for it. Raises what stands in the way of that, such as `Busy`."""
-        record = Record(asked.model.name, self._service.client)
+        record = LiveRun(asked.model.name, self._service.client)
         started: asyncio.Future[Events] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._run(asked, record, started))
         try:
@@ -93,7 +93,7 @@ class Runs:
         self._forget_old()
         return record
 
-    async def _run(self, asked: Asked, record: Record, started: asyncio.Future[Events]) -> None:
+    async def _run(self, asked: RunRequest, record: LiveRun, started: asyncio.Future[Events]) -> None:
         try:
             async with self._service.answering(asked, record.add) as answering:
                 record.id = answering.events.run.id
@@ -112,33 +112,33 @@ class Runs:
         else:
             await self._over(record, "answered")
 
-    async def _over(self, record: Record, state: State) -> None:
+    async def _over(self, record: LiveRun, state: State) -> None:
         """Let it be over, which is told once it is stored: whoever heard of it finds it, whatever happens."""
         await self._service.stored()
         record.end(state)
 
-    def find(self, run: str) -> Record | None:
+    def find(self, run: str) -> LiveRun | None:
         """The run of an id, where it is known here and the caller may see it."""
         self._forget_old()
         record = self._records.get(run)
         return record if record and self._service.shows(record.owner) else None
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[LiveRun]:
         """The runs that the caller may see, the latest first."""
         self._forget_old()
         return [one for one in reversed(self._records.values()) if self._service.shows(one.owner)]
 
-    def forget(self, record: Record) -> None:
+    def forget(self, record: LiveRun) -> None:
         """Know no longer of a run that is over."""
         if record.state != "running":
             self._records.pop(record.id, None)
 
-    def finish(self, record: Record) -> None:
+    def finish(self, record: LiveRun) -> None:
         """Let it answer with what it has."""
         if record.id in self._doing:
             self._doing[record.id][1].finish()
 
-    async def stop(self, record: Record) -> None:
+    async def stop(self, record: LiveRun) -> None:
         """End it now, and every call it has made."""
         if record.id in self._doing:
             task, _ = self._doing[record.id]

@@ -22,7 +22,7 @@ AGAIN = 0.5
 """Seconds between two looks at a run that another process is making."""
 
 
-class Past:
+class StoredRuns:
     """The store of one server. Whatever is asked of it raises `NoRun` or `Unreadable`."""
 
     def __init__(self, service: Service) -> None:
@@ -89,10 +89,10 @@ def full_name(model: str) -> str:
     return model if ":" in model else f"moa:{model}"
 
 
-class Recounted:
+class StoredRunReader:
     """A stored run, read again as a live one is. One that another process is making is followed to its end."""
 
-    def __init__(self, past: Past, run: StoredRun) -> None:
+    def __init__(self, past: StoredRuns, run: StoredRun) -> None:
         self._past = past
         self._run = run
 

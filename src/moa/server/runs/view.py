@@ -17,14 +17,14 @@ from ...types import Response
 from ..responses import problem
 from ..schemas import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
 from ..service import NoRun, Service
-from .live import Record, Runs
-from .stored import Past, Recounted
+from .live import LiveRun, Runs
+from .stored import StoredRunReader, StoredRuns
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunView:
     """A run with all its events so far."""
 
     run: StoredRun
@@ -57,28 +57,28 @@ class Seen:
         return known
 
 
-class Sight:
+class RunRepository:
     """Finds runs for their callers. Raises `NoRun` for the runs of others, as for those that never were."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.running = Runs(service)
-        self.past = Past(service)
+        self.past = StoredRuns(service)
 
-    async def find(self, run: str) -> Record | Recounted:
+    async def find(self, run: str) -> LiveRun | StoredRunReader:
         """A run whose events can be read."""
-        return self.running.find(run) or Recounted(self.past, await self.past.find(run))
+        return self.running.find(run) or StoredRunReader(self.past, await self.past.find(run))
 
-    async def seen(self, run: str) -> Seen:
+    async def seen(self, run: str) -> RunView:
         """A run with all its events."""
         record = self.running.find(run)
         if record:
-            return Seen(record.row(), list(record.events), record.trace, record.response, record.error)
+            return RunView(record.row(), list(record.events), record.trace, record.response, record.error)
         stored = await self.past.find(run)
         events = await self.past.events(stored)
-        return Seen(stored, events, await self._service.aside(folded, events))
+        return RunView(stored, events, await self._service.aside(folded, events))
 
-    async def forget(self, seen: Seen) -> None:
+    async def forget(self, seen: RunView) -> None:
         """Remove a run for good. Raises `RequestError` for one that another process is making."""
         if seen.run.state == "running":
             raise RequestError("another process is making this run; stop it there before it is removed")
@@ -88,7 +88,7 @@ class Sight:
             with suppress(NoRun):  # it began before runs were stored
                 await self.past.remove(seen.run)
 
-    async def work(self, run: str, work: Callable[[Seen], Result]) -> Result:
+    async def work(self, run: str, work: Callable[[RunView], Result]) -> Result:
         """What comes of some work on a run, done beside the event loop; on one that goes on, as it is now."""
         seen = await self.seen(run)
         if seen.run.state != "running":

@@ -18,15 +18,15 @@ from ....mixture.mixture import Mixture
 from ....trace.narration import Piece
 from ....types import Message, Request, Response, Usage, estimate_tokens
 from ....wire import response_format as schema
-from ...responses import Streamed, json, parsed, problem, unless_gone
+from ...responses import StreamingReply, json, parsed, problem, unless_gone
 from ...schemas import TEXT, WHOLE, Operation, one_of, rows, table
-from ...service import Answering, Asked, Service
+from ...service import ActiveRun, RunRequest, Service
 from ..account import extension, tool_calls
 from ..effort import sized
 from ..overrides import Overrides, overridden
 from ..tool_calls import arguments
 from . import content as turns
-from .stream import PING, Blocks, sse, thinking, thoughts
+from .stream import PING, ContentBlockStream, sse, thinking, thoughts
 
 IMAGE = 1600
 """Tokens that an image is counted as, about what one of a megapixel is to Anthropic."""
@@ -258,7 +258,7 @@ def routes(service: Service) -> list[Route]:
             body = await parsed(http, MessagesBody)
             asked = _asked(service, body)
             if asked.stream:
-                return Streamed(
+                return StreamingReply(
                     _events(service, asked, body),
                     failed,
                     keep_alive=PING,
@@ -284,7 +284,7 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _asked(service: Service, body: MessagesBody) -> Asked:
+def _asked(service: Service, body: MessagesBody) -> RunRequest:
     """What is asked. A stream shows proposals unless thinking is declined, for the sake of an early first word; a whole
     message only where it is asked for, since many programs read no further than its first block."""
     hidden = body.hides if body.stream else not body.thinks
@@ -295,7 +295,7 @@ def _asked(service: Service, body: MessagesBody) -> Asked:
     return overridden(asked, body.moa)
 
 
-async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
+async def _whole(service: Service, asked: RunRequest, name: str) -> HTTPResponse:
     async with service.answering(asked) as answering:
         pieces = await answering.proposals()
         response = answering.response
@@ -316,9 +316,9 @@ async def _whole(service: Service, asked: Asked, name: str) -> HTTPResponse:
         return json(message, headers={"request-id": _id("req")})
 
 
-async def _events(service: Service, asked: Asked, body: MessagesBody) -> AsyncIterator[bytes]:
+async def _events(service: Service, asked: RunRequest, body: MessagesBody) -> AsyncIterator[bytes]:
     start = sse({"type": "message_start", "message": _message(body.model, [], usage(Usage(body.tokens())))})
-    blocks = Blocks()
+    blocks = ContentBlockStream()
     async with service.answering(asked) as answering:
         async for pieces in answering.batches():
             shown = [piece for piece in pieces if piece.kind == "text" or asked.show != "off"]
@@ -328,7 +328,7 @@ async def _events(service: Service, asked: Asked, body: MessagesBody) -> AsyncIt
         yield start + _end(blocks, answering)
 
 
-def _end(blocks: Blocks, answering: Answering) -> bytes:
+def _end(blocks: ContentBlockStream, answering: ActiveRun) -> bytes:
     response = answering.response
     rest = blocks.add([] if blocks.told or not response.text else [Piece("text", response.text)])
     rest += b"".join(blocks.tool_use(call) for call in tool_calls(response)) + blocks.close()

@@ -21,7 +21,7 @@ def sse(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\n".encode() + b"data: " + orjson.dumps(event) + b"\n\n"
 
 
-class Blocks:
+class ContentBlockStream:
     """Content blocks as they grow. One is open at a time, and a new one begins with every proposer."""
 
     def __init__(self) -> None:

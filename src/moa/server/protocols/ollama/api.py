@@ -19,9 +19,9 @@ from ....errors import RequestError
 from ....mixture.graph import sees_images, smallest_window
 from ....mixture.mixture import Mixture
 from ....types import Request
-from ...responses import Streamed, json, parsed, problem, unless_gone
+from ...responses import StreamingReply, json, parsed, problem, unless_gone
 from ...schemas import ANY, TABLE, TEXT, YES, Operation, rows, table
-from ...service import Answering, Asked, Service
+from ...service import ActiveRun, RunRequest, Service
 from ..account import extension, tool_calls
 from ..effort import sized
 from ..overrides import overridden
@@ -118,7 +118,7 @@ class Told:
         """The reply to a call that asks nothing."""
         return {**self.words(), "done": True, "done_reason": reason}
 
-    def end(self, answering: Answering) -> dict[str, Any]:
+    def end(self, answering: ActiveRun) -> dict[str, Any]:
         """How the answer ended and what it took: tokens over all calls, times in nanoseconds."""
         response, trace = answering.response, answering.trace
         before = trace.time if trace.first_word is None else trace.first_word
@@ -195,7 +195,7 @@ async def _answer(
     asked = _asked(service, body, request)
     if not asked.stream:
         return await unless_gone(http.receive, _whole(service, asked, told))
-    return Streamed(
+    return StreamingReply(
         _lines(service, asked, told),
         failed,
         "application/x-ndjson",
@@ -205,7 +205,7 @@ async def _answer(
     )
 
 
-def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) -> Asked:
+def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) -> RunRequest:
     """What is asked. As with Ollama's own thinking models, thinking is told unless it is declined."""
     show = "off" if body.think is False else body.moa.proposals if body.moa else None
     asked = service.asked(body.model, request, stream=body.streams, show=show)
@@ -214,7 +214,7 @@ def _asked(service: Service, body: ChatBody | GenerateBody, request: Request) ->
     return overridden(asked, body.moa)
 
 
-async def _whole(service: Service, asked: Asked, told: Told) -> HTTPResponse:
+async def _whole(service: Service, asked: RunRequest, told: Told) -> HTTPResponse:
     async with service.answering(asked) as answering:
         pieces = await answering.proposals()
         response = answering.response
@@ -223,7 +223,7 @@ async def _whole(service: Service, asked: Asked, told: Told) -> HTTPResponse:
         return json({**told.words(response.text, thinking, tool_calls(response)), **told.end(answering)})
 
 
-async def _lines(service: Service, asked: Asked, told: Told) -> AsyncIterator[bytes]:
+async def _lines(service: Service, asked: RunRequest, told: Told) -> AsyncIterator[bytes]:
     silent = True
     async with service.answering(asked) as answering:
         async for pieces in answering.batches():

@@ -16,13 +16,13 @@ from ....types import Response
 from ...errors import blank, late, sse
 from ...responses import json
 from ...schemas import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
-from ...service import Answering, Asked, Service
+from ...service import ActiveRun, RunRequest, Service
 from ..account import extension as extension
 from ..account import finish_reason, new_id, tool_calls, usage
 from ..effort import sized
 from ..endpoint import answer
 from ..overrides import overridden
-from ..proposals import Shown
+from ..proposals import ProposalRenderer
 from .chat_body import ChatBody
 
 EXTENSION = table(
@@ -72,9 +72,9 @@ class _Reply:
     """One call being answered, whole or in chunks."""
 
     body: ChatBody
-    asked: Asked
+    asked: RunRequest
     unused: list[str]
-    shown: Shown
+    shown: ProposalRenderer
     late = staticmethod(late)
 
     @staticmethod
@@ -88,7 +88,7 @@ class _Reply:
             asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
         if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
             raise RequestError(f"logprobs: {asked.model.name} votes, so no model writes its answer")
-        return _Reply(body, asked, [*body.unused, *unused], Shown(asked.show))
+        return _Reply(body, asked, [*body.unused, *unused], ProposalRenderer(asked.show))
 
     async def whole(self, service: Service) -> HTTPResponse:
         before, thought = "", ""
@@ -157,7 +157,7 @@ class _Reply:
             "model": self.body.model,
         }
 
-    def _extension(self, answering: Answering) -> dict[str, Any]:
+    def _extension(self, answering: ActiveRun) -> dict[str, Any]:
         return extension(answering, [*self.unused, *_missing(self.body, answering.response)])
 
 

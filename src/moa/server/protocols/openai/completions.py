@@ -17,11 +17,11 @@ from ....types import Message, Request
 from ...errors import late, sse
 from ...responses import json
 from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
-from ...service import Answering, Asked, Service
+from ...service import ActiveRun, RunRequest, Service
 from ..account import extension, finish_reason, new_id, usage
 from ..endpoint import answer
 from ..overrides import Overrides, overridden
-from ..proposals import Shown
+from ..proposals import ProposalRenderer
 from .chat_body import PASSED_ON, MaxTokens, Open, StreamOptions, Temperature, TopP, stops
 
 
@@ -104,8 +104,8 @@ class _Reply:
     """One call being answered, whole or in chunks. There is no place for reasoning, so proposals show only as text."""
 
     body: CompletionBody
-    asked: Asked
-    shown: Shown
+    asked: RunRequest
+    shown: ProposalRenderer
     late = staticmethod(late)
 
     @staticmethod
@@ -116,7 +116,7 @@ class _Reply:
         asked = overridden(asked, body.moa)
         if asked.show == "fields" or (not asked.stream and show is None):
             asked = replace(asked, show="off")
-        return _Reply(body, asked, Shown(asked.show))
+        return _Reply(body, asked, ProposalRenderer(asked.show))
 
     async def whole(self, service: Service) -> HTTPResponse:
         text = self.body.text if self.body.echo else ""
@@ -151,7 +151,7 @@ class _Reply:
             "model": self.body.model,
         }
 
-    def _account(self, answering: Answering) -> dict[str, Any]:
+    def _account(self, answering: ActiveRun) -> dict[str, Any]:
         response, trace = answering.response, answering.trace
         unused = sorted(key for key in self.body.further if key not in PASSED_ON)
         return {"usage": usage(response, trace), "moa": extension(answering, unused)}

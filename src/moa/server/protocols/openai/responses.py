@@ -15,14 +15,14 @@ from ....mixture.mixture import Mixture
 from ....trace.narration import Piece, PieceKind
 from ...responses import json, problem
 from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
-from ...service import Answering, Asked, Service
+from ...service import ActiveRun, RunRequest, Service
 from ..account import extension, new_id, tokens, tool_calls
 from ..effort import sized
 from ..endpoint import answer
 from ..overrides import overridden
-from ..proposals import Shown
+from ..proposals import ProposalRenderer
 from .responses_body import ResponsesBody
-from .responses_events import Growing
+from .responses_events import ResponseBuilder
 
 OPERATIONS = (
     Operation(
@@ -57,9 +57,9 @@ class _Reply:
     """One call being answered, whole or in events."""
 
     body: ResponsesBody
-    asked: Asked
+    asked: RunRequest
     unused: list[str]
-    growing: Growing
+    growing: ResponseBuilder
 
     @staticmethod
     def of(service: Service, body: ResponsesBody) -> _Reply:
@@ -73,7 +73,7 @@ class _Reply:
             asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
         if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
             raise RequestError(f"logprobs: {asked.model.name} votes, so no model writes its answer")
-        growing = Growing(_head(body), Shown(asked.show), body.custom)
+        growing = ResponseBuilder(_head(body), ProposalRenderer(asked.show), body.custom)
         return _Reply(body, asked, [*body.unused, *unused], growing)
 
     async def whole(self, service: Service) -> HTTPResponse:
@@ -96,7 +96,7 @@ class _Reply:
         reason = {"code": told.code or told.kind, "message": told.message}
         return self.growing.fail(reason)
 
-    def _end(self, answering: Answering) -> bytes:
+    def _end(self, answering: ActiveRun) -> bytes:
         response = answering.response
         told = b""
         if not self.growing.told:
@@ -107,7 +107,7 @@ class _Reply:
             told += self.growing.call(call)
         return told
 
-    def _close(self, answering: Answering) -> dict[str, Any]:
+    def _close(self, answering: ActiveRun) -> dict[str, Any]:
         response, trace = answering.response, answering.trace
         used = tokens(response, trace)
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(response.finish_reason)

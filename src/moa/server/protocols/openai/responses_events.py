@@ -9,13 +9,13 @@ import orjson
 
 from ....trace.narration import Piece
 from ..account import new_id
-from ..proposals import Shown
+from ..proposals import ProposalRenderer
 
 
-class Growing:
+class ResponseBuilder:
     """The output of a response. Every method gives the events of what it changed."""
 
-    def __init__(self, head: Mapping[str, Any], shown: Shown, custom: frozenset[str]) -> None:
+    def __init__(self, head: Mapping[str, Any], shown: ProposalRenderer, custom: frozenset[str]) -> None:
         self.output: list[dict[str, Any]] = []
         self.told = False  # some words of the answer, or of the model's own thinking, were said
         self._head = dict(head)
