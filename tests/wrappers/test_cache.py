@@ -255,7 +255,7 @@ async def test_an_answer_comes_back_whole_in_another_process(tmp_path: Path) -> 
     with Upstream(
         {"m": Reply(raw=json.dumps(WHOLE).encode(), headers={"Content-Type": "application/json"})}
     ) as upstream:
-        model = OpenAI("m", upstream.url, price=moa.prices.Price(1, 2))
+        model = OpenAI("m", upstream.url, price=moa.costs.prices.Price(1, 2))
         with SQLiteCache(tmp_path / "calls.sqlite") as calls:
             first = await moa.generate(Cached(model, calls), seeded)
         with SQLiteCache(tmp_path / "calls.sqlite") as calls:  # all that another process has
@@ -430,7 +430,7 @@ def test_purging_runs_removes_remembered_answers_too() -> None:
 ASKER = """
 import asyncio, sys
 import moa
-from moa.models.openai import OpenAI
+from moa.models.openai.model import OpenAI
 
 async def main():
     model = moa.Cached(OpenAI("m", sys.argv[1]), moa.Calls("calls.sqlite", "all"))
