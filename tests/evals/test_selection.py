@@ -27,7 +27,7 @@ from moa.config.load import Config, load
 from moa.errors import ConfigError
 from moa.evals.results_folder import Folder
 from moa.evals.runner import evaluate
-from moa.evals.selection.choose import Chosen, choose
+from moa.evals.selection.choose import SelectedMixture, choose
 from moa.evals.selection.outputs import find, likeness, preferences_of
 from moa.evals.selection.results import gather
 from moa.evals.selection.select import WEIGHTS, Method, select
@@ -254,7 +254,7 @@ def said(name: str, question: str, knows: bool) -> str:
     return f"{words} {question.split()[1] if knows else 99}"
 
 
-async def chosen(*models: str, k: int = 2, method: Method = "both") -> Chosen:
+async def chosen(*models: str, k: int = 2, method: Method = "both") -> SelectedMixture:
     """What is chosen out of an evaluation of these models."""
     suite = counting()
     named = [name for name in models if "->" not in name]  # an experiment's own mixtures are not named by anybody

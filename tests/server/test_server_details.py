@@ -19,7 +19,7 @@ from moa.config.load import Config
 from moa.prompts.prompt import laid_out
 from moa.server.auth.keys import made, write
 from moa.server.runs.view import RunRepository
-from moa.server.service import Asked, Service
+from moa.server.service import RunRequest, Service
 
 PRICED = TOML.replace("attempts = 1", 'attempts = 1\napi_key_env = "UP_KEY"\nrenamed = { max_tokens = "limit" }')
 
@@ -148,7 +148,7 @@ def test_two_runs_are_compared_word_by_word_call_by_call() -> None:
 async def test_what_takes_long_to_find_out_of_a_run_that_goes_on_holds_up_no_other(tmp_path: Path) -> None:
     service = Service(Builder(Config(default="local:smollm2"), tmp_path))
     sight = RunRepository(service)
-    asked = Asked(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
+    asked = RunRequest(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
     record = await sight.running.start(asked)
     where, seen = await sight.work(record.id, lambda seen: (threading.current_thread(), seen))
     assert where is not threading.main_thread()

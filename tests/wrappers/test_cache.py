@@ -433,7 +433,7 @@ import moa
 from moa.models.openai.model import OpenAI
 
 async def main():
-    model = moa.Cached(OpenAI("m", sys.argv[1]), moa.Calls("calls.sqlite", "all"))
+    model = moa.Cached(OpenAI("m", sys.argv[1]), moa.SQLiteCache("calls.sqlite", "all"))
     async def ask(number):
         answer = await moa.generate(model, moa.Request((moa.Message("user", str(number)),)))
         print(answer.text, flush=True)
