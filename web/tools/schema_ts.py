@@ -32,7 +32,7 @@ def printed() -> str:
     return HEAD + "".join(f"\n{_declared(name, schemas[name])}" for name in sorted(named))
 
 
-OWN = ("/api/numbers", "/api/quote")
+OWN = ("/api/stats", "/api/estimate")
 """Paths of our own beside those; /api/chat and its like are Ollama's."""
 
 

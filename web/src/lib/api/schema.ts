@@ -35,7 +35,7 @@ export interface ChatMessage {
   role: "system" | "developer" | "user" | "assistant" | "tool";
   content?: string | (TextPart | RefusalPart | ImagePart | OtherPart)[] | null;
   name?: string | null;
-  tool_calls?: moa__server__chat_body__ToolCall[] | null;
+  tool_calls?: moa__server__protocols__openai__chat_body__ToolCall[] | null;
   tool_call_id?: string | null;
 }
 
@@ -143,11 +143,6 @@ export interface Mixture {
 export interface Mixtures {
   default: string;
   mixtures: Mixture[];
-}
-
-export interface Numbers {
-  whole: Figures[];
-  days: Figures[];
 }
 
 export interface OtherPart {
@@ -259,7 +254,7 @@ export interface RunBody {
   messages?: ChatMessage[] | null;
   options?: Record<string, unknown>;
   moa?: Overrides | null;
-  quote?: boolean;
+  estimate?: boolean;
 }
 
 export interface RunList {
@@ -291,6 +286,11 @@ export interface Spread {
 
 export interface Started {
   run_id: string;
+}
+
+export interface Stats {
+  whole: Figures[];
+  days: Figures[];
 }
 
 export interface Summary {
@@ -325,7 +325,7 @@ export interface Used {
   estimated?: boolean;
 }
 
-export interface moa__server__chat_body__ToolCall {
+export interface moa__server__protocols__openai__chat_body__ToolCall {
   id: string;
   type?: "function";
   function: CalledFunction;
