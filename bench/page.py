@@ -50,7 +50,7 @@ def loaded() -> float:
 
 
 OVER = """() => new Promise((resolve) => {
-    const look = () => document.querySelector(".run > footer:not(.going) button") ? resolve() : setTimeout(look, 500);
+    const look = () => document.querySelector(".run > footer:not(.running) button") ? resolve() : setTimeout(look, 500);
     look();
 })"""
 

@@ -1,4 +1,4 @@
-// Builds the page into the Python package; while it is being worked on, hands the API to a running `moa serve`.
+// Builds the page into the Python package. The development server forwards the API to a running `moa serve`.
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, loadEnv } from "vite";
 
@@ -11,7 +11,7 @@ export default defineConfig({
     outDir: "../src/moa/web",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
-    assetsInlineLimit: 0, // what is inlined as data: would need more of the content security policy
+    assetsInlineLimit: 0, // the content security policy does not allow data: URLs
     chunkSizeWarningLimit: 200,
   },
   server: { proxy: { "/api": server, "/v1": server } },

@@ -105,7 +105,7 @@ class RequestLogEntry:
     def answered(self, question: str = QUESTION) -> None:
         """Ask, and wait until the answer is complete."""
         self.ask(question)
-        self.page.get_by_role("button", name="Save as a page").wait_for()
+        self.page.get_by_role("button", name="Download HTML").wait_for()
 
 
 def _where(said: ConsoleMessage) -> str:

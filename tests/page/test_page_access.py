@@ -26,7 +26,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
         assert issues(page) == []
         visit.answered()
         page.locator("[data-own]").first.wait_for()
-        page.get_by_role("button", name="Ask again…").click()
+        page.get_by_role("button", name="Re-run…").click()
         page.get_by_text("1 call, about").wait_for()
         assert issues(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -42,13 +42,13 @@ def test_a_question_is_asked_and_its_answer_read_with_the_keyboard_alone(chromiu
         page.get_by_label("Question").wait_for()
         keyboard.type("What is the tide?")  # the field has the focus from the start
         keyboard.press("Enter")
-        page.get_by_role("button", name="Save as a page").wait_for()
+        page.get_by_role("button", name="Download HTML").wait_for()
         page.locator("[data-sentence][tabindex='0']").wait_for()
         reached: list[str] = []
         for _ in range(60):
             keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.innerText.trim().split('\\n')[0]"))
-        for wanted in ("Skip to the content", "New question", "Copy", "Copy link", "Save as a page", "Ask again…"):
+        for wanted in ("Skip to content", "New question", "Copy", "Copy link", "Download HTML", "Re-run…"):
             assert wanted in reached, wanted
         assert any(one.startswith("The Moon pulls the sea") for one in reached)
 
@@ -78,11 +78,11 @@ def test_dark_or_light_is_the_choice_of_the_system_until_one_chooses(chromium: B
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     with visiting(chromium, color_scheme="dark") as visit:
         dark = visit.page.evaluate(ground)
-        visit.page.get_by_role("button", name="Light colours").click()
+        visit.page.get_by_role("button", name="Light theme").click()
         light = visit.page.evaluate(ground)
         assert dark != light
         visit.page.reload()
-        visit.page.get_by_role("button", name="Dark colours").wait_for()
+        visit.page.get_by_role("button", name="Dark theme").wait_for()
         assert visit.page.evaluate(ground) == light
 
 

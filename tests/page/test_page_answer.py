@@ -58,16 +58,16 @@ def test_the_sentences_are_stepped_through_with_the_arrow_keys(chromium: Browser
         visit.page.get_by_text("From lab:b.", exact=True).wait_for()
         assert sources(visit.page) == ["lab:b"]
         visit.page.keyboard.press("ArrowRight")
-        visit.page.get_by_text("From no proposal.", exact=True).wait_for()
+        visit.page.get_by_text("Not in any proposal.", exact=True).wait_for()
         visit.page.keyboard.press("Escape")
-        visit.page.get_by_text("From no proposal.", exact=True).wait_for(state="detached")
+        visit.page.get_by_text("Not in any proposal.", exact=True).wait_for(state="detached")
 
 
 def test_a_link_to_an_answer_shows_it_to_whoever_opens_it(chromium: Browser) -> None:
     with visiting(chromium, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.answered()
         visit.page.get_by_role("button", name="Copy link").click()
-        visit.page.get_by_text("The link is copied").wait_for()
+        visit.page.get_by_text("Link copied").wait_for()
         address = visit.page.evaluate("navigator.clipboard.readText()")
         other = chromium.new_context().new_page()
         other.goto(address)
@@ -80,7 +80,7 @@ def test_an_address_without_a_run_says_so(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.goto("/#/answer/01nothing")
         visit.page.get_by_role("alert").wait_for()
-        assert visit.page.get_by_role("link", name="Ask something").is_visible()
+        assert visit.page.get_by_role("link", name="Ask a question").is_visible()
         visit.wrong = [one for one in visit.wrong if "404" not in one]  # the browser reports it itself
 
 
@@ -91,7 +91,7 @@ def test_a_run_saved_as_a_page_opens_anywhere_and_lights_its_sources_without_a_s
         visit.answered()
         sentence(visit.page, TIDE).wait_for()
         with visit.page.expect_download() as download:
-            visit.page.get_by_role("button", name="Save as a page").click()
+            visit.page.get_by_role("button", name="Download HTML").click()
         file = tmp_path / "run.html"
         download.value.save_as(file)
     told = file.read_text("utf-8")

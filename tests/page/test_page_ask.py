@@ -40,8 +40,8 @@ def test_a_lost_proposal_says_why_and_one_that_was_asked_twice_says_so(chromium:
     with visiting(chromium) as visit:
         visit.answered()
         lost, flaky = card(visit.page, "lab:lost").inner_text(), card(visit.page, "lab:flaky").inner_text()
-        assert "lost" in lost and "no such key" in lost
-        assert "done" in flaky and "tried again" in flaky and "busy" in flaky
+        assert "failed" in lost and "no such key" in lost
+        assert "done" in flaky and "retried" in flaky and "busy" in flaky
         assert "5 of 6 proposals" in visit.page.get_by_role("region", name="Layer 1").inner_text()
 
 
@@ -59,7 +59,7 @@ def test_words_are_seen_while_they_are_written(chromium: Browser) -> None:
         card(page, "lab:d").get_by_text("thinking").wait_for()
         assert page.get_by_role("button", name="Stop").is_visible()
         go.set()
-        page.get_by_role("button", name="Save as a page").wait_for()
+        page.get_by_role("button", name="Download HTML").wait_for()
         assert "Late." in card(page, "lab:d").inner_text()
 
 
@@ -72,9 +72,9 @@ def test_one_may_have_the_answer_from_the_proposals_that_are_there(chromium: Bro
         card(visit.page, "lab:a").get_by_text("done").wait_for()
         card(visit.page, "lab:b").get_by_text("done").wait_for()
         visit.page.get_by_role("button", name="Answer with what you have now").click()
-        visit.page.get_by_role("button", name="Save as a page").wait_for()
+        visit.page.get_by_role("button", name="Download HTML").wait_for()
         assert OWN in visit.page.get_by_role("region", name="Answer").inner_text()
-        assert "lost" in card(visit.page, "lab:d").inner_text()
+        assert "failed" in card(visit.page, "lab:d").inner_text()
 
 
 def test_a_run_may_be_stopped(chromium: Browser) -> None:
@@ -82,7 +82,7 @@ def test_a_run_may_be_stopped(chromium: Browser) -> None:
         visit.ask()
         card(visit.page, "lab:a").get_by_text("done").wait_for()
         visit.page.get_by_role("button", name="Stop").click()
-        visit.page.get_by_text("It ended before an answer was begun.").wait_for()
+        visit.page.get_by_text("Stopped before the answer started.").wait_for()
         assert "stopped" in card(visit.page, "lab:d").inner_text()
         assert visit.upstream.to("judge") == []
 
@@ -92,12 +92,12 @@ def test_a_conversation_goes_on_and_is_there_after_a_reload(chromium: Browser) -
         visit.answered()
         visit.page.get_by_label("Question").fill("And in the Mediterranean?")
         visit.page.keyboard.press("Enter")
-        visit.page.get_by_role("button", name="Save as a page").nth(1).wait_for()
+        visit.page.get_by_role("button", name="Download HTML").nth(1).wait_for()
         sent = visit.upstream.to("a")[-1].messages
         assert [message["role"] for message in sent] == ["user", "assistant", "user"]
         assert sent[1]["content"].startswith(TIDE) and sent[2]["content"] == "And in the Mediterranean?"
         visit.page.reload()
-        visit.page.get_by_role("button", name="Save as a page").wait_for()
+        visit.page.get_by_role("button", name="Download HTML").wait_for()
         assert visit.page.get_by_role("heading", level=1).all_inner_texts() == [QUESTION, "And in the Mediterranean?"]
         assert OWN in visit.page.locator("article").first.inner_text()
         visit.page.get_by_role("link", name="New question").click()
@@ -120,7 +120,7 @@ def test_a_reload_in_the_middle_of_a_run_goes_on_watching_it(chromium: Browser) 
         card(visit.page, "lab:a").get_by_text("done").wait_for()
         assert visit.page.get_by_role("button", name="Stop").is_visible()
         go.set()
-        visit.page.get_by_role("button", name="Save as a page").wait_for()
+        visit.page.get_by_role("button", name="Download HTML").wait_for()
         assert OWN in visit.page.get_by_role("region", name="Answer").inner_text()
     assert len(visit.upstream.to("a")) == 1
 
@@ -130,18 +130,18 @@ def test_what_a_question_will_take_is_said_before_it_is_asked_and_compared_after
         visit.answered()
         visit.page.get_by_role("link", name="New question").click()
         visit.page.get_by_label("Question").fill(QUESTION)
-        quote = visit.page.locator(".quote")
+        quote = visit.page.locator(".estimate")
         quote.wait_for()
         assert re.fullmatch(r"about [\d,]+ tokens · \$[\d.]+ · [\d.]+ s", quote.inner_text())
-        assert quote.get_attribute("title") == "Reckoned from 1 run of the same."
+        assert quote.get_attribute("title") == "Estimated from 1 past run."
         visit.page.keyboard.press("Enter")
-        visit.page.get_by_text("expected $").wait_for()
+        visit.page.get_by_text("estimated $").wait_for()
 
 
 def test_another_mixture_may_be_chosen(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.get_by_label("Mixture").select_option("two")
-        visit.page.get_by_text("two layers · 5 calls a question").wait_for()
+        visit.page.get_by_text("two layers · 5 calls per question").wait_for()
         visit.answered()
         assert visit.page.get_by_role("region", name="Layer 2").get_by_role("article").count() == 2
 
@@ -151,11 +151,11 @@ def test_a_run_is_asked_again_with_one_change_and_both_answers_are_kept(chromium
         visit.page.get_by_label("Mixture").select_option("two")
         visit.answered()
         before = len(visit.upstream.calls)
-        visit.page.get_by_role("button", name="Ask again…").click()
-        visit.page.get_by_label("Another aggregator").check()
+        visit.page.get_by_role("button", name="Re-run…").click()
+        visit.page.get_by_label("Use another aggregator").check()
         visit.page.get_by_label("Aggregator", exact=True).select_option("lab:c")
         visit.page.get_by_text("1 call, about").wait_for()
-        visit.page.get_by_role("button", name="Ask again", exact=True).click()
+        visit.page.get_by_role("button", name="Re-run", exact=True).click()
         visit.page.get_by_role("region", name="Answer").get_by_text("Nothing but the Moon.").wait_for()
         assert len(visit.upstream.calls) == before + 1
         visit.page.get_by_role("button", name="first answer").click()
@@ -183,7 +183,7 @@ def test_a_server_that_wants_a_key_is_given_one_for_this_tab(chromium: Browser) 
     with visiting(chromium, toml=toml) as visit:
         visit.page.get_by_label("Key").fill("moa-wrong")
         visit.page.keyboard.press("Enter")
-        visit.page.get_by_text("This key is not known here.").wait_for()
+        visit.page.get_by_text("This key is not valid.").wait_for()
         visit.page.get_by_label("Key").fill(secret)
         visit.page.keyboard.press("Enter")
         visit.answered()

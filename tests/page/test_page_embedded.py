@@ -62,17 +62,17 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         one.wait_for()
         assert "".join(one.inner_text().split()) == "".join(answer.split())
         assert "".join(page.get_by_role("group", name="Answer of run B").inner_text().split()) == "".join(other.split())
-        assert "3" in page.get_by_role("region", name="Figures").get_by_role("row", name="Calls").inner_text()
+        assert "3" in page.get_by_role("region", name="Usage").get_by_role("row", name="Calls").inner_text()
 
-        page = at(visit, "numbers")
-        models = page.get_by_role("group", name="Models in all")
+        page = at(visit, "stats")
+        models = page.get_by_role("group", name="Table of models")
         models.wait_for()
         told = models.get_by_role("row").filter(has_text=MODEL)
         told.last.wait_for()
         assert told.count() == 2 and "moa:tiny" in told.first.inner_text()  # as a proposer and as the aggregator
-        for heading, name in (("First word", "moa:tiny"), ("Time of each model", MODEL)):
+        for heading, name in (("First token", "moa:tiny"), ("Total time per model", MODEL)):
             plot = page.get_by_role("figure").filter(has=page.get_by_role("heading", name=heading, exact=True))
-            plot.get_by_text("As a table").click()
+            plot.get_by_text("Show as table").click()
             assert name in plot.get_by_role("table").inner_text()
 
 
@@ -85,14 +85,14 @@ def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(
         names = page.get_by_role("region", name="Graph").locator("svg text.name")
         names.last.wait_for()
         assert names.all_text_contents() == ["question", "smollm2", "smollm2", "answer"]
-        page.get_by_role("region", name="Its last runs").get_by_role("link").first.wait_for()
+        page.get_by_role("region", name="Latest runs").get_by_role("link").first.wait_for()
         page.get_by_text("1 run in 30 days").wait_for()
-        page.get_by_role("link", name="Edit a copy and try it").click()
+        page.get_by_role("link", name="Edit a copy").click()
         page.get_by_label("Name", exact=True).fill("mine")
         page.get_by_label("Samples of proposer 1").fill("1")
-        page.get_by_text("2 calls a question").wait_for()
+        page.get_by_text("2 calls per question").wait_for()
         page.get_by_label("Try it").fill(RIDDLE)
-        page.get_by_role("button", name="Ask it once").click()
+        page.get_by_role("button", name="Ask once").click()
         page.get_by_role("region", name="Answer").locator(".answer").wait_for()
         told = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
         assert list(told["mixtures"]) == ["mine"]

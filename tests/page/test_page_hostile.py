@@ -97,7 +97,7 @@ def test_a_hostile_proposal_changes_nothing_but_its_own_card(chromium: Browser) 
             assert page.evaluate(MEASURES) == harmless
             card = page.get_by_role("article", name="lab:c", exact=True)
             assert '<script>document.title = "owned"' in card.inner_text()
-            card.get_by_role("button", name="Read all").click()
+            card.get_by_role("button", name="Show all").click()
             card.locator("table").wait_for()
             opened = page.evaluate(MEASURES)
             assert {**opened, "places": 0} == {**harmless, "places": 0}
@@ -118,7 +118,7 @@ def test_a_hostile_answer_is_text_on_the_page_and_in_the_file(chromium: Browser,
             assert (told["strange"], told["handlers"], told["ids"], told["wide"]) == (0, 0, 1, True)
             assert "owned" not in told["title"]
             with visit.page.expect_download() as download:
-                visit.page.get_by_role("button", name="Save as a page").click()
+                visit.page.get_by_role("button", name="Download HTML").click()
             file = tmp_path / "run.html"
             download.value.save_as(file)
             reader = chromium.new_context().new_page()

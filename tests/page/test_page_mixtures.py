@@ -25,7 +25,7 @@ aggregator = "lab:judge"
 
 def toml(page: Page) -> dict[str, object]:
     """The TOML that is shown, once it is of what the form says."""
-    page.get_by_text("as moa.toml wants it").wait_for()
+    page.get_by_text("✓ Valid").wait_for()
     told: dict[str, object] = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
     return told
 
@@ -35,7 +35,7 @@ def test_every_mixture_is_drawn_and_told_in_words(chromium: Browser) -> None:
         page = visit.page
         page.goto("/#/mixtures")
         nested = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="nested"))
-        assert "9 calls a question" in nested.inner_text()
+        assert "9 calls per question" in nested.inner_text()
         assert nested.get_by_role("list").inner_text() == "layer 1: mixture two, a 3 times\naggregator: judge"
         page.get_by_role("link", name="nested").click()
         names = page.get_by_role("region", name="Graph").locator("svg text.name")
@@ -48,11 +48,11 @@ def test_every_mixture_is_drawn_and_told_in_words(chromium: Browser) -> None:
 def test_a_mixture_knows_its_last_runs(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.goto("/#/mixtures/six")
-        visit.page.get_by_text("It has not been asked yet.").wait_for()
+        visit.page.get_by_text("No runs yet.").wait_for()
         visit.page.goto("/")
         visit.answered()
         visit.page.goto("/#/mixtures/six")
-        visit.page.get_by_role("region", name="Its last runs").get_by_role("link").first.click()
+        visit.page.get_by_role("region", name="Latest runs").get_by_role("link").first.click()
         visit.page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
 
 
@@ -60,10 +60,10 @@ def test_a_copy_is_edited_as_a_form_and_its_toml_follows(chromium: Browser) -> N
     with visiting(chromium) as visit:
         page = visit.page
         page.goto("/#/mixtures/two")
-        page.get_by_role("link", name="Edit a copy and try it").click()
+        page.get_by_role("link", name="Edit a copy").click()
         assert toml(page)["mixtures"]["two"]["layers"] == [["lab:a", "lab:b"], ["lab:c", "lab:d"]]  # type: ignore[index]
         page.get_by_label("Name", exact=True).fill("mine")
-        page.get_by_label("each layer has its own proposers").uncheck()
+        page.get_by_label("separate proposers for each layer").uncheck()
         page.get_by_label("Temperature of proposer 2").fill("0.5")
         page.get_by_label("Samples of proposer 1").fill("3")
         page.get_by_label("Quorum").fill("2")
@@ -86,10 +86,10 @@ def test_what_is_wrong_is_said_in_the_words_of_moa_toml(chromium: Browser) -> No
         page.get_by_label("Quorum").fill("9")
         page.get_by_text("mixtures.six: quorum is 9, but layer 1 has 6 proposer(s)").wait_for()
         page.get_by_label("Try it").fill("Why?")
-        assert page.get_by_role("button", name="Ask it once").is_disabled()
+        assert page.get_by_role("button", name="Ask once").is_disabled()
         page.get_by_label("Quorum").fill("2")
-        page.get_by_text("as moa.toml wants it").wait_for()
-        assert page.get_by_role("button", name="Ask it once").is_enabled()
+        page.get_by_text("✓ Valid").wait_for()
+        assert page.get_by_role("button", name="Ask once").is_enabled()
 
 
 def test_a_new_mixture_is_written_as_toml_drawn_and_tried_once(chromium: Browser) -> None:
@@ -97,12 +97,12 @@ def test_a_new_mixture_is_written_as_toml_drawn_and_tried_once(chromium: Browser
         page = visit.page
         page.goto("/#/mixtures")
         page.get_by_role("link", name="New mixture").click()
-        page.get_by_text("as moa.toml wants it").wait_for()
+        page.get_by_text("✓ Valid").wait_for()
         page.get_by_role("button", name="TOML", exact=True).click()
         page.get_by_role("textbox", name="TOML").fill(SMALL)
-        page.get_by_text("2 calls a question").wait_for()
+        page.get_by_text("2 calls per question").wait_for()
         page.get_by_label("Try it").fill("Why?")
-        page.get_by_role("button", name="Ask it once").click()
+        page.get_by_role("button", name="Ask once").click()
         page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
         assert [call.model for call in visit.upstream.calls] == ["c", "judge"]
         page.get_by_role("button", name="Form").click()

@@ -55,7 +55,7 @@ def test_runs_are_listed_and_found_by_their_words_mixture_and_state(chromium: Br
         page.get_by_role("link", name=OTHER).wait_for(state="detached")
         assert rows(page) == [QUESTION]
         page.get_by_label("State").select_option("failed")
-        page.get_by_text("No run is like that.").wait_for()
+        page.get_by_text("No runs match.").wait_for()
         page.get_by_role("button", name="Show all runs").click()
         page.get_by_role("table").wait_for()
         assert rows(page) == [OTHER, QUESTION]
@@ -64,7 +64,7 @@ def test_runs_are_listed_and_found_by_their_words_mixture_and_state(chromium: Br
 def test_without_runs_the_way_to_the_first_question_is_shown(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         page = at(visit, "runs")
-        page.get_by_role("link", name="Ask something").click()
+        page.get_by_role("link", name="Ask a question").click()
         page.get_by_label("Question").wait_for()
 
 
@@ -73,14 +73,14 @@ def test_a_run_is_seen_as_its_calls_in_time(chromium: Browser) -> None:
         run = made(visit)
         page = at(visit, f"runs/{run}")
         page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
-        page.get_by_role("link", name="Calls", exact=True).click()
+        page.get_by_role("navigation", name="Parts of the run").get_by_role("link", name="Timeline").click()
         table = page.get_by_role("table", name="The calls of this run")
         table.get_by_role("rowheader", name="lab:judge").wait_for()
         headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
         told = {row.get_by_role("rowheader").inner_text(): row.inner_text() for row in headed}
         assert list(told) == ["moa:six", "layer 1", *MEMBERS]
-        assert "tried again" in told["lab:flaky"] and "lost" in told["lab:lost"] and "done" in told["lab:judge"]
-        assert re.search(r"until its first word \d+\.\d s, writes \d+\.\d s", told["lab:judge"])
+        assert "retried" in told["lab:flaky"] and "failed" in told["lab:lost"] and "done" in told["lab:judge"]
+        assert re.search(r"to first token \d+\.\d s, writing \d+\.\d s", told["lab:judge"])
         assert "no such key" in table.inner_text()
 
 
@@ -123,19 +123,19 @@ def test_two_runs_are_chosen_and_compared(chromium: Browser) -> None:
         assert (one.inner_text(), one.locator("del").inner_text()) == ("It is the Moon alone.", "Moon")
         other = page.get_by_role("group", name="Answer of run B")
         assert (other.inner_text(), other.locator("ins").inner_text()) == ("It is the Sun alone.", "Sun")
-        assert "7" in page.get_by_role("region", name="Figures").get_by_role("row", name="Calls").inner_text()
+        assert "7" in page.get_by_role("region", name="Usage").get_by_role("row", name="Calls").inner_text()
 
 
 def test_a_run_is_removed_only_after_a_second_thought(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}")
-        page.get_by_role("button", name="Remove").click()
-        page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+        page.get_by_role("button", name="Delete…").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
         assert visit.served.get(f"/api/runs/{run}").status == 200
-        page.get_by_role("button", name="Remove").click()
-        page.get_by_role("dialog").get_by_role("button", name="Remove it").click()
-        page.get_by_text("Nothing has been asked yet.").wait_for()
+        page.get_by_role("button", name="Delete…").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.get_by_text("No runs yet.").wait_for()
         assert visit.served.get(f"/api/runs/{run}").status == 404
 
 

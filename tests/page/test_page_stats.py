@@ -19,14 +19,14 @@ def test_what_was_asked_is_counted_by_mixture_and_by_model(chromium: Browser) ->
     with visiting(chromium) as visit:
         made(visit)
         made(visit, OTHER, "moa:two")
-        page = at(visit, "numbers")
-        whole = page.get_by_role("group", name="Mixtures in all")
+        page = at(visit, "stats")
+        whole = page.get_by_role("group", name="Table of mixtures")
         whole.wait_for()
         assert {row.get_by_role("rowheader").inner_text() for row in whole.get_by_role("row").all()[1:]} == {
             "moa:six",
             "moa:two",
         }
-        models = page.get_by_role("group", name="Models in all")
+        models = page.get_by_role("group", name="Table of models")
         lost = models.get_by_role("row").filter(has_text="lab:lost")
         assert "1 (100 %)" in lost.inner_text() and "moa:six" in lost.inner_text()
         page.get_by_role("combobox", name="Mixture").select_option("moa:two")
@@ -37,18 +37,18 @@ def test_what_was_asked_is_counted_by_mixture_and_by_model(chromium: Browser) ->
 def test_a_plot_is_read_with_the_keyboard_and_as_a_table(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         made(visit)
-        page = at(visit, "numbers")
+        page = at(visit, "stats")
         cost = page.get_by_role("figure").filter(has=page.get_by_role("heading", name="Cost", exact=True))
         cost.get_by_role("img").focus()
         page.keyboard.press("ArrowRight")
         told = cost.get_by_text("moa:six $0.0").inner_text()
-        cost.get_by_text("As a table").click()
+        cost.get_by_text("Show as table").click()
         assert cost.get_by_role("row").nth(1).get_by_role("cell").inner_text() == told.split("moa:six ")[1]
 
 
 def test_where_nothing_was_asked_it_says_so(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        page = at(visit, "numbers")
-        page.get_by_text("Nothing was asked in this time.").wait_for()
-        page.get_by_role("button", name="Show all times").click()
-        page.get_by_text("Nothing has been asked yet.").wait_for()
+        page = at(visit, "stats")
+        page.get_by_text("No runs in this period.").wait_for()
+        page.get_by_role("button", name="Show all time").click()
+        page.get_by_text("No runs yet.").wait_for()

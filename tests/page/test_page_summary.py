@@ -81,9 +81,10 @@ def fact(node: Node) -> Fact:
 
 def read(shown: str) -> Fact:
     """What is shown of a call."""
-    found, tokens = re.search(r"\b(done|lost)\b", shown), re.search(r"([\d,]+) tok", shown)
+    found, tokens = re.search(r"\b(done|failed)\b", shown), re.search(r"([\d,]+) tok", shown)
     assert found, shown
-    return Fact(found[0], int(tokens[1]) if tokens else None, "tried again" in shown, "cached" in shown)
+    state = {"done": "done", "failed": "lost"}[found[0]]
+    return Fact(state, int(tokens[1]) if tokens else None, "retried" in shown, "cached" in shown)
 
 
 def looked(page: Page) -> dict[str, Fact]:
@@ -91,7 +92,7 @@ def looked(page: Page) -> dict[str, Fact]:
     told: dict[str, Fact] = {}
     for card in page.get_by_role("region", name="Layer 1").get_by_role("article").all():
         told[str(card.get_attribute("aria-label"))] = read(" ".join(card.locator("header, .state").all_inner_texts()))
-        for inner in card.get_by_role("list", name="Calls inside it").get_by_role("listitem").all():
+        for inner in card.get_by_role("list", name="Calls of this mixture").get_by_role("listitem").all():
             told[inner.inner_text().split()[0]] = read(inner.inner_text())
     answer = page.get_by_role("region", name="Answer").locator(".call").inner_text()
     assert "lab:judge" in answer
@@ -107,7 +108,7 @@ def test_the_page_shows_of_every_call_what_its_events_tell(chromium: Browser) ->
         live = looked(visit.page)
         run = visit.served.get("/api/runs").json["runs"][0]["id"]
         visit.page.goto(f"/#/answer/{run}")
-        visit.page.get_by_role("button", name="Save as a page").wait_for()
+        visit.page.get_by_role("button", name="Download HTML").wait_for()
         stored = looked(visit.page)
         lines = visit.served.get(f"/api/runs/{run}/export").body.splitlines()
     trace = folded(from_json(line) for line in lines)

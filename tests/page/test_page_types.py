@@ -10,7 +10,7 @@ WEB = Path(__file__).parents[2] / "web"
 
 
 def test_the_types_of_the_page_are_those_of_the_server() -> None:
-    """uv run python web/tools/schema_ts.py > web/src/lib/api/schema.ts makes them so."""
+    """To update them: uv run python web/tools/schema_ts.py > web/src/lib/api/schema.ts."""
     program = [sys.executable, str(WEB / "tools" / "schema_ts.py")]
     told = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert (WEB / "src" / "lib" / "api" / "schema.ts").read_text("utf-8") == told

@@ -33,7 +33,7 @@ def test_axe_finds_nothing_serious_in_any_view_and_none_is_wider_than_the_screen
             "mixtures": "li svg",
             "mixtures/two": "figure, pre",
             "mixtures/two?edit": "fieldset",
-            "numbers": "figure svg",
+            "stats": "figure svg",
         }
         for place, sign in views.items():
             page = at(visit, place)

@@ -1,8 +1,9 @@
-// The waterfall says when a call waited, thought and wrote.
+// The waterfall shows when a call was queued, waited for its first token, and wrote.
 import { describe, expect, it } from "vitest";
 import type { Event } from "../src/lib/api/events";
-import { inWords, lines, marks } from "../src/lib/trace/bars";
-import { folded } from "../src/lib/trace/trace";
+import { describeBars, lines } from "../src/lib/trace/bars";
+import { fold } from "../src/lib/trace/trace";
+import { marks } from "../src/lib/ui/scale";
 
 const events: Event[] = [
   { type: "span_start", run: "r", span: "0", time: 0, role: "root", model: "moa:panel", answer: true },
@@ -18,23 +19,23 @@ const events: Event[] = [
 ];
 
 describe("the lines of a waterfall", () => {
-  const [root, layer, a, b] = lines(folded(events), "running", 8);
+  const [root, layer, a, b] = lines(fold(events), "running", 8);
 
-  it("tell a call's turn, first word and end", () => {
+  it("have bars for the queue, the time to the first token and writing", () => {
     expect(a!.bars).toEqual([
       { phase: "queued", from: 0, until: 1 },
       { phase: "thinking", from: 1, until: 3 },
       { phase: "writing", from: 3, until: 5 },
     ]);
-    expect(inWords(a!)).toBe("begins at 0.0 s: waits its turn 1.0 s, until its first word 2.0 s, writes 2.0 s");
+    expect(describeBars(a!)).toBe("starts at 0.0 s: queued 1.0 s, to first token 2.0 s, writing 2.0 s");
   });
 
-  it("tell what was tried again and why it was lost", () => {
-    expect([b!.doing, b!.retries, b!.why, b!.bars]).toEqual(["lost", [2], "on fire", [{ phase: "thinking", from: 0, until: 6 }]]);
+  it("have retries and the reason of a failure", () => {
+    expect([b!.state, b!.retries, b!.failure, b!.bars]).toEqual(["lost", [2], "on fire", [{ phase: "thinking", from: 0, until: 6 }]]);
   });
 
-  it("go on to now for what has not ended, and give no reason twice", () => {
-    expect([root!.seconds, layer!.depth, layer!.why]).toEqual([8, 1, undefined]);
+  it("extend to the current time while a call is running, and give the reason of a failure once", () => {
+    expect([root!.seconds, layer!.depth, layer!.failure]).toEqual([8, 1, undefined]);
   });
 });
 
@@ -43,6 +44,6 @@ it.each([
   [31.6, [0, 10, 20, 30]],
   [4, [0, 1, 2, 3, 4]],
   [0.5, [0, 0.1, 0.2, 0.30000000000000004, 0.4, 0.5]],
-])("a scale of %d seconds has round marks", (seconds, told) => {
-  expect(marks(seconds, 5)).toEqual(told);
+])("a scale of %d seconds has round marks", (seconds, expected) => {
+  expect(marks(seconds, 5)).toEqual(expected);
 });

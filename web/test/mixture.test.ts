@@ -1,7 +1,7 @@
-// A mixture that is edited keeps what the form does not know of, and says no more than it must.
+// Editing a mixture keeps settings that the form does not know, and writes the shortest table.
 import { expect, it } from "vitest";
 import type { Mixture } from "../src/lib/api/schema";
-import { graph, inWords } from "../src/lib/mixture/graph";
+import { describeStages, graph } from "../src/lib/mixture/graph";
 import { aggregator, layers, withAggregator, withLayers, withSetting } from "../src/lib/mixture/table";
 
 const table = {
@@ -11,24 +11,24 @@ const table = {
   agree: 0.8,
 };
 
-it("has the same proposers in every layer where they are said once", () => {
-  const told = [{ model: "up:a" }, { model: "up:b", samples: 2, extra: { top_k: 4 } }];
-  expect(layers(table)).toEqual([told, told]);
+it("has the same proposers in each layer if the table names them once", () => {
+  const members = [{ model: "up:a" }, { model: "up:b", samples: 2, extra: { top_k: 4 } }];
+  expect(layers(table)).toEqual([members, members]);
   expect(withLayers(table, layers(table), false)).toEqual(table);
 });
 
-it("lets each layer have its own proposers", () => {
+it("can have separate proposers for each layer", () => {
   const { proposers, layers: _, ...rest } = table;
   expect(withLayers(table, layers(table), true)).toEqual({ ...rest, layers: [proposers, proposers] });
   expect(layers({ layers: [["up:a"], [{ model: "up:b" }]] })).toEqual([[{ model: "up:a" }], [{ model: "up:b" }]]);
 });
 
-it("leaves out what is empty or as it is anyway", () => {
+it("omits empty values and defaults", () => {
   expect(withLayers({}, [[{ model: "up:a", samples: 1, system: "" }]], false)).toEqual({ proposers: ["up:a"] });
   expect(withSetting({ quorum: 2 }, "quorum", undefined)).toEqual({});
 });
 
-it("knows the aggregator by its name alone or with its settings", () => {
+it("has an aggregator with or without settings", () => {
   expect(aggregator(table)).toEqual({ model: "up:judge" });
   expect(withAggregator(table, { model: "up:judge", kind: "synthesize" })).toEqual(table);
   expect(withAggregator(table, { model: "up:judge", kind: "vote" }).aggregator).toEqual({ kind: "vote" });
@@ -50,15 +50,15 @@ const mixture: Mixture = {
   toml: "",
 };
 
-it("is told in words to who cannot see it drawn", () => {
-  expect(inWords(mixture)).toEqual(["layer 1: a, mixture duo 3 times", "layer 2: b", "aggregator: judge"]);
+it("has a description for screen readers", () => {
+  expect(describeStages(mixture)).toEqual(["layer 1: a, mixture duo 3 times", "layer 2: b", "aggregator: judge"]);
 });
 
-it.each([2000, 300])("is drawn within %d pixels, no box upon another", (room) => {
-  const { boxes, edges, width } = graph(mixture, room);
-  expect(width).toBeLessThanOrEqual(room);
+it.each([2000, 300])("fits into %d pixels without overlapping boxes", (available) => {
+  const { boxes, edges, width } = graph(mixture, available);
+  expect(width).toBeLessThanOrEqual(available);
   expect(boxes.map((box) => box.name)).toEqual(["question", "a", "duo", "b", "judge", "answer"]);
-  expect(edges.length).toBe(room > 1000 ? 2 + 2 + 1 + 1 : 4);
+  expect(edges.length).toBe(available > 1000 ? 2 + 2 + 1 + 1 : 4);
   for (const one of boxes) {
     for (const other of boxes) {
       const beside = one.x + one.width <= other.x || other.x + other.width <= one.x;

@@ -1,21 +1,21 @@
-// What the fold tells of a run, in the shape in which tests/golden has it.
+// The state of a folded trace in the form in which tests/golden has it.
 import type { Usage } from "../src/lib/api/events";
-import { doing } from "../src/lib/trace/summary";
+import { callState } from "../src/lib/trace/summary";
 import type { Node, Trace } from "../src/lib/trace/trace";
 
-export function stands(trace: Trace): unknown {
+export function stateOf(trace: Trace): unknown {
   return {
-    tree: told(trace.root!),
+    tree: nodeState(trace.root!),
     time: trace.time,
     first_word: trace.firstWord ?? null,
     lost: trace.lost,
-    calls: Object.fromEntries(trace.calls.map((node) => [node.start.span, doing(node, "running")])),
+    calls: Object.fromEntries(trace.calls.map((node) => [node.start.span, callState(node, "running")])),
   };
 }
 
-function told(node: Node): unknown {
+function nodeState(node: Node): unknown {
   const { start, end } = node;
-  const known = {
+  const state = {
     span: start.span,
     role: start.role,
     model: start.model,
@@ -26,14 +26,14 @@ function told(node: Node): unknown {
     ended: end?.time,
     error: node.error,
     finish_reason: end?.finish_reason,
-    usage: node.usage && used(node.usage),
+    usage: node.usage && usageState(node.usage),
     text: node.text || undefined,
     notes: node.notes.length ? node.notes.map(({ time, kind, data }) => ({ time, kind, ...data })) : undefined,
-    calls: node.children.length ? node.children.map(told) : undefined,
+    calls: node.children.length ? node.children.map(nodeState) : undefined,
   };
-  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(Object.entries(state).filter(([, value]) => value !== undefined));
 }
 
-function used({ input_tokens, output_tokens, cost, estimated }: Usage): unknown {
+function usageState({ input_tokens, output_tokens, cost, estimated }: Usage): unknown {
   return { input_tokens, output_tokens, cost: cost ?? null, ...(estimated && { estimated }) };
 }

@@ -1,5 +1,5 @@
-// Events of a run as JSON lines on standard input; what the page's fold tells of it, as tests/golden has it, on standard
-// output.
+// Reads the events of a run as JSON lines from standard input and prints the state of the page's fold, in the form of
+// tests/golden.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
@@ -13,8 +13,8 @@ const server = await createServer({
   server: { middlewareMode: true, hmr: false, ws: false, watch: null },
   optimizeDeps: { noDiscovery: true },
 });
-const { folded } = await server.ssrLoadModule("/src/lib/trace/trace.ts");
-const { stands } = await server.ssrLoadModule("/test/state.ts");
+const { fold } = await server.ssrLoadModule("/src/lib/trace/trace.ts");
+const { stateOf } = await server.ssrLoadModule("/test/state.ts");
 const lines = readFileSync(0, "utf-8").trimEnd().split("\n");
-process.stdout.write(JSON.stringify(stands(folded(lines.map((line) => JSON.parse(line))))));
+process.stdout.write(JSON.stringify(stateOf(fold(lines.map((line) => JSON.parse(line))))));
 await server.close();

@@ -111,7 +111,7 @@ def main() -> None:
             chromium, says(0.03), TOML, viewport=size, color_scheme="dark", device_scale_factor=1.25
         ) as visit:
             visit.ask(QUESTION)
-            visit.page.get_by_role("article", name="lab:ember").get_by_text("lost").wait_for()
+            visit.page.get_by_role("article", name="lab:ember").get_by_text("failed").wait_for()
             saved(visit.page.screenshot(), "page-asking.png")
         tall = {"width": 1280, "height": 900}
         with visiting(chromium, says(0.001), TOML, viewport=tall, device_scale_factor=1.25) as visit:

@@ -1,19 +1,19 @@
-// The views of the page. Each is loaded when it is first looked at; README.md says how one is added.
+// The views of the page. Each is loaded when it is first shown; README.md describes how to add one.
 import type { Component } from "svelte";
 
 export interface View {
-  // The first part of the address: "" is the start.
-  place: string;
+  // The first part of the address; "" is the start page.
+  path: string;
   title: string;
-  // Whether it is one of those that are always offered at the top.
-  offered: boolean;
+  // Whether it is in the navigation at the top.
+  inNavigation: boolean;
   load: () => Promise<{ default: Component }>;
 }
 
 export const views: readonly View[] = [
-  { place: "", title: "Ask", offered: true, load: () => import("./Ask.svelte") },
-  { place: "runs", title: "Runs", offered: true, load: () => import("./Runs.svelte") },
-  { place: "mixtures", title: "Mixtures", offered: true, load: () => import("./Mixtures.svelte") },
-  { place: "numbers", title: "Numbers", offered: true, load: () => import("./Stats.svelte") },
-  { place: "answer", title: "Answer", offered: false, load: () => import("./Answer.svelte") },
+  { path: "", title: "Ask", inNavigation: true, load: () => import("./Ask.svelte") },
+  { path: "runs", title: "Runs", inNavigation: true, load: () => import("./Runs.svelte") },
+  { path: "mixtures", title: "Mixtures", inNavigation: true, load: () => import("./Mixtures.svelte") },
+  { path: "stats", title: "Stats", inNavigation: true, load: () => import("./Stats.svelte") },
+  { path: "answer", title: "Answer", inNavigation: false, load: () => import("./Answer.svelte") },
 ];

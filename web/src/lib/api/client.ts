@@ -1,9 +1,9 @@
-// The server's API, asked with the key where one is needed. A request that is refused for want of a key waits until
-// the person has given one, and then goes on.
+// HTTP client for the server's API. It sends the API key if there is one. A request that is answered with 401 waits
+// until the user has entered a key, and is then sent again.
 import { keyring } from "./keyring.svelte";
 
-// What the server said when it did not do what was asked: `message` says what and why.
-export class Refused extends Error {
+// A request that failed: an error response, or with status 0, no response at all.
+export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
@@ -11,59 +11,64 @@ export class Refused extends Error {
   ) {
     super(message);
   }
+
+  // Any caught value as an ApiError. `message` is used for errors that are not the API's.
+  static from(error: unknown, message = String(error)): ApiError {
+    return error instanceof ApiError ? error : new ApiError(message, 0);
+  }
 }
 
-export interface Asking {
+export interface RequestOptions {
   method?: "GET" | "POST" | "PUT" | "DELETE";
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
 
-// The response of the server. Throws Refused, also where the server cannot be reached.
-export async function ask(path: string, asking: Asking = {}): Promise<Response> {
+// Throws ApiError for an error response and if the server cannot be reached; an abort throws the signal's reason.
+export async function request(path: string, options: RequestOptions = {}): Promise<Response> {
   for (;;) {
     const { key } = keyring;
-    const response = await sent(path, asking, key);
+    const response = await send(path, options, key);
     if (response.status !== 401) {
-      if (!response.ok) throw await refused(response);
+      if (!response.ok) throw await errorOf(response);
       return response;
     }
-    await keyring.wanted(key, asking.signal);
+    await keyring.keyOtherThan(key, options.signal);
   }
 }
 
-export async function get<Answer>(path: string, signal?: AbortSignal): Promise<Answer> {
-  return (await ask(path, signal ? { signal } : {})).json() as Promise<Answer>;
+export async function get<Body>(path: string, signal?: AbortSignal): Promise<Body> {
+  return (await request(path, signal ? { signal } : {})).json() as Promise<Body>;
 }
 
-export async function post<Answer>(path: string, body: unknown = {}): Promise<Answer> {
-  return (await ask(path, { method: "POST", body })).json() as Promise<Answer>;
+export async function post<Body>(path: string, body: unknown = {}): Promise<Body> {
+  return (await request(path, { method: "POST", body })).json() as Promise<Body>;
 }
 
-export async function remove<Answer>(path: string): Promise<Answer> {
-  return (await ask(path, { method: "DELETE" })).json() as Promise<Answer>;
+export async function remove<Body>(path: string): Promise<Body> {
+  return (await request(path, { method: "DELETE" })).json() as Promise<Body>;
 }
 
-async function sent(path: string, asking: Asking, key: string): Promise<Response> {
-  const headers: Record<string, string> = { ...asking.headers };
+async function send(path: string, options: RequestOptions, key: string): Promise<Response> {
+  const headers: Record<string, string> = { ...options.headers };
   if (key) headers.Authorization = `Bearer ${key}`;
-  if (asking.body !== undefined) headers["Content-Type"] = "application/json";
-  const body = asking.body === undefined ? null : JSON.stringify(asking.body);
+  if (options.body !== undefined) headers["Content-Type"] = "application/json";
+  const body = options.body === undefined ? null : JSON.stringify(options.body);
   try {
-    return await fetch(path, { method: asking.method ?? "GET", headers, body, signal: asking.signal ?? null });
+    return await fetch(path, { method: options.method ?? "GET", headers, body, signal: options.signal ?? null });
   } catch (error) {
-    if (asking.signal?.aborted) throw error;
-    throw new Refused("The server cannot be reached. Is moa serve still running?", 0);
+    if (options.signal?.aborted) throw error;
+    throw new ApiError("The server cannot be reached. Is moa serve still running?", 0);
   }
 }
 
-async function refused(response: Response): Promise<Refused> {
+async function errorOf(response: Response): Promise<ApiError> {
   try {
-    const told = (await response.json()) as { error: { message: string; code?: string | null } | string };
-    if (typeof told.error === "string") return new Refused(told.error, response.status);
-    return new Refused(told.error.message, response.status, told.error.code ?? undefined);
+    const { error } = (await response.json()) as { error: { message: string; code?: string | null } | string };
+    if (typeof error === "string") return new ApiError(error, response.status);
+    return new ApiError(error.message, response.status, error.code ?? undefined);
   } catch {
-    return new Refused(`The server answered ${response.status} ${response.statusText}`, response.status);
+    return new ApiError(`The server answered ${response.status} ${response.statusText}`, response.status);
   }
 }

@@ -1,5 +1,5 @@
-// What is said while a run goes on: the events of src/moa/events.py, as their JSON has them. Times are in seconds since
-// the run began, costs in US dollars; what is not known is not there.
+// The events of a run, in the JSON form of src/moa/events.py. Times are in seconds since the run began, costs in US
+// dollars. Unknown values are omitted.
 
 export type Role = "root" | "layer" | "section" | "proposer" | "aggregator" | "judge" | "reading";
 export type TextKind = "text" | "reasoning" | "tool_call";

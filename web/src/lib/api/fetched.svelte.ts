@@ -1,38 +1,39 @@
-// Something of the server that a view shows: asked for when the view is there, again when its address changes.
-import { get, Refused } from "./client";
+// A value from the server that a component shows. It is fetched when the component is mounted, and again whenever its
+// path changes.
+import { ApiError, get } from "./client";
 
-export class Fetched<Answer> {
-  // What came last; it stays while something newer is on its way.
-  value = $state.raw<Answer | undefined>();
-  problem = $state.raw<Refused | undefined>();
+export class Fetched<Body> {
+  // The last value; it stays while a newer one is being fetched.
+  value = $state.raw<Body | undefined>();
+  problem = $state.raw<ApiError | undefined>();
   waiting = $state(true);
-  #times = $state(0);
+  #version = $state(0);
 
-  // To be made while a component is. Nothing is asked while there is no path.
+  // Call it while a component is initialised, or within `$effect.root`. Nothing is fetched while `path` is undefined.
   constructor(path: () => string | undefined) {
     $effect(() => {
-      void this.#times;
-      const asked = path();
-      if (asked === undefined) return;
-      const gone = new AbortController();
+      void this.#version;
+      const current = path();
+      if (current === undefined) return;
+      const controller = new AbortController();
       this.waiting = true;
-      void this.#fetch(asked, gone.signal);
-      return () => gone.abort();
+      void this.#fetch(current, controller.signal);
+      return () => controller.abort();
     });
   }
 
-  again(): void {
-    this.#times += 1;
+  refetch(): void {
+    this.#version += 1;
   }
 
-  async #fetch(path: string, gone: AbortSignal): Promise<void> {
+  async #fetch(path: string, signal: AbortSignal): Promise<void> {
     try {
-      this.value = await get<Answer>(path, gone);
+      this.value = await get<Body>(path, signal);
       this.problem = undefined;
     } catch (error) {
-      if (gone.aborted) return;
+      if (signal.aborted) return;
       this.value = undefined;
-      this.problem = error instanceof Refused ? error : new Refused(String(error), 0);
+      this.problem = ApiError.from(error);
     }
     this.waiting = false;
   }

@@ -1,35 +1,36 @@
-// The key of this person, where the server demands one. It is kept for this tab alone, until it is closed.
+// The user's API key, if the server requires one. It is stored for this tab only, until the tab is closed.
 
-const PLACE = "moa.key";
+const STORAGE_KEY = "moa.key";
 
 class Keyring {
-  key = $state(sessionStorage.getItem(PLACE) ?? "");
-  // Whether something waits for a key, and whether the one that was given is refused.
+  key = $state(sessionStorage.getItem(STORAGE_KEY) ?? "");
+  // Whether a request is waiting for a key.
   waiting = $state(false);
-  #given: Promise<void> | undefined;
-  #give: (() => void) | undefined;
+  #next: Promise<void> | undefined;
+  #resolve: (() => void) | undefined;
 
-  get refused(): boolean {
+  // Whether the last key was rejected.
+  get rejected(): boolean {
     return this.waiting && this.key !== "";
   }
 
-  // Returns once there is another key than the one that was tried.
-  async wanted(tried: string, signal?: AbortSignal): Promise<void> {
-    if (this.key !== tried) return;
+  // Resolves when there is another key than `key`.
+  async keyOtherThan(key: string, signal?: AbortSignal): Promise<void> {
+    if (this.key !== key) return;
     this.waiting = true;
-    this.#given ??= new Promise((resolve) => (this.#give = resolve));
-    const gone = new Promise<never>((_, reject) => {
+    this.#next ??= new Promise((resolve) => (this.#resolve = resolve));
+    const abort = new Promise<never>((_, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
-    await (signal ? Promise.race([this.#given, gone]) : this.#given);
+    await (signal ? Promise.race([this.#next, abort]) : this.#next);
   }
 
-  give(key: string): void {
+  set(key: string): void {
     this.key = key.trim();
-    sessionStorage.setItem(PLACE, this.key);
+    sessionStorage.setItem(STORAGE_KEY, this.key);
     this.waiting = false;
-    this.#give?.();
-    this.#given = this.#give = undefined;
+    this.#resolve?.();
+    this.#next = this.#resolve = undefined;
   }
 }
 

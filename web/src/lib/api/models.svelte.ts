@@ -1,32 +1,42 @@
-// The mixtures and models that can be asked here, fetched once.
-import { get, Refused } from "./client";
+// The mixtures and models that can be asked, fetched once for the whole page.
+import { Fetched } from "./fetched.svelte";
+import { paths } from "./paths";
 import type { Mixture, Mixtures } from "./schema";
 
 class Models {
-  // Everything that can be asked, by its whole name.
-  names = $state.raw<string[]>([]);
-  // What answers where nothing is chosen, once that is known.
-  preferred = $state("");
-  problem = $state<Refused | undefined>();
-  #mixtures = $state.raw<Mixture[]>([]);
-  #asked: Promise<void> | undefined;
+  #wanted = $state(false);
+  #models!: Fetched<{ data: { id: string }[] }>;
+  #mixtures!: Fetched<Mixtures>;
 
-  fetch(): Promise<void> {
-    return (this.#asked ??= this.#fetch());
+  constructor() {
+    $effect.root(() => {
+      this.#models = new Fetched(() => (this.#wanted ? paths.models : undefined));
+      this.#mixtures = new Fetched(() => (this.#wanted ? paths.mixtures : undefined));
+    });
   }
 
-  async #fetch(): Promise<void> {
-    try {
-      const [models, mixtures] = [get<{ data: { id: string }[] }>("/v1/models"), get<Mixtures>("/api/mixtures")];
-      this.names = (await models).data.map((one) => one.id);
-      const drawn = await mixtures;
-      this.#mixtures = drawn.mixtures;
-      this.preferred = this.names.find((name) => name === drawn.default || name === `moa:${drawn.default}`) ?? "";
-      this.problem = undefined;
-    } catch (error) {
-      this.problem = error instanceof Refused ? error : new Refused(String(error), 0);
-      this.#asked = undefined;
-    }
+  // Fetches the lists on the first call, and again if that failed.
+  load(): void {
+    this.#wanted = true;
+    if (this.#models.problem) this.#models.refetch();
+    if (this.#mixtures.problem) this.#mixtures.refetch();
+  }
+
+  get loaded(): boolean {
+    return this.#models.value !== undefined && this.#mixtures.value !== undefined;
+  }
+
+  get problem() {
+    return this.#models.problem ?? this.#mixtures.problem;
+  }
+
+  // The full names of everything that can be asked.
+  readonly names: readonly string[] = $derived.by(() => this.#models.value?.data.map((model) => model.id) ?? []);
+
+  // The model that answers by default, or "" until it is known.
+  get preferred(): string {
+    const name = this.#mixtures.value?.default;
+    return this.names.find((one) => one === name || one === `moa:${name}`) ?? "";
   }
 
   get mixtures(): string[] {
@@ -38,14 +48,14 @@ class Models {
   }
 
   mixture(name: string): Mixture | undefined {
-    return this.#mixtures.find((one) => `moa:${one.name}` === name);
+    return this.#mixtures.value?.mixtures.find((mixture) => `moa:${mixture.name}` === name);
   }
 
-  // What a name stands for, in a line.
-  described(name: string): string {
+  // One line about a mixture or model.
+  describe(name: string): string {
     const mixture = this.mixture(name);
     if (!mixture) return name && "A single model.";
-    const calls = `${mixture.calls} calls a question`;
+    const calls = `${mixture.calls} calls per question`;
     return mixture.description ? `${mixture.description} · ${calls}` : calls;
   }
 }

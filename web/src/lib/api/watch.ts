@@ -1,47 +1,48 @@
-// The events of a run as the server sends them, live or stored, taken up where they broke off. Not an EventSource:
-// that cannot present a key.
+// Reads the events of a run, live or stored, and resumes where a connection broke off. EventSource cannot be used: it
+// cannot send an API key.
+import { ApiError, request } from "./client";
 import type { Event } from "./events";
-import { ask, Refused } from "./client";
+import { paths } from "./paths";
 
 export type State = "running" | "answered" | "failed" | "stopped" | "unfinished";
 
-// Everything there is to hear at a moment, together; `state` comes with the last of it.
-export interface Heard {
+// Events that arrived together; `state` comes with the last batch.
+export interface Batch {
   events: Event[];
   state?: State;
 }
 
-const PATIENCE = [500, 1000, 2000, 4000, 8000];
+const RETRY_DELAYS = [500, 1000, 2000, 4000, 8000]; // ms
 
-// Tells `hear` the events of a run, from its first one, until it is over. Throws Refused, such as for an unknown run.
-export async function watch(run: string, hear: (heard: Heard) => void, signal: AbortSignal): Promise<void> {
+// Calls `receive` with all events of a run, from the first one, until the run is over. Throws ApiError, for example for
+// an unknown run.
+export async function watch(run: string, receive: (batch: Batch) => void, signal: AbortSignal): Promise<void> {
   let last = "";
   for (let failures = 0; ; failures += 1) {
     try {
       const headers: Record<string, string> = last ? { "Last-Event-ID": last } : {};
-      const response = await ask(`/api/runs/${run}/events`, { headers, signal });
-      for await (const packets of blocks(response)) {
-        const heard: Heard = { events: [] };
+      const response = await request(paths.runEvents(run), { headers, signal });
+      for await (const packets of packetsOf(response)) {
+        const batch: Batch = { events: [] };
         for (const packet of packets) {
           if (packet.id) last = packet.id;
-          if (packet.event === "end") heard.state = (JSON.parse(packet.data) as { state: State }).state;
-          else heard.events.push(JSON.parse(packet.data) as Event);
+          if (packet.event === "end") batch.state = (JSON.parse(packet.data) as { state: State }).state;
+          else batch.events.push(JSON.parse(packet.data) as Event);
         }
-        hear(heard);
-        if (heard.state) return;
+        receive(batch);
+        if (batch.state) return;
         failures = 0;
       }
     } catch (error) {
-      if (signal.aborted || (error instanceof Refused && error.status !== 0)) throw error;
-      if (failures >= PATIENCE.length) throw new Refused("The connection to the server was lost.", 0);
+      if (signal.aborted || (error instanceof ApiError && error.status !== 0)) throw error;
+      if (failures >= RETRY_DELAYS.length) throw new ApiError("The connection to the server was lost.", 0);
     }
-    await new Promise((resolve) => setTimeout(resolve, PATIENCE[failures] ?? 8000));
+    await new Promise((resolve) => setTimeout(resolve, RETRY_DELAYS[failures] ?? 8000));
     signal.throwIfAborted();
   }
 }
 
-// So many events are read at a time at most, however many have come.
-const SLICE = 400;
+const MAX_BATCH = 400; // packets
 
 interface Packet {
   id: string;
@@ -49,25 +50,25 @@ interface Packet {
   data: string;
 }
 
-// The server-sent events of a body, as many at a time as have come.
-async function* blocks(response: Response): AsyncGenerator<Packet[]> {
+// The server-sent events of a response, in batches as they arrive.
+async function* packetsOf(response: Response): AsyncGenerator<Packet[]> {
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  const parts: string[] = []; // what has come of the event that is not complete
+  const parts: string[] = []; // of the packet that is incomplete
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
       parts.push(value);
-      const seam = (parts.at(-2)?.endsWith("\n") ?? false) && value.startsWith("\n");
-      if (!seam && !value.includes("\n\n")) continue; // so that a line of megabytes is joined once
+      const split = (parts.at(-2)?.endsWith("\n") ?? false) && value.startsWith("\n");
+      if (!split && !value.includes("\n\n")) continue; // so that a line of megabytes is joined only once
       const text = parts.join("");
       const end = text.lastIndexOf("\n\n");
       parts.length = 0;
       if (end + 2 < text.length) parts.push(text.slice(end + 2));
-      const told = text.slice(0, end).split("\n\n");
-      for (let place = 0; place < told.length; place += SLICE) {
-        if (place) await new Promise((resolve) => setTimeout(resolve)); // so that frames are drawn between
-        yield told.slice(place, place + SLICE).map(packet).filter((one) => one.data);
+      const blocks = text.slice(0, end).split("\n\n");
+      for (let start = 0; start < blocks.length; start += MAX_BATCH) {
+        if (start) await new Promise((resolve) => setTimeout(resolve)); // lets the browser draw frames in between
+        yield blocks.slice(start, start + MAX_BATCH).map(parse).filter((packet) => packet.data);
       }
     }
   } finally {
@@ -77,8 +78,8 @@ async function* blocks(response: Response): AsyncGenerator<Packet[]> {
 
 const FIELD = /^(id|event|data): ?(.*)$/gm;
 
-function packet(block: string): Packet {
-  const told = { id: "", event: "message", data: "" };
-  for (const [, field, value] of block.matchAll(FIELD)) told[field as keyof Packet] = value!;
-  return told;
+function parse(block: string): Packet {
+  const packet = { id: "", event: "message", data: "" };
+  for (const [, field, value] of block.matchAll(FIELD)) packet[field as keyof Packet] = value!;
+  return packet;
 }

@@ -1,15 +1,15 @@
-// The conversations of this person, kept by their browser: what was asked, which runs answered, and the answers, so that
-// the next question can be asked with what was said before. The runs themselves are the server's.
+// The user's conversations, stored by the browser: the questions, the runs that answered them, and the answers, which are
+// sent along with the next question. The runs themselves are stored by the server.
 import type { ChatMessage } from "../api/schema";
 import type { State } from "../api/watch";
 
-const PLACE = "moa.conversations";
-const MOST = 60;
+const STORAGE_KEY = "moa.conversations";
+const MAX_CONVERSATIONS = 60;
 
-// One answer to a question; a question may have been answered again, with a change.
+// An answer to a question. A re-run with a change adds another take to the same turn.
 export interface Take {
   run: string;
-  // What was changed of the first take, in words.
+  // A description of the change; none for the first take.
   change?: string;
   state: State;
   answer: string;
@@ -19,7 +19,7 @@ export interface Turn {
   question: string;
   model: string;
   takes: Take[];
-  shown: number; // which of the takes counts
+  shown: number; // the index of the take that is shown and sent with the next question
 }
 
 export interface Conversation {
@@ -29,37 +29,33 @@ export interface Conversation {
 }
 
 class Conversations {
-  all = $state<Conversation[]>(read());
-  // Why they cannot be kept, where that is so.
+  all = $state<Conversation[]>(load());
+  // Why they could not be stored, if so.
   problem = $state("");
 
   constructor() {
-    addEventListener("storage", ({ key }) => key === PLACE && this.#merge(read())); // another tab has written
+    // the event comes from other tabs only
+    addEventListener("storage", ({ key }) => key === STORAGE_KEY && this.#merge(load()));
   }
 
   find(id: string | null): Conversation | undefined {
-    return this.all.find((one) => one.id === id);
+    return this.all.find((conversation) => conversation.id === id);
   }
 
   begin(turn: Turn): Conversation {
-    const id = crypto.getRandomValues(new Uint32Array(2)).reduce((told, part) => told + part.toString(36), "");
+    const id = crypto.getRandomValues(new Uint32Array(2)).reduce((text, part) => text + part.toString(36), "");
     this.all.unshift({ id, began: Date.now() / 1000, turns: [turn] });
-    this.all.length = Math.min(this.all.length, MOST);
-    this.keep();
+    this.all.length = Math.min(this.all.length, MAX_CONVERSATIONS);
+    this.save();
     return this.all[0]!;
   }
 
   remove(id: string): void {
-    this.all = this.all.filter((one) => one.id !== id);
-    this.keep();
+    this.all = this.all.filter((conversation) => conversation.id !== id);
+    this.save();
   }
 
-  clear(): void {
-    this.all = [];
-    this.keep();
-  }
-
-  // What another tab knows, but where nothing was added to a conversation the same objects as before.
+  // Takes over the conversations of another tab. Objects that are unchanged are kept, so that views are not updated.
   #merge(others: Conversation[]): void {
     this.all = others.map((other) => {
       const own = this.find(other.id);
@@ -67,21 +63,21 @@ class Conversations {
     });
   }
 
-  // To be called when something in them has changed.
-  keep(): void {
+  // Call it after every change to a conversation.
+  save(): void {
     try {
-      localStorage.setItem(PLACE, JSON.stringify(this.all));
+      localStorage.setItem(STORAGE_KEY, JSON.stringify(this.all));
       this.problem = "";
     } catch {
-      this.problem = "The browser has no room for more conversations: this one is not kept. Remove some that are old.";
+      this.problem = "The browser's storage is full: this conversation is not saved. Delete some old ones.";
     }
   }
 }
 
-function read(): Conversation[] {
+function load(): Conversation[] {
   try {
-    const told: unknown = JSON.parse(localStorage.getItem(PLACE) ?? "[]");
-    return Array.isArray(told) ? (told as Conversation[]).filter((one) => one.id && one.turns?.length) : [];
+    const value: unknown = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]");
+    return Array.isArray(value) ? (value as Conversation[]).filter(({ id, turns }) => id && turns?.length) : [];
   } catch {
     return [];
   }
@@ -93,9 +89,9 @@ export function title(conversation: Conversation): string {
   return conversation.turns[0]!.question.trim().split("\n")[0]!.slice(0, 120);
 }
 
-// What was said, as the next question is to be asked with it.
+// The messages of the turns so far, followed by the next question.
 export function messages(turns: readonly Turn[], question: string): ChatMessage[] {
-  const said = turns.flatMap((turn): ChatMessage[] => {
+  const history = turns.flatMap((turn): ChatMessage[] => {
     const answer = turn.takes[turn.shown]?.answer;
     if (!answer) return [];
     return [
@@ -103,5 +99,5 @@ export function messages(turns: readonly Turn[], question: string): ChatMessage[
       { role: "assistant", content: answer },
     ];
   });
-  return [...said, { role: "user", content: question }];
+  return [...history, { role: "user", content: question }];
 }

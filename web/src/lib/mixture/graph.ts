@@ -1,15 +1,14 @@
-// A mixture as a graph: where its boxes stand, and what goes from where to where. From left to right where there is
-// room, else from top to bottom.
+// The layout of a mixture as a graph: its boxes and the edges between them, from left to right if there is room, otherwise
+// from top to bottom.
 import type { Mixture } from "../api/schema";
 
 export interface Box {
   kind: "end" | "member" | "mixture" | "aggregator";
   name: string;
-  // What stands above the name in small letters: whose model it is.
-  of: string;
-  // How often it is asked, where that is more than once.
-  times: number;
-  // The name of the mixture that it is, for a link.
+  // The small text above the name: the provider.
+  caption: string;
+  samples: number;
+  // The name of a nested mixture, for a link.
   mixture?: string;
   x: number;
   y: number;
@@ -28,46 +27,46 @@ export interface Graph {
   edges: Edge[];
 }
 
-type Asked = Omit<Box, "x" | "y" | "width" | "height">;
+type Item = Omit<Box, "x" | "y" | "width" | "height">;
 
-// What a question goes through, stage by stage.
-export function stages(mixture: Mixture): Asked[][] {
+// The stages that a question passes through.
+export function stages(mixture: Mixture): Item[][] {
   const { aggregator } = mixture;
-  const last: Asked = aggregator.model
-    ? { ...named(aggregator.model, 1), kind: aggregator.model.startsWith("moa:") ? "mixture" : "aggregator" }
-    : { kind: "aggregator", name: "vote", of: "the most frequent answer", times: 1 };
-  const end = (name: string): Asked[] => [{ kind: "end", name, of: "", times: 1 }];
-  return [end("question"), ...mixture.layers.map((layer) => layer.map((one) => named(one.model, one.samples))), [last], end("answer")];
+  const last: Item = aggregator.model
+    ? { ...member(aggregator.model, 1), kind: aggregator.model.startsWith("moa:") ? "mixture" : "aggregator" }
+    : { kind: "aggregator", name: "vote", caption: "the most frequent answer", samples: 1 };
+  const end = (name: string): Item[] => [{ kind: "end", name, caption: "", samples: 1 }];
+  return [end("question"), ...mixture.layers.map((layer) => layer.map((one) => member(one.model, one.samples))), [last], end("answer")];
 }
 
-function named(model: string, times: number): Asked {
+function member(model: string, samples: number): Item {
   const colon = model.indexOf(":");
   const provider = model.slice(0, colon);
   const name = model.slice(colon + 1);
-  if (provider === "moa") return { kind: "mixture", name, of: "mixture", times, mixture: name };
+  if (provider === "moa") return { kind: "mixture", name, caption: "mixture", samples, mixture: name };
   const slash = name.lastIndexOf("/");
-  return { kind: "member", name: name.slice(slash + 1), of: provider, times };
+  return { kind: "member", name: name.slice(slash + 1), caption: provider, samples };
 }
 
 const BOX = { width: 172, height: 44 };
 const END = { width: 78, height: 32 };
 const GAP = { along: 52, beside: 10 };
 
-// `room` is the width there is, in pixels.
-export function graph(mixture: Mixture, room: number): Graph {
-  const told = stages(mixture);
-  const wide = told.length * GAP.along - GAP.along + 2 * END.width + (told.length - 2) * BOX.width;
-  return wide <= room ? across(told) : down(told, Math.min(Math.max(room, 280), 480));
+// `available` is the available width in pixels.
+export function graph(mixture: Mixture, available: number): Graph {
+  const columns = stages(mixture);
+  const width = columns.length * GAP.along - GAP.along + 2 * END.width + (columns.length - 2) * BOX.width;
+  return width <= available ? horizontal(columns) : vertical(columns, Math.min(Math.max(available, 280), 480));
 }
 
-function across(told: readonly Asked[][]): Graph {
-  const height = Math.max(...told.map((stage) => column(stage)));
-  const placed: Box[][] = [];
+function horizontal(columns: readonly Item[][]): Graph {
+  const height = Math.max(...columns.map(columnHeight));
+  const positioned: Box[][] = [];
   let x = 0;
-  for (const stage of told) {
+  for (const stage of columns) {
     const size = stage[0]!.kind === "end" ? END : BOX;
-    let y = (height - column(stage)) / 2;
-    placed.push(
+    let y = (height - columnHeight(stage)) / 2;
+    positioned.push(
       stage.map((one) => {
         const box = { ...one, ...size, x, y };
         y += size.height + GAP.beside;
@@ -76,11 +75,11 @@ function across(told: readonly Asked[][]): Graph {
     );
     x += size.width + GAP.along;
   }
-  const edges = placed.slice(1).flatMap((stage, before) => placed[before]!.flatMap((from) => stage.map((to) => curve(from, to))));
-  return { width: x - GAP.along, height, boxes: placed.flat(), edges };
+  const edges = positioned.slice(1).flatMap((stage, before) => positioned[before]!.flatMap((from) => stage.map((to) => curve(from, to))));
+  return { width: x - GAP.along, height, boxes: positioned.flat(), edges };
 }
 
-function column(stage: readonly Asked[]): number {
+function columnHeight(stage: readonly Item[]): number {
   const size = stage[0]!.kind === "end" ? END : BOX;
   return stage.length * (size.height + GAP.beside) - GAP.beside;
 }
@@ -92,38 +91,39 @@ function curve(from: Box, to: Box): Edge {
   return { path: `M${x} ${y}C${x + bend} ${y} ${end - bend} ${beside} ${end} ${beside}` };
 }
 
-// Rows of two; between the stages one arrow stands for all.
-function down(told: readonly Asked[][], width: number): Graph {
+// Two boxes per row, and one arrow between stages.
+function vertical(rows: readonly Item[][], width: number): Graph {
   const boxes: Box[] = [];
   const edges: Edge[] = [];
   const arrow = 28;
   let y = 0;
-  for (const [number, stage] of told.entries()) {
+  for (const [number, stage] of rows.entries()) {
     const size = stage[0]!.kind === "end" ? END : BOX;
-    const abreast = Math.min(2, stage.length);
+    const perRow = Math.min(2, stage.length);
     const each = size === END ? END.width : (width - GAP.beside) / 2;
     if (number) {
       edges.push({ path: `M${width / 2} ${y}V${y + arrow}m-4 -5l4 5l4 -5` });
       y += arrow + 4;
     }
-    stage.forEach((one, place) => {
-      const row = Math.floor(place / abreast);
-      const inRow = Math.min(abreast, stage.length - row * abreast);
+    stage.forEach((one, index) => {
+      const row = Math.floor(index / perRow);
+      const inRow = Math.min(perRow, stage.length - row * perRow);
       const left = (width - inRow * each - (inRow - 1) * GAP.beside) / 2;
-      const x = left + (place % abreast) * (each + GAP.beside);
+      const x = left + (index % perRow) * (each + GAP.beside);
       boxes.push({ ...one, x, y: y + row * (size.height + GAP.beside), width: each, height: size.height });
     });
-    y += Math.ceil(stage.length / abreast) * (size.height + GAP.beside) - GAP.beside + 4;
+    y += Math.ceil(stage.length / perRow) * (size.height + GAP.beside) - GAP.beside + 4;
   }
   return { width, height: y, boxes, edges };
 }
 
-// The graph in words, for who cannot see it.
-export function inWords(mixture: Mixture): string[] {
-  const called = (one: Asked) => `${one.of === "mixture" ? "mixture " : ""}${one.name}${one.times > 1 ? ` ${one.times} times` : ""}`;
+// The graph as text, for screen readers.
+export function describeStages(mixture: Mixture): string[] {
+  const describe = ({ caption, name, samples }: Item) =>
+    `${caption === "mixture" ? "mixture " : ""}${name}${samples > 1 ? ` ${samples} times` : ""}`;
   return stages(mixture)
     .slice(1, -1)
     .map((stage, number, all) =>
-      number === all.length - 1 ? `aggregator: ${called(stage[0]!)}` : `layer ${number + 1}: ${stage.map(called).join(", ")}`,
+      number === all.length - 1 ? `aggregator: ${describe(stage[0]!)}` : `layer ${number + 1}: ${stage.map(describe).join(", ")}`,
     );
 }

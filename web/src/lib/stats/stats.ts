@@ -1,50 +1,74 @@
-// What the server counted, as series for plots and as rows for tables.
+// Statistics from the server, prepared for plots and tables.
 import type { Figures } from "../api/schema";
-import { every, type Series } from "../ui/plot";
+import { allDays, type Series } from "../ui/plot";
+
+// Rows by the kind of what they count: whole runs, or the calls of their models.
+export interface Selection {
+  runs: Figures[];
+  calls: Figures[];
+}
+
+// The rows of one mixture, or of all mixtures if `mixture` is empty.
+export function select(rows: readonly Figures[], mixture: string): Selection {
+  const selected = rows.filter((row) => !mixture || row.mixture === mixture);
+  return { runs: selected.filter((row) => row.role === "root"), calls: selected.filter((row) => row.role !== "root") };
+}
+
+export function proposals(rows: readonly Figures[]): Figures[] {
+  return rows.filter((row) => row.role === "proposer");
+}
 
 export interface Daily {
   days: string[];
   series: Series[];
 }
 
-// A series for each of the `names` that is counted, in their order. `value` gives the figure of a day.
+// A series for each of the `names` that occurs, in their order. `value` computes the value of a day from its rows.
 export function daily(
-  figures: readonly Figures[],
+  rows: readonly Figures[],
   names: readonly string[],
-  name: (one: Figures) => string,
-  value: (these: readonly Figures[]) => number | null,
+  nameOf: (row: Figures) => string,
+  value: (rows: readonly Figures[]) => number | null,
 ): Daily {
-  const days = every([...new Set(figures.map((one) => one.day!))]);
-  const all = grouped(figures, name);
-  const series = names.flatMap((called, colour) => {
-    const these = all.get(called);
-    if (!these) return [];
-    const told = grouped(these, (one) => one.day!);
-    return [{ name: called, colour, values: days.map((day) => (told.has(day) ? value(told.get(day)!) : null)) }];
+  const days = allDays([...new Set(rows.map((row) => row.day!))]);
+  const byName = groupBy(rows, nameOf);
+  const series = names.flatMap((name, colour) => {
+    const own = byName.get(name);
+    if (!own) return [];
+    const byDay = groupBy(own, (row) => row.day!);
+    return [{ name, colour, values: days.map((day) => (byDay.has(day) ? value(byDay.get(day)!) : null)) }];
   });
   return { days, series };
 }
 
-// The names of what is counted, those that were asked most first.
-export function busiest(figures: readonly Figures[], name: (one: Figures) => string): string[] {
-  const calls = (these: readonly Figures[]) => these.reduce((sum, one) => sum + one.calls, 0);
-  const told = [...grouped(figures, name)].sort(([, these], [, others]) => calls(others) - calls(these));
-  return told.map(([called]) => called);
+// The names that occur, those with the most calls first.
+export function byCalls(rows: readonly Figures[], nameOf: (row: Figures) => string): string[] {
+  const calls = [...groupBy(rows, nameOf)].map(([name, own]) => ({ name, calls: sum(own, "calls") }));
+  return calls.sort((one, other) => other.calls - one.calls).map(({ name }) => name);
 }
 
-export function grouped(figures: readonly Figures[], name: (one: Figures) => string): Map<string, Figures[]> {
-  const told = new Map<string, Figures[]>();
-  for (const one of figures) told.set(name(one), [...(told.get(name(one)) ?? []), one]);
-  return told;
+function groupBy(rows: readonly Figures[], nameOf: (row: Figures) => string): Map<string, Figures[]> {
+  const result = new Map<string, Figures[]>();
+  for (const row of rows) {
+    const name = nameOf(row);
+    const group = result.get(name);
+    if (group) group.push(row);
+    else result.set(name, [row]);
+  }
+  return result;
 }
 
-// The dollars of all together, unknown where one of them is.
-export function cost(these: readonly Figures[]): number | null {
-  return these.reduce<number | null>((sum, one) => (sum === null || one.cost === null ? null : sum + one.cost), 0);
+export function sum(rows: readonly Figures[], key: "calls" | "lost"): number {
+  return rows.reduce((total, row) => total + row[key], 0);
 }
 
-// The part that was lost, in percent; unknown where nothing was asked.
-export function losses(these: readonly Figures[]): number | null {
-  const calls = these.reduce((sum, one) => sum + one.calls, 0);
-  return calls ? (100 * these.reduce((sum, one) => sum + one.lost, 0)) / calls : null;
+// The cost of all rows in dollars; null if any is unknown.
+export function cost(rows: readonly Figures[]): number | null {
+  return rows.reduce<number | null>((total, row) => (total === null || row.cost === null ? null : total + row.cost), 0);
+}
+
+// The share of calls that failed, in percent; null if there were no calls.
+export function failureRate(rows: readonly Figures[]): number | null {
+  const calls = sum(rows, "calls");
+  return calls ? (100 * sum(rows, "lost")) / calls : null;
 }

@@ -1,11 +1,10 @@
-// The waterfall of a run: every call as a line of it, with the times at which it waited, thought and wrote.
+// The waterfall of a run: one line per call, with bars for the time in the queue, before the first token and writing.
 import type { State } from "../api/watch";
-import { remarks, type Remark } from "./notes";
-import { doing, reason, type Doing } from "./summary";
+import { badges, type Badge } from "./notes";
+import { callState, failure, type CallState } from "./summary";
 import type { Node, Trace } from "./trace";
 
-// A part of a bar. A call waits its turn, then nothing is heard until its first word, then it writes; what only holds
-// calls is a span.
+// A call is queued, then silent until its first token, then writes. A node that only contains calls is one "span".
 export type Phase = "queued" | "thinking" | "writing" | "span";
 
 export interface Bar {
@@ -17,69 +16,61 @@ export interface Bar {
 export interface Line {
   node: Node;
   depth: number;
-  doing: Doing;
-  remarks: Remark[];
-  // Why it failed, where it did.
-  why: string | undefined;
+  state: CallState;
+  badges: Badge[];
+  failure: string | undefined;
   bars: Bar[];
-  // The moments at which it was begun again.
+  // The times of the retries.
   retries: number[];
   seconds: number;
 }
 
-// `now` is the moment of the run that it is, for what has not ended.
+// `now` is the current time of the run, for calls that have not ended.
 export function lines(trace: Trace, state: State, now: number): Line[] {
-  return trace.root ? [...walked(trace.root, 0, state, now)] : [];
+  return trace.root ? [...linesOf(trace.root, 0, state, now)] : [];
 }
 
-function* walked(node: Node, depth: number, state: State, now: number): Generator<Line> {
+function* linesOf(node: Node, depth: number, state: State, now: number): Generator<Line> {
   const end = node.end?.time ?? now;
   yield {
     node,
     depth,
-    doing: doing(node, state),
-    remarks: remarks(node),
-    // said where it happened, not again by all that it is a part of
-    why: node.children.some((child) => child.error !== undefined) ? undefined : reason(node, state),
+    state: callState(node, state),
+    badges: badges(node),
+    // only at the call that failed, not again at everything around it
+    failure: node.children.some((child) => child.error !== undefined) ? undefined : failure(node, state),
     bars: bars(node, end),
     retries: node.notes.filter((note) => note.kind === "retry").map((note) => note.time),
     seconds: end - node.start.time,
   };
-  for (const child of node.children) yield* walked(child, depth + 1, state, now);
+  for (const child of node.children) yield* linesOf(child, depth + 1, state, now);
 }
 
 function bars(node: Node, end: number): Bar[] {
   const from = node.start.time;
   if (!node.isCall) return [{ phase: "span", from, until: end }];
-  const turn = node.notes.find((note) => note.kind === "queued" && note.data.seconds !== undefined)?.time ?? from;
-  const word = Math.min(node.firstWord ?? end, end);
-  const told: Bar[] = [
-    { phase: "queued", from, until: turn },
-    { phase: "thinking", from: turn, until: word },
-    { phase: "writing", from: word, until: end },
+  const dequeued = node.notes.find((note) => note.kind === "queued" && note.data.seconds !== undefined)?.time ?? from;
+  const firstToken = Math.min(node.firstWord ?? end, end);
+  const phases: Bar[] = [
+    { phase: "queued", from, until: dequeued },
+    { phase: "thinking", from: dequeued, until: firstToken },
+    { phase: "writing", from: firstToken, until: end },
   ];
-  return told.filter((bar) => bar.until > bar.from);
+  return phases.filter((bar) => bar.until > bar.from);
 }
 
-// A bar in words, for who cannot see it.
-export function inWords(line: Line): string {
-  const told = line.bars.map((bar) => `${WORDS[bar.phase]} ${(bar.until - bar.from).toFixed(1)} s`);
-  if (line.retries.length) told.push(`tried again after ${line.retries.map((at) => (at - line.node.start.time).toFixed(1)).join(" and ")} s`);
-  return `begins at ${line.node.start.time.toFixed(1)} s: ${told.join(", ")}`;
-}
-
-const WORDS: Record<Phase, string> = {
-  queued: "waits its turn",
-  thinking: "until its first word",
-  writing: "writes",
-  span: "takes",
+export const PHASE_LABELS: Record<Phase, string> = {
+  queued: "queued",
+  thinking: "to first token",
+  writing: "writing",
+  span: "total",
 };
 
-// Round moments for a scale from 0 to so many seconds, at most `most` of them besides 0.
-export function marks(seconds: number, most = 6): number[] {
-  if (seconds <= 0) return [0];
-  const rough = seconds / most;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= rough)!;
-  return Array.from({ length: Math.floor(seconds / step + 1e-9) + 1 }, (_, number) => number * step);
+// The bars of a line as text, for screen readers.
+export function describeBars(line: Line): string {
+  const parts = line.bars.map((bar) => `${PHASE_LABELS[bar.phase]} ${(bar.until - bar.from).toFixed(1)} s`);
+  if (line.retries.length) {
+    parts.push(`retried after ${line.retries.map((at) => (at - line.node.start.time).toFixed(1)).join(" and ")} s`);
+  }
+  return `starts at ${line.node.start.time.toFixed(1)} s: ${parts.join(", ")}`;
 }

@@ -1,13 +1,12 @@
-// What a view tells of a call, and of a run. The words for what a call is doing are those of the terminal
-// (src/moa/terminal/live.py).
-import type { State } from "../api/watch";
+// What a view shows of a call, and of a run. The call states are those of the terminal (src/moa/cli/terminal/live.py).
 import type { SpanEnd, Usage } from "../api/events";
+import type { State } from "../api/watch";
 import { dollars, seconds } from "../ui/format";
-import { remarks, type Remark } from "./notes";
-import { isMixture, stages, voice, words, type Words } from "./shape";
+import { badges, type Badge } from "./notes";
+import { isMixture, stages, textOf, voice, type NodeText } from "./shape";
 import type { Node, Trace } from "./trace";
 
-export type Doing =
+export type CallState =
   | "queued"
   | "fetching"
   | "retrying"
@@ -18,9 +17,9 @@ export type Doing =
   | "lost"
   | "stopped";
 
-// `state` is how the run stands: where it was stopped, what it then was doing was stopped too.
-export function doing(node: Node, state: State): Doing {
-  if (node.end) return node.error === undefined ? "done" : wasStopped(node, state) ? "stopped" : "lost";
+// `state` is that of the run: if it was stopped, its unfinished calls were stopped too.
+export function callState(node: Node, state: State): CallState {
+  if (node.end) return node.error === undefined ? "done" : isStopped(node, state) ? "stopped" : "lost";
   if (state !== "running") return "stopped";
   if (node.start.role === "reading") return "reading";
   if (node.text || voice(node)?.text) return "writing";
@@ -31,56 +30,58 @@ export function doing(node: Node, state: State): Doing {
   return "thinking";
 }
 
-// Whether a call ended only because the whole run did.
-function wasStopped(node: Node, state: State): boolean {
+// Whether a call ended only because the whole run was stopped.
+function isStopped(node: Node, state: State): boolean {
   return state === "stopped" && node.error === "cancelled";
 }
 
-// Why a call failed, where it did and was not merely stopped.
-export function reason(node: Node, state: State): string | undefined {
-  return wasStopped(node, state) ? undefined : node.error?.replace(`${node.start.model}:`, "").trim();
+// Why a call failed, if it did.
+export function failure(node: Node, state: State): string | undefined {
+  return isStopped(node, state) ? undefined : node.error?.replace(`${node.start.model}:`, "").trim();
 }
 
-// All that a view of one call tells. `version` is what `version` gave: while it is the same, so is all this.
-export interface Told {
-  doing: Doing;
-  words: Words;
-  remarks: Remark[];
+export interface CallSummary {
+  state: CallState;
+  text: NodeText;
+  badges: Badge[];
   end: SpanEnd | undefined;
-  reason: string | undefined;
-  // Of a mixture, the calls inside it.
-  inner: { node: Node; doing: Doing; remarks: Remark[] }[];
+  failure: string | undefined;
+  // The calls inside a mixture.
+  inner: { node: Node; state: CallState }[];
 }
 
-export function told(node: Node, state: State, _version: number): Told {
+// Everything that a view of one call shows. It depends on `treeVersion(node)` and `state` alone, so a view that derives
+// it from those computes it only when something has changed.
+export function summarize(node: Node, state: State, _version: number): CallSummary {
   const inner = isMixture(node)
     ? stages(node).flatMap((stage) => (stage.kind === "layer" ? stage.node.children : stage.nodes))
     : [];
   return {
-    doing: doing(node, state),
-    words: words(node),
-    remarks: remarks(node),
+    state: callState(node, state),
+    text: textOf(node),
+    badges: badges(node),
     end: node.end,
-    reason: reason(node, state),
-    inner: inner.map((call) => ({ node: call, doing: doing(call, state), remarks: remarks(call) })),
+    failure: failure(node, state),
+    inner: inner.map((call) => ({ node: call, state: callState(call, state) })),
   };
 }
 
-// Grows with whatever is heard of a node or of what is below it.
-export function version(node: Node): number {
-  return node.children.reduce((sum, child) => sum + version(child), node.version);
+// Increases with each event of a node or of anything below it.
+export function treeVersion(node: Node): number {
+  return node.children.reduce((sum, child) => sum + treeVersion(child), node.version);
 }
 
-// What a run has used so far. The cost is undefined where a part of it is unknown.
-export interface Spent {
+export interface Totals {
   calls: number;
   input: number;
   output: number;
+  // Undefined if the cost of any call is unknown.
   cost: number | undefined;
   estimated: boolean;
 }
 
-export function spent(trace: Trace): Spent {
+// What a run has used so far.
+export function totals(trace: Trace): Totals {
   const calls = trace.calls.filter((node) => node.start.role !== "reading");
   const usages = trace.root?.usage ? [trace.root.usage] : calls.flatMap((node) => node.usage ?? []);
   const sum = (value: (usage: Usage) => number) => usages.reduce((total, usage) => total + value(usage), 0);
@@ -93,25 +94,25 @@ export function spent(trace: Trace): Spent {
   };
 }
 
-// How far a run is, in a sentence: what a screen reader is told, so it changes seldom.
+// The progress of a run in one sentence. It is announced to screen readers, so it changes seldom.
 export function progress(trace: Trace, state: State): string {
   const root = trace.root;
   if (!root) return "";
-  if (state === "stopped") return "It was stopped.";
-  if (root.end) return root.error === undefined ? "The answer is complete." : `It failed: ${root.error}`;
-  if (state !== "running") return "It was cut off.";
+  if (state === "stopped") return "The run was stopped.";
+  if (root.end) return root.error === undefined ? "The answer is complete." : `The run failed: ${root.error}`;
+  if (state !== "running") return "The run was interrupted.";
   if (trace.firstWord !== undefined) return "The answer is being written.";
   const layer = stages(root).findLast((stage) => stage.kind === "layer")?.node;
-  if (!layer) return "Asked.";
-  const made = layer.children.filter((node) => node.end).length;
-  return `Layer ${layer.start.layer}: ${made} of ${layer.children.length} proposals.`;
+  if (!layer) return "The question was sent.";
+  const ended = layer.children.filter((node) => node.end).length;
+  return `Layer ${layer.start.layer}: ${ended} of ${layer.children.length} proposals.`;
 }
 
-// What was reckoned beforehand that a run would take, where it was.
-export function expected(root: Node): string | undefined {
-  const quote = root.note("quoted")?.data;
-  if (!quote) return undefined;
-  const cost = typeof quote.cost === "number" ? [dollars(quote.cost)] : [];
-  const time = typeof quote.seconds === "number" ? [seconds(quote.seconds)] : [];
+// The estimate that was made before the run, if any.
+export function estimate(root: Node): string | undefined {
+  const data = root.note("quoted")?.data;
+  if (!data) return undefined;
+  const cost = typeof data.cost === "number" ? [dollars(data.cost)] : [];
+  const time = typeof data.seconds === "number" ? [seconds(data.seconds)] : [];
   return [...cost, ...time].join(", ") || undefined;
 }

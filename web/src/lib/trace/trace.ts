@@ -1,38 +1,38 @@
-// Events folded into a tree: who was asked what, when the words came, what they cost, what was lost. The same fold as
-// src/moa/trace.py; the streams in tests/golden are told alike by both.
+// Folds the events of a run into a tree of calls. This is the same fold as src/moa/trace/tree.py; tests/golden holds streams
+// of events with the result that both must give.
 import type { Delta, Event, Note, SpanEnd, SpanStart, TextKind, Usage } from "../api/events";
 
-// One call, or one layer, or a mixture, which only hold calls. Times are in seconds since the run began.
+// A call, or a layer, section or mixture that contains calls. Times are in seconds since the run began.
 export class Node {
   readonly children: Node[] = [];
   readonly notes: Note[] = [];
   end: SpanEnd | undefined;
   firstWord: number | undefined;
-  // Grows with everything that is heard of this node itself, so that a view knows when to look again.
+  // Increases with each event of this node, so that a view knows when to read it again.
   version = 0;
-  // Grows when the words so far are void, so that a view that only appends knows when to begin again.
+  // Increases when the text so far becomes void, so that a view that only appends knows when to start over.
   voided = 0;
-  readonly #words: Partial<Record<TextKind, string>> = {};
+  readonly #text: Partial<Record<TextKind, string>> = {};
 
   constructor(
     readonly start: SpanStart,
     readonly parent: Node | undefined,
   ) {}
 
-  // Its words so far, or the whole answer once it has ended.
+  // The text so far, or the complete text once the call has ended.
   get text(): string {
-    return this.#words.text ?? "";
+    return this.#text.text ?? "";
   }
 
   get reasoning(): string {
-    return this.#words.reasoning ?? "";
+    return this.#text.reasoning ?? "";
   }
 
   get isCall(): boolean {
     return this.start.role !== "layer" && this.start.role !== "section" && this.children.length === 0;
   }
 
-  // What it used, with everything below it; undefined while it goes on or when nobody knows.
+  // The usage of this node and everything below it; undefined while it is running or if it is unknown.
   get usage(): Usage | undefined {
     return this.end?.usage;
   }
@@ -45,26 +45,26 @@ export class Node {
     return this.notes.findLast((note) => note.kind === kind);
   }
 
-  hear(delta: Delta): void {
+  append(delta: Delta): void {
     this.firstWord ??= delta.time;
     const kind = delta.kind ?? "text";
-    this.#words[kind] = (this.#words[kind] ?? "") + delta.text;
+    this.#text[kind] = (this.#text[kind] ?? "") + delta.text;
   }
 
   void(): void {
-    delete this.#words.text;
-    delete this.#words.reasoning;
-    delete this.#words.tool_call;
+    delete this.#text.text;
+    delete this.#text.reasoning;
+    delete this.#text.tool_call;
     this.firstWord = undefined;
     this.voided += 1;
   }
 
-  // Its end; what that says of the words is so.
+  // Ends the node. The text of the end event, if any, replaces the streamed text.
   close(end: SpanEnd): void {
     this.end = end;
-    if (end.text !== undefined && end.text !== this.#words.text) {
+    if (end.text !== undefined && end.text !== this.#text.text) {
       if (!end.text.startsWith(this.text)) this.voided += 1;
-      this.#words.text = end.text;
+      this.#text.text = end.text;
     }
   }
 
@@ -74,35 +74,35 @@ export class Node {
   }
 }
 
+// A proposal that failed.
 export interface Lost {
   model: string;
   layer: number | undefined;
   error: string;
 }
 
-// A run as a tree. It is true at any moment, also while the run goes on.
+// A run as a tree. It is valid at any moment, also while the run is in progress.
 export class Trace {
   root: Node | undefined;
   time = 0;
   firstWord: number | undefined;
   readonly lost: Lost[] = [];
-  readonly agreed: Readonly<Record<string, unknown>>[] = [];
   #answer = "";
   readonly #nodes = new Map<string, Node>();
 
-  // What the run answers, as far as it is written.
+  // The answer so far.
   get answer(): string {
     return this.root?.end?.text ?? this.#answer;
   }
 
-  // Every call to one model, in the order they began.
+  // All calls to a single model, in the order in which they began.
   get calls(): Node[] {
     return this.root ? [...this.root.walk()].filter((node) => node.isCall) : [];
   }
 
   node(span: string): Node {
     const node = this.#nodes.get(span);
-    if (!node) throw new Error(`no call ${span} has begun`);
+    if (!node) throw new Error(`unknown span ${span}`);
     return node;
   }
 
@@ -113,7 +113,7 @@ export class Trace {
     node.version += 1;
     switch (event.type) {
       case "delta":
-        node.hear(event);
+        node.append(event);
         if (event.answer && (event.kind ?? "text") === "text") {
           this.firstWord ??= event.time;
           this.#answer += event.text;
@@ -121,7 +121,7 @@ export class Trace {
         break;
       case "note":
         node.notes.push(event);
-        this.#noted(node, event);
+        this.#note(node, event);
         break;
       case "span_end":
         node.close(event);
@@ -140,16 +140,15 @@ export class Trace {
     }
   }
 
-  #noted(node: Node, note: Note): void {
+  #note(node: Node, note: Note): void {
     if (note.kind === "retry") node.void();
-    else if (note.kind === "agreed") this.agreed.push(note.data);
     else if (note.kind === "lost") {
       this.lost.push({ model: String(note.data.model), layer: node.start.layer, error: String(note.data.error) });
     }
   }
 }
 
-export function folded(events: Iterable<Event>): Trace {
+export function fold(events: Iterable<Event>): Trace {
   const trace = new Trace();
   for (const event of events) trace.add(event);
   return trace;

@@ -1,66 +1,67 @@
-// A run that is being watched, live or stored: the fold of its events, and a number that changes at most once in each
-// frame of the screen, so that a view is written at most that often however fast the words come.
-import { Refused } from "../api/client";
-import { watch, type Heard, type State } from "../api/watch";
+// A run on the screen, live or stored: the fold of its events, with a version that changes at most once per frame, so
+// that views are updated no more often than that however fast events arrive.
+import { ApiError } from "../api/client";
 import type { Event } from "../api/events";
+import { watch, type Batch, type State } from "../api/watch";
 import { clock } from "../ui/clock.svelte";
 import { Trace } from "./trace";
 
-export class Watched {
+export class WatchedRun {
   readonly trace = new Trace();
-  #frame = $state(0);
   state = $state<State>("running");
-  // Why it cannot be watched; what went wrong in the run itself is in the trace.
-  problem = $state<Refused | undefined>();
-  readonly #gone = new AbortController();
-  #waiting: Event[] = [];
-  #over: State | undefined;
-  #asked = 0;
-  #heardAt = performance.now();
+  // Why the events cannot be read. Failures of the run itself are in the trace.
+  problem = $state<ApiError | undefined>();
+  #version = $state(0);
+  readonly #controller = new AbortController();
+  #pending: Event[] = [];
+  #finalState: State | undefined;
+  #frame = 0;
+  #updatedAt = performance.now();
 
-  constructor(readonly run: string) {}
+  constructor(readonly id: string) {}
 
-  // Watches until it is over or left.
+  // Reads the events until the run is over or `close` is called.
   async watch(): Promise<void> {
     try {
-      await watch(this.run, (heard) => this.#hear(heard), this.#gone.signal);
+      await watch(this.id, (batch) => this.#receive(batch), this.#controller.signal);
     } catch (error) {
-      if (this.#gone.signal.aborted) return;
-      this.problem = error instanceof Refused ? error : new Refused(String(error), 0);
+      if (this.#controller.signal.aborted) return;
+      this.problem = ApiError.from(error);
     }
   }
 
-  leave(): void {
-    this.#gone.abort();
-    cancelAnimationFrame(this.#asked);
+  close(): void {
+    this.#controller.abort();
+    cancelAnimationFrame(this.#frame);
   }
 
-  // The same thing, a part of the trace; an effect that sees it so runs again in each frame in which something was heard.
-  seen<Part>(part: Part): Part {
-    void this.#frame;
+  // Returns a part of the trace unchanged. An effect or $derived that reads it this way is updated in each frame in
+  // which events arrived.
+  track<Part>(part: Part): Part {
+    void this.#version;
     return part;
   }
 
-  // The moment of the run that it is now, in seconds since it began; it goes on ten times a second.
+  // The current time of the run, in seconds since it began. Updated ten times a second while the run is in progress.
   now(): number {
     void clock.tick;
     if (this.state !== "running") return this.trace.time;
-    return this.trace.time + (performance.now() - this.#heardAt) / 1000;
+    return this.trace.time + (performance.now() - this.#updatedAt) / 1000;
   }
 
-  #hear(heard: Heard): void {
-    this.#waiting.push(...heard.events);
-    this.#over = heard.state ?? this.#over;
-    if (document.hidden) this.#take(); // where no frames are drawn
-    else this.#asked ||= requestAnimationFrame(() => this.#take());
+  #receive(batch: Batch): void {
+    this.#pending.push(...batch.events);
+    this.#finalState = batch.state ?? this.#finalState;
+    if (document.hidden) this.#update(); // a hidden page draws no frames
+    else this.#frame ||= requestAnimationFrame(() => this.#update());
   }
 
-  #take(): void {
-    this.#asked = 0;
-    for (const event of this.#waiting) this.trace.add(event);
-    this.#waiting = [];
-    this.#heardAt = performance.now();
-    this.#frame += 1;
-    if (this.#over) this.state = this.#over;
+  #update(): void {
+    this.#frame = 0;
+    for (const event of this.#pending) this.trace.add(event);
+    this.#pending = [];
+    this.#updatedAt = performance.now();
+    this.#version += 1;
+    if (this.#finalState) this.state = this.#finalState;
   }
 }

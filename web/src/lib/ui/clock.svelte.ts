@@ -1,17 +1,17 @@
-// Ticks ten times a second while somebody looks at a run that goes on.
+// A tick ten times a second, for views of a run in progress.
 
 class Clock {
   tick = $state(0);
-  #watchers = 0;
+  #users = 0;
   #timer: number | undefined;
 
-  // To be called in an effect: ticks until it is cleaned up.
+  // Call it in an effect and return its result: the clock runs until the effect is cleaned up.
   readonly run = (): (() => void) => {
-    this.#watchers += 1;
+    this.#users += 1;
     this.#timer ??= setInterval(() => (this.tick += 1), 100);
     return () => {
-      this.#watchers -= 1;
-      if (this.#watchers) return;
+      this.#users -= 1;
+      if (this.#users) return;
       clearInterval(this.#timer);
       this.#timer = undefined;
     };

@@ -1,12 +1,12 @@
-// Markdown into elements that are safe to show, whoever wrote it. What models say is not trusted: HTML in it is shown as
-// the text it is, images as links, and what is left goes through a sanitiser that knows a short list of elements.
+// Converts Markdown to safe elements. The output of models is not trusted: HTML is shown as text, images become links,
+// and the result passes through a sanitiser with a short list of allowed elements.
 import DOMPurify from "dompurify";
 import { Marked, type Token, type TokensList } from "marked";
 
 const HARMLESS = /^<\/?(?:br|sub|sup|kbd|b|i|u|s|em|strong|mark|small)\s*\/?>$/i;
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-function escaped(text: string): string {
+function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ESCAPES[character]!);
 }
 
@@ -14,10 +14,10 @@ const marked = new Marked({
   gfm: true,
   renderer: {
     html: ({ text, block }) => {
-      const shown = HARMLESS.test(text.trim()) ? text : escaped(text);
-      return block ? `<p>${shown}</p>` : shown;
+      const html = HARMLESS.test(text.trim()) ? text : escapeHtml(text);
+      return block ? `<p>${html}</p>` : html;
     },
-    image: ({ href, text }) => `<a href="${escaped(href)}">image: ${escaped(text || href)}</a>`,
+    image: ({ href, text }) => `<a href="${escapeHtml(href)}">image: ${escapeHtml(text || href)}</a>`,
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
     heading({ tokens, depth }) {
       const level = Math.min(6, Math.max(3, depth + 1)); // below the headings of the page
@@ -46,10 +46,10 @@ const ALLOWED = {
   RETURN_DOM_FRAGMENT: true as const,
 };
 
-export function lexed(text: string): TokensList {
+export function lex(text: string): TokensList {
   return marked.lexer(text);
 }
 
-export function rendered(tokens: Token[] | TokensList): DocumentFragment {
+export function render(tokens: Token[] | TokensList): DocumentFragment {
   return purify.sanitize(marked.parser(tokens as TokensList), ALLOWED);
 }

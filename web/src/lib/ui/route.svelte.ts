@@ -1,4 +1,4 @@
-// Where in the page one is: the part of the address after #, such as #/runs/01a2?with=01b3.
+// The current route: the part of the address after #, such as #/runs/01a2?with=01b3.
 
 class Route {
   #hash = $state(location.hash);
@@ -7,14 +7,14 @@ class Route {
     addEventListener("hashchange", () => (this.#hash = location.hash));
   }
 
-  // "runs", "01a2"; of the start it is empty.
+  // The path in parts, such as "runs", "01a2"; empty for the start page.
   readonly path: readonly string[] = $derived(
     this.#hash.replace(/^#\/?/, "").split("?")[0]!.split("/").filter(Boolean).map(decodeURIComponent),
   );
 
   readonly query: URLSearchParams = $derived(new URLSearchParams(this.#hash.split("?")[1] ?? ""));
 
-  // Goes there as if one had been there from the start: the way back leads past it.
+  // Goes to an address without a new entry in the history.
   replace(address: string): void {
     history.replaceState(null, "", address);
     this.#hash = location.hash;
@@ -23,27 +23,27 @@ class Route {
 
 export const route = new Route();
 
-// Where one is in a view, and once it is being left, where one was: so it asks for nothing by an address of another view.
-// To be called while the view is made.
-export function within(place: string): { readonly path: readonly string[]; readonly query: URLSearchParams } {
+// The route while it is below `name`, and the last such route afterwards, so that a view that is about to be removed
+// does not react to another view's address. Call it while a component is initialised.
+export function within(name: string): { readonly path: readonly string[]; readonly query: URLSearchParams } {
   let last = { path: [] as readonly string[], query: new URLSearchParams() };
-  const at = $derived.by(() => {
-    if ((route.path[0] ?? "") === place) last = { path: route.path, query: route.query };
+  const current = $derived.by(() => {
+    if ((route.path[0] ?? "") === name) last = { path: route.path, query: route.query };
     return last;
   });
   return {
     get path() {
-      return at.path;
+      return current.path;
     },
     get query() {
-      return at.query;
+      return current.query;
     },
   };
 }
 
-// The address of a place, for a link.
+// The address of a route, for a link.
 export function to(path: string | readonly string[] = [], query: Record<string, string> = {}): string {
   const parts = typeof path === "string" ? [path] : path;
-  const asked = new URLSearchParams(query).toString();
-  return `#/${parts.map(encodeURIComponent).join("/")}${asked && `?${asked}`}`;
+  const search = new URLSearchParams(query).toString();
+  return `#/${parts.map(encodeURIComponent).join("/")}${search && `?${search}`}`;
 }

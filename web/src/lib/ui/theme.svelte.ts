@@ -1,31 +1,31 @@
-// Dark or light: as the system says, unless the person has chosen.
+// Dark or light: the system's preference, until the user chooses.
 
-const PLACE = "moa.theme";
+const STORAGE_KEY = "moa.theme";
 type Choice = "system" | "light" | "dark";
 
 class Theme {
-  #chosen = $state<Choice>((localStorage.getItem(PLACE) as Choice | null) ?? "system");
-  readonly #system = matchMedia("(prefers-color-scheme: dark)");
-  #dark = $state(this.#system.matches);
+  #choice = $state<Choice>((localStorage.getItem(STORAGE_KEY) as Choice | null) ?? "system");
+  readonly #query = matchMedia("(prefers-color-scheme: dark)");
+  #systemDark = $state(this.#query.matches);
 
   constructor() {
-    this.#system.addEventListener("change", (event) => (this.#dark = event.matches));
-    this.#show();
+    this.#query.addEventListener("change", (event) => (this.#systemDark = event.matches));
+    this.#apply();
   }
 
   get dark(): boolean {
-    return this.#chosen === "system" ? this.#dark : this.#chosen === "dark";
+    return this.#choice === "system" ? this.#systemDark : this.#choice === "dark";
   }
 
-  turn(): void {
-    this.#chosen = this.dark ? "light" : "dark";
-    localStorage.setItem(PLACE, this.#chosen);
-    this.#show();
+  toggle(): void {
+    this.#choice = this.dark ? "light" : "dark";
+    localStorage.setItem(STORAGE_KEY, this.#choice);
+    this.#apply();
   }
 
-  #show(): void {
-    if (this.#chosen === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = this.#chosen;
+  #apply(): void {
+    if (this.#choice === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = this.#choice;
   }
 }
 
