@@ -1,58 +1,76 @@
-"""Where things live on this machine: what can be fetched again, what the user wrote, and what happened."""
+"""Folders of this machine for configuration, cache and state, and writing files whole."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from .errors import ConfigError
 
 
 def cache_folder() -> Path:
-    """Where fetched models are kept: `$MOA_CACHE`, else the user's cache folder. It need not exist yet."""
+    """Return the folder of downloaded models: `$MOA_CACHE`, else the user's cache folder. It may not exist yet."""
     if chosen := os.environ.get("MOA_CACHE"):
         return expanded(chosen)
-    if sys.platform == "win32":
-        return _windows("LOCALAPPDATA", "Local") / "moa" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "moa"
-    return _xdg("XDG_CACHE_HOME", ".cache") / "moa"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("moa", appauthor=False)
 
 
 def config_folder() -> Path:
-    """Where the user's own `moa.toml` lies. It need not exist.
+    """Return the folder of the user's `moa.toml`. It may not exist.
 
-    A Mac has it in `~/.config` too: it is a file to be edited, and Library is hidden from whoever would edit it.
+    On macOS it is `~/.config/moa` as on Linux, because people edit the file and Finder hides `~/Library`.
     """
     if sys.platform == "win32":
-        return _windows("APPDATA", "Roaming") / "moa"
-    return _xdg("XDG_CONFIG_HOME", ".config") / "moa"
+        from platformdirs import user_config_path
+
+        return user_config_path("moa", appauthor=False, roaming=True)
+    from platformdirs.unix import Unix
+
+    return Unix("moa").user_config_path
 
 
 def state_folder() -> Path:
-    """Where the runs are kept. It need not exist yet."""
-    if sys.platform == "win32":
-        return _windows("LOCALAPPDATA", "Local") / "moa" / "State"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "moa"
-    return _xdg("XDG_STATE_HOME", ".local/state") / "moa"
+    """Return the folder of the stored runs. It may not exist yet."""
+    from platformdirs import user_state_path
+
+    return user_state_path("moa", appauthor=False)
 
 
 def expanded(path: str) -> Path:
-    """The path, with ~ in its place. Raises `ConfigError` for the home of somebody whom this machine does not know."""
+    """Return the path with `~` expanded. Raises `ConfigError` for the home folder of an unknown user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{path}: there is no such home folder; write the path out") from None
+        raise ConfigError(f"{path}: no such home folder; write the whole path") from None
 
 
-def _xdg(variable: str, usual: str) -> Path:
-    chosen = Path(os.environ.get(variable, ""))
-    # the XDG specification has relative paths ignored
-    return chosen if chosen.is_absolute() else Path.home() / usual
+@contextmanager
+def write_atomically(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` that replaces it when the block ends without an error.
+
+    Readers see the old content or the new one, never a part. Text is UTF-8 with Unix line ends. Permissions are 0600
+    if `private`, else the usual ones. The folder must exist. Raises `OSError`.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
-def _windows(variable: str, usual: str) -> Path:
-    chosen = os.environ.get(variable)
-    return Path(chosen) if chosen else Path.home() / "AppData" / usual
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows

@@ -284,7 +284,7 @@ def test_a_prompt_file_that_is_missing_is_refused(upstream: Upstream) -> None:
 
 
 def test_a_home_that_nobody_has_is_named(upstream: Upstream) -> None:
-    refused(moa("ask", "-m", "gguf:~nobody-here/m.gguf", "Why?"), 2, "~nobody-here/m.gguf: there is no such home")
+    refused(moa("ask", "-m", "gguf:~nobody-here/m.gguf", "Why?"), 2, "~nobody-here/m.gguf: no such home folder")
     refused(moa("ask", "-m", "local", "Why?", MOA_CACHE="~nobody-here/cache"), 2, "~nobody-here/cache")
 
 
@@ -374,7 +374,9 @@ def test_help_is_printed_without_a_command() -> None:
 
 
 def test_help_imports_neither_a_screen_nor_a_client() -> None:
-    program = "import sys, moa.cli; sys.argv = ['moa', '--help']\ntry: moa.cli.main()\nexcept SystemExit: pass\n"
+    program = (
+        "import sys; from moa.cli.app import main; sys.argv = ['moa', '--help']\ntry: main()\nexcept SystemExit: pass\n"
+    )
     program += "print([name for name in ('rich', 'aiohttp', 'pydantic', 'genai_prices') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"

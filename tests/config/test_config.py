@@ -408,7 +408,7 @@ def test_the_schema_takes_the_catalogue_and_refuses_what_the_code_refuses() -> N
 
     validator = Draft202012Validator(schema())
     Draft202012Validator.check_schema(schema())
-    shipped = tomllib.loads(files("moa").joinpath("catalog.toml").read_text("utf-8"))
+    shipped = tomllib.loads(files("moa.config").joinpath("catalog.toml").read_text("utf-8"))
     assert list(validator.iter_errors(shipped)) == []
     for wrong in ("defualt = 1", f"{PANEL}layers = 1", f"{PANEL}temprature = 1", PANEL.replace('["lab:a"]', '"a"')):
         assert not validator.is_valid(tomllib.loads(wrong)), wrong

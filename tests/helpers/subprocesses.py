@@ -57,7 +57,7 @@ def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequenc
 def _loaded() -> tuple[subprocess.Popen[bytes], socket.socket]:
     here, there = socket.socketpair()
     with there:
-        command = [sys.executable, __file__, str(there.fileno())]
+        command = [sys.executable, "-P", __file__, str(there.fileno())]
         nothing = subprocess.DEVNULL
         process = subprocess.Popen(
             command, stdin=nothing, stdout=nothing, pass_fds=[there.fileno()], start_new_session=True

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import moa
 from helpers.store import BLUE, PANEL, QUESTION, RED, asked, panel, rows, run_id
 from moa import Delta, Event, Message, Note, Request, Response, Scripted, SpanEnd, SpanStart, Store, StoreError, Usage
 from moa.events import VERSION
+from moa.store import aggregates
 from moa.store.encoding import Recorded, events, shortened
 from moa.store.migrations import MIGRATIONS, connected
 from moa.store.reader import StoredRun
@@ -397,3 +399,32 @@ def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> N
         go.set()
         assert store.flush(60)
     assert "run late is not stored: 500,000 events wait" in told[-1]
+
+
+# --- migrations -------------------------------------------------------------------------------------------------------
+
+
+def schema(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return the columns of each table and the indexes of a database, in a form that does not depend on white space."""
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master ORDER BY name")]
+        return {name: db.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall() for name in names}
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_store_upgraded_from_any_version_has_the_schema_of_a_new_one(version: int, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    connected(old, MIGRATIONS[:version], derived={}).close()
+    for path in (old, new):
+        connected(path).close()
+    assert schema(old) == schema(new)
+
+
+def test_migrations_are_sql_alone_so_that_no_later_code_changes_them() -> None:
+    assert all(isinstance(step, str) for step in MIGRATIONS)
+
+
+def test_the_columns_that_count_calls_are_those_of_the_schema(tmp_path: Path) -> None:
+    connected(tmp_path / "new.sqlite").close()
+    columns = [str(row[1]) for row in schema(tmp_path / "new.sqlite")["series"]]
+    assert columns[6:] == list(aggregates.COLUMNS)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..paths import write_atomically
 from ..trace.tree import used
 from ..types import Message, Usage
 from ..wire.chat_completions import message_to_json
@@ -202,10 +203,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
+    with write_atomically(path) as file:
         file.writelines(f"{line}\n" for line in lines)
-    beside.replace(path)
 
 
 def _differing(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..paths import write_atomically
 
 
 class LatencyHistory:
@@ -43,11 +44,10 @@ class LatencyHistory:
         if self._file is None:
             return
         told = {model: [round(one, 3) for one in seconds] for model, seconds in self.to_json().items()}
-        beside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
         with suppress(OSError):
             self._file.parent.mkdir(0o700, parents=True, exist_ok=True)
-            beside.write_text(json.dumps(told), "utf-8")
-            beside.replace(self._file)
+            with write_atomically(self._file) as file:
+                file.write(json.dumps(told))
 
     def _recall(self) -> None:
         if self._read or self._file is None:

@@ -146,27 +146,8 @@ def _mixes(node: Node) -> bool:
     return any(child.start.role == "layer" for child in node.children)
 
 
-def create(db: sqlite3.Connection) -> None:
-    """Make the tables, and count the runs that are there."""
-    sums = ", ".join(
-        f"{name} {'REAL' if name in ('cost', 'share') else 'INTEGER'} NOT NULL DEFAULT 0" for name in COLUMNS
-    )
-    db.execute(
-        "CREATE TABLE series (number INTEGER PRIMARY KEY, day TEXT NOT NULL, owner TEXT NOT NULL, "
-        "mixture TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, "
-        f"{sums}, UNIQUE (day, owner, mixture, role, model))"
-    )
-    db.execute(
-        "CREATE TABLE spreads (series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE, measure TEXT NOT NULL, "
-        "slot INTEGER NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (series, measure, slot)) WITHOUT ROWID"
-    )
-    db.execute(
-        "CREATE TABLE calls (run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, span TEXT NOT NULL, "
-        f"series INTEGER NOT NULL REFERENCES series, {sums}, seconds INTEGER, first_word INTEGER, "
-        "PRIMARY KEY (run, span)) WITHOUT ROWID"
-    )
-    db.execute("ALTER TABLE runs ADD COLUMN traced INTEGER")
-    db.execute(f"CREATE INDEX runs_untraced ON runs (id) WHERE {UNTRACED}")
+def fill(db: sqlite3.Connection) -> None:
+    """Count the runs of a store that has not counted them."""
     ended = "SELECT number, started, owner FROM runs WHERE state IN ('answered', 'failed', 'stopped')"
     for number, started, owner in db.execute(ended).fetchall():
         chunks = db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..errors import StoreError
 from ..provenance.attribution import of_run
-from . import aggregates as counting
+from . import aggregates
 from .migrations import transaction
 from .reader import Reader, StoredRun
 
@@ -15,7 +15,7 @@ def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[
     """Trace the latest answers that are not traced yet, at most `limit`; how many they were. `tell` is told once of
     each that cannot be read: whose words it was stays unknown."""
     mine = "" if owner is None else " AND owner = ?"
-    asked = f"SELECT number, id FROM runs WHERE {counting.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    asked = f"SELECT number, id FROM runs WHERE {aggregates.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
     chosen = reader.db.execute(asked, (*([] if owner is None else [owner]), limit)).fetchall()
     for number, run in chosen:
         try:
@@ -24,7 +24,7 @@ def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[
             tell(f"{error}; it is left out of the shares")
             shares = {}
         with transaction(reader.db):
-            counting.share(reader.db, number, shares)
+            aggregates.share(reader.db, number, shares)
     return len(chosen)
 
 

@@ -126,7 +126,7 @@ def _remove(db: sqlite3.Connection, which: str, value: object, most: int) -> int
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    return connected(path, MIGRATIONS, APPLICATION)
+    return connected(path, MIGRATIONS, APPLICATION, {})
 
 
 @cache

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StoreError
-from . import aggregates as counting
-from . import search
+from . import aggregates, search
 
 APPLICATION = 0x6D6F6131
 """What marks a SQLite file as ours."""
 
-Migration = str | Callable[[sqlite3.Connection], None]
-"""SQL, or what does it."""
-
-MIGRATIONS: tuple[Migration, ...] = (
+MIGRATIONS = (
     """
     CREATE TABLE runs (
         number INTEGER PRIMARY KEY,
@@ -65,11 +61,73 @@ MIGRATIONS: tuple[Migration, ...] = (
     ALTER TABLE runs ADD COLUMN owner TEXT;
     CREATE INDEX runs_by_owner ON runs (owner, id)
     """,
-    search.fill,
-    counting.create,
+    """
+    CREATE VIRTUAL TABLE search USING fts5 (
+        question, answer, tokenize = "unicode61 remove_diacritics 2", prefix = "3"
+    )
+    """,
+    """
+    CREATE TABLE series (
+        number INTEGER PRIMARY KEY,
+        day TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        mixture TEXT NOT NULL,
+        role TEXT NOT NULL,
+        model TEXT NOT NULL,
+        calls INTEGER NOT NULL DEFAULT 0,
+        lost INTEGER NOT NULL DEFAULT 0,
+        cached INTEGER NOT NULL DEFAULT 0,
+        made INTEGER NOT NULL DEFAULT 0,
+        retries INTEGER NOT NULL DEFAULT 0,
+        asked INTEGER NOT NULL DEFAULT 0,
+        input_tokens INTEGER NOT NULL DEFAULT 0,
+        output_tokens INTEGER NOT NULL DEFAULT 0,
+        cost REAL NOT NULL DEFAULT 0,
+        unpriced INTEGER NOT NULL DEFAULT 0,
+        share REAL NOT NULL DEFAULT 0,
+        shared INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (day, owner, mixture, role, model)
+    );
+    CREATE TABLE spreads (
+        series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+        measure TEXT NOT NULL,
+        slot INTEGER NOT NULL,
+        calls INTEGER NOT NULL,
+        PRIMARY KEY (series, measure, slot)
+    ) WITHOUT ROWID;
+    CREATE TABLE calls (
+        run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+        span TEXT NOT NULL,
+        series INTEGER NOT NULL REFERENCES series,
+        calls INTEGER NOT NULL DEFAULT 0,
+        lost INTEGER NOT NULL DEFAULT 0,
+        cached INTEGER NOT NULL DEFAULT 0,
+        made INTEGER NOT NULL DEFAULT 0,
+        retries INTEGER NOT NULL DEFAULT 0,
+        asked INTEGER NOT NULL DEFAULT 0,
+        input_tokens INTEGER NOT NULL DEFAULT 0,
+        output_tokens INTEGER NOT NULL DEFAULT 0,
+        cost REAL NOT NULL DEFAULT 0,
+        unpriced INTEGER NOT NULL DEFAULT 0,
+        share REAL NOT NULL DEFAULT 0,
+        shared INTEGER NOT NULL DEFAULT 0,
+        seconds INTEGER,
+        first_word INTEGER,
+        PRIMARY KEY (run, span)
+    ) WITHOUT ROWID;
+    ALTER TABLE runs ADD COLUMN traced INTEGER;
+    CREATE INDEX runs_untraced ON runs (id) WHERE traced IS NULL AND state = 'answered' AND question IS NOT NULL
+    """,
     "CREATE INDEX runs_unanswered ON runs (id) WHERE state != 'answered'",
 )
-"""What makes each version out of the one before. A store's version is how many of these it has been through."""
+"""The SQL that makes each version from the one before. A store's version is the number of these it has been through.
+
+They are never edited once released, and hold SQL alone: code that changes later would change what an old store becomes.
+"""
+
+DERIVED: Mapping[int, Callable[[sqlite3.Connection], None]] = {3: search.fill, 4: aggregates.fill}
+"""By version, functions that fill its tables from the stored runs. They run once all migrations are done, on the newest
+schema."""
 
 WAIT = 10.0
 """Seconds to wait for another process that is writing."""
@@ -92,17 +150,20 @@ def reported(path: Path) -> Iterator[None]:
 
 
 def connected(
-    path: Path, migrations: Sequence[Migration] = MIGRATIONS, application: int = APPLICATION
+    path: Path,
+    migrations: Sequence[str] = MIGRATIONS,
+    application: int = APPLICATION,
+    derived: Mapping[int, Callable[[sqlite3.Connection], None]] = DERIVED,
 ) -> sqlite3.Connection:
-    """A connection to the store, which is made if there is none, and brought up to date if it is older.
+    """Open the store, creating or upgrading it if needed.
 
-    `application` is what marks a file of its kind. Raises `StoreError`, and then the file is as it was.
+    `application` is the SQLite application id of files of this kind. Raises `StoreError` and leaves the file unchanged.
     """
     with reported(path):
         _created(path)
         db = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
         try:
-            _brought_up(db, path, migrations, application)
+            _upgrade(db, path, migrations, application, derived)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -131,7 +192,13 @@ def _created(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], application: int) -> None:
+def _upgrade(
+    db: sqlite3.Connection,
+    path: Path,
+    migrations: Sequence[str],
+    application: int,
+    derived: Mapping[int, Callable[[sqlite3.Connection], None]],
+) -> None:
     version = _version(db, path, migrations, application)
     if version == len(migrations):
         return
@@ -142,16 +209,16 @@ def _brought_up(db: sqlite3.Connection, path: Path, migrations: Sequence[Migrati
         if 0 < version < len(migrations):
             _saved(path, version)
         for step in migrations[version:]:
-            if callable(step):
-                step(db)
-            else:
-                for statement in step.split(";"):
-                    db.execute(statement)
+            for statement in step.split(";"):
+                db.execute(statement)
+        for introduced, fill in derived.items():
+            if version < introduced <= len(migrations):
+                fill(db)
         db.execute(f"PRAGMA application_id = {application}")
         db.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
-def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration], expected: int) -> int:
+def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str], expected: int) -> int:
     """How far the store has come, 0 for an empty file. Raises `StoreError` where it is none of ours."""
     used = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first, as another process may make it now
     version, application = (

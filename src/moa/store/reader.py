@@ -14,11 +14,11 @@ from ..events import Event
 from ..trace.tree import Trace
 from ..trace.views import folded
 from ..types import Usage
+from . import writer_lock
 from .encoding import events
 from .migrations import connected, reported
 from .search import query
 from .texts import stored_texts, whole
-from .writer_lock import lives
 
 State = Literal["running", "answered", "failed", "stopped", "unfinished"]
 """How a run stands. An unfinished one was cut off: its process is gone."""
@@ -153,5 +153,5 @@ class Reader:
         read, written, cost, estimated, writer, owner = row[-6:]
         usage = None if read is None else Usage(read, written, cost, estimated=bool(estimated))
         run = replace(StoredRun(*row[:-6]), usage=usage, owner=owner)
-        cut_off = run.state == "running" and not lives(self._path, writer)
+        cut_off = run.state == "running" and not writer_lock.is_held(self._path, writer)
         return replace(run, state="unfinished") if cut_off else run

@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import aggregates as counting
-from . import search
+from . import aggregates, search, writer_lock
 from .migrations import transaction
-from .writer_lock import lives
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,14 +88,14 @@ def remove(db: sqlite3.Connection, run: str) -> None:
     with transaction(db):
         for (number,) in db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchall():
             _drop(db, number)
-        counting.clear(db)
+        aggregates.clear(db)
 
 
 def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
     """Mark the runs whose process is gone."""
     writers = [name for (name,) in db.execute("SELECT DISTINCT writer FROM runs WHERE state = 'running'")]
     for name in writers:
-        if not lives(path, name):
+        if not writer_lock.is_held(path, name):
             db.execute(
                 "UPDATE runs SET state = 'unfinished', writer = NULL WHERE state = 'running' AND writer = ?", (name,)
             )
@@ -110,14 +108,14 @@ def _remove(db: sqlite3.Connection, which: str, value: object, most: int) -> int
         runs = [number for (number,) in db.execute(chosen, (value,))]
         for number in runs:
             _drop(db, number)
-        counting.clear(db)
+        aggregates.clear(db)
     return len(runs)
 
 
 def _drop(db: sqlite3.Connection, number: int) -> None:
     texts = db.execute("SELECT text FROM uses WHERE run = ?", (number,)).fetchall()
     search.remove(db, number)
-    counting.remove(db, number)
+    aggregates.remove(db, number)
     db.execute("DELETE FROM runs WHERE number = ?", (number,))
     db.executemany(
         "DELETE FROM texts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE text = texts.number)", texts

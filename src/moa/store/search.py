@@ -10,10 +10,6 @@ import orjson
 from ..events import SpanEnd, SpanStart, from_json
 from .texts import stored_texts, unfolded, whole
 
-TABLE = """
-    CREATE VIRTUAL TABLE search USING fts5 (question, answer, tokenize = "unicode61 remove_diacritics 2", prefix = "3")
-"""
-
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _EACH = re.compile(f"([{_UNSPACED}])")
 _ASKED = re.compile(r'"([^"]*)"|(\S+)')
@@ -41,8 +37,7 @@ def query(asked: str) -> str:
 
 
 def fill(db: sqlite3.Connection) -> None:
-    """Put in the runs of a store that had no such index."""
-    db.execute(TABLE)
+    """Index the runs of a store that had no index."""
     numbers = db.execute("SELECT number FROM runs WHERE question IS NOT NULL").fetchall()
     for (number,) in numbers:
         put(db, number, *_words(db, number))

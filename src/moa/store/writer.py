@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from ..events import Event, SpanEnd, SpanStart
 from ..types import Request
-from . import aggregates as counting
-from . import search
+from . import aggregates, search
 from .encoding import Recorded, shortened
 from .migrations import connected, reported, transaction
 from .retention import Limits, Sweeper
 from .texts import pieces
-from .writer_lock import Alive
+from .writer_lock import WriterLock
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,7 +74,7 @@ class Writer:
         self._next = 0.0  # when all of them are written
         self._numbers: dict[str, int] = {}  # of the runs that are in the store and not over, by id
         self._db: sqlite3.Connection | None = None
-        self._alive: Alive | None = None
+        self._lock: WriterLock | None = None
         self._thread = threading.Thread(target=self._write_all, name="moa-store", daemon=True)
         self._thread.start()
 
@@ -213,10 +212,10 @@ class Writer:
     def _write(self, runs: Sequence[Recorded]) -> None:
         if self._db is None:
             self._db = connected(self._path)
-            self._alive = Alive(self._path)
+            self._lock = WriterLock(self._path)
         with transaction(self._db):
             for place in range(0, len(runs), COUNTED):
-                counting.put(self._db, self._written(self._db, runs[place : place + COUNTED]))
+                aggregates.put(self._db, self._written(self._db, runs[place : place + COUNTED]))
         for run in runs:
             run.written()
             del self._touched[run.start.run]
@@ -224,7 +223,7 @@ class Writer:
                 self._forget(run)
         self._sweeper.sweep(self._db, self._path)
 
-    def _written(self, db: sqlite3.Connection, runs: Sequence[Recorded]) -> Iterator[counting.Over]:
+    def _written(self, db: sqlite3.Connection, runs: Sequence[Recorded]) -> Iterator[aggregates.Over]:
         for run in runs:
             self._rest()
             number = self._write_run(db, run)
@@ -258,7 +257,7 @@ class Writer:
 
     def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
         start = run.start
-        assert self._alive
+        assert self._lock
         row = (
             start.run,
             run.started,
@@ -266,7 +265,7 @@ class Writer:
             question(start.request) if start.request and run.kept else None,
             run.parent,
             "running",
-            self._alive.name,
+            self._lock.name,
             run.owner,
         )
         marks = "id, started, model, question, parent, state, writer, owner"
@@ -328,9 +327,9 @@ class Writer:
         """Let go of the store. What was being written to it is over, as nobody is there to write on."""
         if self._db:
             self._db.close()
-        if self._alive:
-            self._alive.close()
-        self._db = self._alive = None
+        if self._lock:
+            self._lock.close()
+        self._db = self._lock = None
         self._runs.clear()
         self._touched.clear()
         self._numbers.clear()

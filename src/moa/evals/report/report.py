@@ -6,7 +6,6 @@ bytes. How long things took does depend on it, so that is shown only where it is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ from textwrap import shorten
 from typing import Any
 
 from ...errors import ConfigError
+from ...paths import write_atomically
 from ..results_folder import Folder
 from ..sample import Metric, Scored
 from ..tasks import flask
@@ -33,9 +33,8 @@ SHOWN = 20
 def write(folder: Folder, *, seconds: bool = False) -> Path:
     """Write the report into the folder."""
     path = folder.path / REPORT
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(html(folder, seconds=seconds), "utf-8", newline="\n")
-    beside.replace(path)
+    with write_atomically(path) as file:
+        file.write(html(folder, seconds=seconds))
     return path
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ...paths import write_atomically
 from ..results_folder import Folder
 from ..stats.bootstrap import Worth
 from . import svg as charts
@@ -21,10 +21,8 @@ TONES = {"worth it": "good", "not worth it": "bad", "not shown": "open"}
 
 def keep(folder: Folder, mixture: str, told: Worth) -> None:
     """Keep the verdict beside the results."""
-    path = folder.path / WORTH
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps({"mixture": mixture, **asdict(told)}, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    beside.replace(path)
+    with write_atomically(folder.path / WORTH) as file:
+        file.write(json.dumps({"mixture": mixture, **asdict(told)}, ensure_ascii=False, indent=2) + "\n")
 
 
 def kept(folder: Folder) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...errors import ConfigError
-from ...paths import cache_folder
+from ...paths import cache_folder, write_atomically
 
 TIMEOUT = 60.0
 """Seconds in which something must come."""
@@ -62,9 +62,8 @@ def fetch(suite: str, into: Path, mirror: str | None = None, tell: Callable[[str
             found = hashlib.sha256(data).hexdigest()
             raise ConfigError(f"{url}: is not the file it should be (sha256 {found}, not {source.sha256}); not kept")
         into.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_bytes(data)
-        beside.replace(path)
+        with write_atomically(path, "wb") as file:
+            file.write(data)
         tell(f"{path}: {len(data):,} bytes from {url}")
 
 

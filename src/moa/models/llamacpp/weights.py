@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,26 +243,19 @@ def _in(folder: Path) -> Iterator[None]:
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the lock that other processes respect; they hold it only as long as they live."""
-    with path.open("ab") as file:
-        while not _lock(file.fileno()):
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    while True:
+        try:
+            lock.acquire(timeout=POLL)
+            break
+        except Timeout:
             waiting()
-            time.sleep(POLL)
-        yield
-
-
-def _lock(descriptor: int) -> bool:
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+        yield
+    finally:
+        lock.release()
 
 
 def _mb(size: int) -> str:

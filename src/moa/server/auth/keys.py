@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
@@ -24,7 +23,7 @@ from ...config.load import Config, load
 from ...config.messages import did_you_mean
 from ...config.schema import ServerTable
 from ...errors import ConfigError, MoaError
-from ...paths import config_folder
+from ...paths import config_folder, write_atomically
 
 log = logging.getLogger("moa.server")
 
@@ -282,9 +281,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _replace(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # which is 0600
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with write_atomically(path, private=True) as file:
             file.write(text)
-        Path(name).replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from None
