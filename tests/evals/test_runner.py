@@ -79,7 +79,7 @@ async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_
     mix = mixture(long, short, aggregator=Scripted("z", "all", usage=Usage(10, 7, 0.03)))
     results = await evaluate(Tiny(count=1), {"moa:mix": mix}, judge=Scripted("judge", "1", usage=PRICED))
     (scored,) = results.scored["moa:mix"]
-    assert (scored.answer.bill.usage, scored.answer.bill.calls, scored.answer.bill.chain) == (
+    assert (scored.answer.bill.usage, scored.answer.bill.calls, scored.answer.bill.sequential_tokens) == (
         Usage(30, 62, 0.06),
         3,
         57,
@@ -144,7 +144,7 @@ async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
 
 
 async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
-    with pytest.raises(ConfigError, match="the price of a is not known"):
+    with pytest.raises(ConfigError, match="a: its price is unknown"):
         await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), spend=1)
 
 

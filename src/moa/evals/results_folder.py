@@ -179,11 +179,12 @@ def _scored(line: Mapping[str, Any], sample: Sample, answer: Answer) -> Scored:
 
 
 def _bill_line(bill: AnswerCost) -> dict[str, Any]:
-    return {"usage": used(bill.usage), "calls": bill.calls, "chain": bill.chain}
+    return {"usage": used(bill.usage), "calls": bill.calls, "sequential_tokens": bill.sequential_tokens}
 
 
 def _bill(line: Mapping[str, Any]) -> AnswerCost:
-    return AnswerCost(Usage(**line["usage"]), line["calls"], line["chain"], paid=0.0)
+    tokens = line.get("sequential_tokens", line.get("chain", 0))  # "chain" in folders of earlier versions
+    return AnswerCost(Usage(**line["usage"]), line["calls"], tokens, paid=0.0)
 
 
 def _json(line: Mapping[str, Any]) -> str:

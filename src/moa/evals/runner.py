@@ -18,10 +18,9 @@ from ..events import Event
 from ..model import EventSink, Model, Span, generate
 from ..trace.tree import Trace
 from ..types import Message, Request, Response
-from .accounting import bill
 from .results_folder import Folder
 from .sample import Answer, AnswerCost, Metric, Sample, Score, Scored
-from .spending import SpendingLimit
+from .spending import SpendingLimit, answer_cost
 from .task import ScoringContext, Task
 
 
@@ -89,7 +88,7 @@ async def evaluate(
     def jobs() -> Iterator[tuple[Sample, str]]:
         for sample in benchmark.samples:
             for name in models:
-                if purse.empty:
+                if purse.reached:
                     return
                 yield sample, name
 
@@ -227,7 +226,7 @@ class _Asker:
             response: Response | ModelError = await generate(model, request, heard)
         except ModelError as error:
             response = error
-        return response, bill(trace)
+        return response, answer_cost(trace)
 
 
 @dataclass(frozen=True)

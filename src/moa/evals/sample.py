@@ -38,16 +38,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCost:
-    """What answering took, whether it was paid now or in an earlier run of the same evaluation.
+    """What an answer took, whether it was paid now or in an earlier run of the same evaluation.
 
-    `calls` are calls to single models. `chain` is how many tokens were written one after another, and `seconds` how
-    long that took, layer by layer the slowest: what somebody would have waited who asked this alone. `paid` is the part
-    of the cost that was paid now, in US dollars; what came from the call cache is not.
+    `calls` counts calls to single models. `sequential_tokens` and `seconds` are those of the longest path: what a
+    caller of this model alone would wait for. `paid` is the part of the cost that was paid now, in US dollars, so
+    without answers from the call cache.
     """
 
     usage: Usage = Usage(cost=0.0)
     calls: int = 0
-    chain: int = 0
+    sequential_tokens: int = 0
     seconds: float = 0.0
     paid: float | None = 0.0
 
@@ -57,7 +57,7 @@ class AnswerCost:
         return AnswerCost(
             self.usage + other.usage,
             self.calls + other.calls,
-            self.chain + other.chain,
+            self.sequential_tokens + other.sequential_tokens,
             self.seconds + other.seconds,
             paid,
         )

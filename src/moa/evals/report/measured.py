@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..sample import Metric, Scored
 
-Mean = Literal["cost", "input_tokens", "output_tokens", "calls", "chain", "seconds"]
+Mean = Literal["cost", "input_tokens", "output_tokens", "calls", "sequential_tokens", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)

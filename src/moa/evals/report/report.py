@@ -95,7 +95,7 @@ def _prices(models: Sequence[Measured], seconds: bool) -> str:
     rows = []
     for one in models:
         cost = one.mean("cost")
-        means = (count(one.mean(of)) for of in ("calls", "input_tokens", "output_tokens", "chain"))
+        means = (count(one.mean(of)) for of in ("calls", "input_tokens", "output_tokens", "sequential_tokens"))
         row = [one.name, "unknown" if cost is None else f"{1000 * cost:.4g}", *means]
         rows.append([*row, f"{one.mean('seconds') or 0:.2f}"] if seconds else row)
     note = "Means, dollars for a thousand questions, all else for one; also what came from the call cache is counted."
