@@ -18,7 +18,7 @@ PRICED = TOML.replace("attempts = 1", "attempts = 1\nprice = { input = 1, output
 
 
 def numbers(served: Served, query: str = "", headers: dict[str, str] | None = None) -> Any:
-    reply = served.get(f"/api/numbers?{query}", headers)
+    reply = served.get(f"/api/stats?{query}", headers)
     assert reply.status == 200, reply.body
     return reply.json
 
@@ -51,7 +51,7 @@ def test_numbers_are_those_of_one_mixture_or_since_a_day() -> None:
         answered(served, model="up:a")
         assert {one["mixture"] for one in numbers(served, "mixture=duo")["whole"]} == {"moa:duo"}
         assert numbers(served, "since=2999-01-01") == {"whole": [], "days": []}
-        assert served.get("/api/numbers?since=soon").status == 400
+        assert served.get("/api/stats?since=soon").status == 400
 
 
 def test_without_a_store_there_are_none() -> None:

@@ -32,7 +32,7 @@ def render() -> str:
     return HEAD + "".join(f"\n{_declared(name, schemas[name])}" for name in sorted(named))
 
 
-OWN = ("/api/numbers", "/api/quote")
+OWN = ("/api/stats", "/api/estimate")
 """Further paths of our own; others below /api, such as /api/chat, are Ollama's."""
 
 

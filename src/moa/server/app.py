@@ -9,8 +9,7 @@ from starlette.types import ASGIApp
 
 from . import openapi
 from . import static as page
-from .api import mixtures, runs
-from .api import stats as numbers
+from .api import mixtures, runs, stats
 from .errors import ErrorMiddleware
 from .middleware.access import AuthMiddleware, BodyLimitMiddleware, HostAndOriginMiddleware
 from .middleware.request_log import RequestLog, logged
@@ -33,7 +32,7 @@ PROTOCOLS = (
     ollama,
     runs,
     mixtures,
-    numbers,
+    stats,
 )
 
 

@@ -9,7 +9,7 @@ from ..runs.stored import StoredRuns
 from ..schemas import NUMBER, TEXT, WHOLE, YES, or_null, rows, table, titled
 from ..service import RunRequest
 
-QUOTE = titled(
+ESTIMATE = titled(
     "Quote",
     table(
         {
@@ -28,7 +28,7 @@ async def of(asked: RunRequest, past: StoredRuns) -> Quote:
     return quote(asked.model, asked.request, await past.figures())
 
 
-async def told(asked: RunRequest, past: StoredRuns) -> RunRequest:
+async def with_estimate(asked: RunRequest, past: StoredRuns) -> RunRequest:
     """The request, whose run says what was quoted for it, if anything is known of that."""
     quoted = await of(asked, past)
     return replace(asked, model=WithEstimate(asked.model, quoted)) if quoted.known else asked

@@ -27,8 +27,7 @@ from ..runs.stored import StoredRunReader, full_name
 from ..runs.view import LISTED, RUN, RunRepository, RunView
 from ..schemas import TEXT, Operation, one_of, or_null, rows, table, titled
 from ..service import RunRequest, Service
-from . import details, reruns
-from . import estimates as quotes
+from . import details, estimates, reruns
 from .mixtures import DraftBody
 
 MOST = 500
@@ -44,7 +43,7 @@ class RunBody(Table):
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     options: dict[str, Any] = Field({}, description="temperature, max_tokens, seed ... as in a chat completion")
     moa: Overrides | None = None
-    quote: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
+    estimate: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
 
     def asked(self, service: Service) -> RunRequest:
         """Raises `RequestError` or `NotFound`."""
@@ -81,7 +80,9 @@ LIST = titled("RunList", table({"runs": rows(LISTED), "before": or_null(TEXT)}))
 
 OPERATIONS = (
     Operation("post", "/api/runs", "Start a run", reruns.STARTED, RunBody, status=201),
-    Operation("post", "/api/quote", "Tell what a run is likely to take; nobody is asked", quotes.QUOTE, RunBody),
+    Operation(
+        "post", "/api/estimate", "Tell what a run is likely to take; nobody is asked", estimates.ESTIMATE, RunBody
+    ),
     Operation(
         "get",
         "/api/runs",
@@ -126,14 +127,14 @@ def routes(service: Service) -> list[Route]:
         try:
             body = await parsed(http, RunBody)
             asked = body.asked(service)
-            record = await running.start(await quotes.told(asked, past) if body.quote else asked)
+            record = await running.start(await estimates.with_estimate(asked, past) if body.estimate else asked)
         except Exception as error:
             return failed(error)
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
 
-    async def quote(http: HTTPRequest) -> HTTPResponse:
+    async def estimate(http: HTTPRequest) -> HTTPResponse:
         try:
-            told = await quotes.of((await parsed(http, RunBody)).asked(service), past)
+            told = await estimates.of((await parsed(http, RunBody)).asked(service), past)
         except Exception as error:
             return failed(error)
         return json(told.as_json())
@@ -187,7 +188,7 @@ def routes(service: Service) -> list[Route]:
 
     return [
         Route("/api/runs", start, methods=["POST"]),
-        Route("/api/quote", quote, methods=["POST"]),
+        Route("/api/estimate", estimate, methods=["POST"]),
         Route("/api/runs", listing, methods=["GET"]),
         Route("/api/runs/{id}", one, methods=["GET"]),
         Route("/api/runs/{id}", stop, methods=["DELETE"]),

@@ -1,4 +1,4 @@
-"""/api/numbers: what mixtures and models gave, took and lost in the caller's runs, day by day."""
+"""/api/stats: what mixtures and models gave, took and lost in the caller's runs, day by day."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ FIGURES = titled(
 OPERATIONS = (
     Operation(
         "get",
-        "/api/numbers",
+        "/api/stats",
         "Tell what mixtures and models took, cost and lost, in all and day by day",
-        titled("Numbers", table({"whole": rows(FIGURES), "days": rows(FIGURES)})),
+        titled("Stats", table({"whole": rows(FIGURES), "days": rows(FIGURES)})),
         query={"since": TEXT, "mixture": TEXT},
     ),
 )
 
 
 def routes(service: Service) -> list[Route]:
-    """GET /api/numbers."""
+    """GET /api/stats."""
     past = StoredRuns(service)
 
-    async def numbers(http: HTTPRequest) -> HTTPResponse:
+    async def stats(http: HTTPRequest) -> HTTPResponse:
         try:
             since, mixture = (http.query_params.get(name) or None for name in ("since", "mixture"))
             after = moment(since) if since else None
@@ -62,4 +62,4 @@ def routes(service: Service) -> list[Route]:
             return failed(error)
         return json({"whole": [one.as_json() for one in whole], "days": [one.as_json() for one in days]})
 
-    return [Route("/api/numbers", numbers, methods=["GET"])]
+    return [Route("/api/stats", stats, methods=["GET"])]

@@ -13,8 +13,8 @@ export const paths = {
   mixture: (name: string) => `/api/mixtures/${encodeURIComponent(name)}`,
   checkMixture: "/api/mixtures/check",
 
-  estimate: "/api/quote",
-  stats: (query: Query) => withQuery("/api/numbers", query),
+  estimate: "/api/estimate",
+  stats: (query: Query) => withQuery("/api/stats", query),
 
   startRun: "/api/runs",
   runs: (query: Query) => withQuery("/api/runs", query),

@@ -145,11 +145,6 @@ export interface Mixtures {
   mixtures: Mixture[];
 }
 
-export interface Numbers {
-  whole: Figures[];
-  days: Figures[];
-}
-
 export interface OtherPart {
   type: "input_audio" | "file";
 }
@@ -259,7 +254,7 @@ export interface RunBody {
   messages?: ChatMessage[] | null;
   options?: Record<string, unknown>;
   moa?: Overrides | null;
-  quote?: boolean;
+  estimate?: boolean;
 }
 
 export interface RunList {
@@ -291,6 +286,11 @@ export interface Spread {
 
 export interface Started {
   run_id: string;
+}
+
+export interface Stats {
+  whole: Figures[];
+  days: Figures[];
 }
 
 export interface Summary {
