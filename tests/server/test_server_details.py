@@ -18,7 +18,7 @@ from moa.config.build import Builder
 from moa.config.load import Config
 from moa.prompts.prompt import laid_out
 from moa.server.auth.keys import made, write
-from moa.server.runs.view import RunRepository
+from moa.server.runs.repository import RunRepository
 from moa.server.service import RunRequest, Service
 
 PRICED = TOML.replace("attempts = 1", 'attempts = 1\napi_key_env = "UP_KEY"\nrenamed = { max_tokens = "limit" }')

@@ -15,9 +15,9 @@ from helpers.command import until
 from helpers.serve import process
 from helpers.server import TOML
 from helpers.upstream import Reply, Upstream
+from moa.server.errors import problem
 from moa.server.middleware.request_log import RequestLogEntry
 from moa.server.ops.logs import JSON, Text
-from moa.server.responses import problem
 
 ASK = {"model": "moa:duo", "messages": [{"role": "user", "content": "Which colour is heliotrope?"}]}
 SECRET = "sk-0123456789abcdef"
@@ -73,7 +73,7 @@ def test_a_fault_is_told_by_its_kind_and_place_without_its_message(formatter: lo
 
 def test_a_fault_that_a_client_is_told_of_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     error = raised()[1]
-    assert [problem(error).message for _ in range(2)] == ["a fault of the server: KeyError"] * 2
+    assert [problem(error).message for _ in range(2)] == ["internal server error (KeyError)"] * 2
     (line,) = caplog.records
     assert "in raised" in Text().format(line)
 

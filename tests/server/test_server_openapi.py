@@ -13,15 +13,15 @@ import pytest
 from helpers.server import serving
 from helpers.upstream import Body, Reply
 from moa.server import app, openapi
-from moa.server.ops import health, metrics
+from moa.server.ops import health, prometheus
 
 
 def test_every_route_is_described_and_every_description_has_a_route() -> None:
     with serving() as (served, _):
         paths = served.get("/openapi.json").json["paths"]
         service = served.service
-    counted = metrics.Metrics(service)
-    routes = [*metrics.routes(counted), *health.routes(service), *openapi.routes(())]
+    counted = prometheus.Metrics(service)
+    routes = [*prometheus.routes(counted), *health.routes(service), *openapi.routes(())]
     routes += [route for protocol in app.PROTOCOLS for route in protocol.routes(service)]
     there = {(route.path.replace(":path", ""), m) for route in routes for m in route.methods or () if m != "HEAD"}
     assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == there

@@ -282,7 +282,7 @@ async def test_work_beside_the_event_loop_is_done_for_its_caller() -> None:
     _, key = made("anna")
     service = begun("")
     caller.set(key)
-    assert await service.aside(lambda: service.client) == key.id
+    assert await service.in_thread(lambda: service.client) == key.id
 
 
 def test_where_a_provider_is_no_error_says_to_a_client() -> None:

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import Message, Send
 
 from moa.errors import ModelError
-from moa.server.errors import failed
-from moa.server.responses import StreamingReply, json, unless_gone
+from moa.server.errors import error_response
+from moa.server.http import StreamingReply, cancel_on_disconnect, json
 
 
 @pytest.mark.parametrize("turns", range(8))
@@ -39,7 +39,7 @@ async def test_a_client_that_leaves_at_the_last_word_leaves_no_task_behind(turns
 
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
-    await StreamingReply(chunks(), failed)({"type": "http"}, receive, send)
+    await StreamingReply(chunks(), error_response)({"type": "http"}, receive, send)
     assert closed
     gc.collect()
     await asyncio.sleep(0)
@@ -56,10 +56,10 @@ async def test_a_keep_alive_that_is_due_as_the_run_fails_does_not_take_its_statu
         yield
 
     class Watched(StreamingReply):
-        def _look(self, send: Send) -> None:
-            if self._wrote + self._every <= asyncio.get_running_loop().time():
+        def _check_silence(self, send: Send) -> None:
+            if self._last_write + self._interval <= asyncio.get_running_loop().time():
                 failing.set()
-            super()._look(send)
+            super()._check_silence(send)
 
     async def receive() -> Message:
         await asyncio.Event().wait()
@@ -68,7 +68,7 @@ async def test_a_keep_alive_that_is_due_as_the_run_fails_does_not_take_its_statu
     async def send(message: Message) -> None:
         sent.append(message.get("status"))
 
-    failing_at_once = Watched(chunks(), failed, every=0.01)
+    failing_at_once = Watched(chunks(), error_response, interval=0.01)
     await failing_at_once({"type": "http"}, receive, send)
     assert sent == [502, None]
 
@@ -85,6 +85,6 @@ async def test_a_client_that_leaves_with_the_last_word_cancels_nothing_that_foll
         return json({})
 
     asyncio.get_running_loop().call_soon(last.set)
-    assert (await unless_gone(receive, work())).status_code == 200
+    assert (await cancel_on_disconnect(receive, work())).status_code == 200
     for _ in range(3):
         await asyncio.sleep(0)

@@ -14,9 +14,9 @@ from .errors import ErrorMiddleware
 from .middleware.access import AuthMiddleware, BodyLimitMiddleware, HostAndOriginMiddleware
 from .middleware.request_log import RequestLog, logged
 from .middleware.trace_context import TraceContextMiddleware
-from .ops import health, metrics
+from .ops import health, prometheus
 from .protocols.anthropic import messages as anthropic
-from .protocols.ollama import api as ollama
+from .protocols.ollama import routes as ollama
 from .protocols.openai import chat, completions, models, responses
 from .service import Service
 
@@ -38,12 +38,12 @@ PROTOCOLS = (
 
 def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
     """The ASGI application of a service. `telemetry` is told every run, as a part of the trace of its client."""
-    counted = metrics.Metrics(service)
+    counted = prometheus.Metrics(service)
     service.watchers.append(counted.watch)
     if telemetry:
         service.watchers.append(lambda asked: telemetry)
-    operations = [one for module in (*PROTOCOLS, health, metrics) for one in module.OPERATIONS]
-    described = [*metrics.routes(counted), *openapi.routes(operations)]
+    operations = [one for module in (*PROTOCOLS, health, prometheus) for one in module.OPERATIONS]
+    described = [*prometheus.routes(counted), *openapi.routes(operations)]
     alive = health.routes(service)
     routes = [*(route for protocol in PROTOCOLS for route in protocol.routes(service)), *alive, *described]
     behind = BodyLimitMiddleware(Router(routes, redirect_slashes=False), lambda: service.table)

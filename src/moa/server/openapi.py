@@ -13,7 +13,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from .responses import json
+from .http import json
 from .schemas import TABLE, TEXT, Operation, Schema, table
 
 OPERATIONS = (Operation("get", "/openapi.json", "This description", TABLE),)

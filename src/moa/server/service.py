@@ -20,7 +20,6 @@ from ..config.network import is_loopback
 from ..config.schema import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
-from ..mixture.mixture import Mixture
 from ..model import EventSink, Model, StreamMode
 from ..provenance.attribution import of_run
 from ..sinks import tee
@@ -36,14 +35,14 @@ from .redact import Redacted
 
 Result = TypeVar("Result")
 
-Aside = Callable[..., Awaitable[Any]]
-"""Has work done beside the event loop."""
+InThread = Callable[..., Awaitable[Any]]
+"""Runs a function in a thread, for work that would hold up the event loop."""
 
 Show = Literal["fields", "think", "details", "off"]
 """How proposals are shown while the client waits: as reasoning fields, in think tags, in a details element, or not."""
 
 
-ASIDE = 2
+THREADS = 2
 """Threads for work that would hold up every stream."""
 
 LONGEST = 1000
@@ -53,46 +52,50 @@ ANYONE = "anyone"
 """Who asked, where others than the user of this machine ask without a key."""
 
 
-class NotFound(ConfigError):
+class ModelNotFound(ConfigError):
     """There is no such model here."""
 
 
-class NoRun(MoaError):
+class RunNotFound(MoaError):
     """There is no such run here, or no such call in it."""
 
 
-class Unreadable(MoaError):
+class StoreUnreadable(MoaError):
     """The store cannot be read. Why stands in the log, as it names files of the server."""
 
 
-class Draining(MoaError):
+class ShuttingDown(MoaError):
     """The server is going down and takes no new requests."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One request to the server, understood: which model, what, and what to tell of its proposers."""
+    """A client's request, resolved: the model, the request to it, and what the reply shows besides the answer.
+
+    `unused` are the options of the client that have no effect.
+    """
 
     model: Model
     request: Request
     stream: bool = False
     show: Show = "fields"
     provenance: bool = False
+    unused: tuple[str, ...] = ()
 
 
 class ActiveRun:
-    """One request being answered: pieces as they come, then the response and the trace; the provenance if asked for."""
+    """A run in progress: its pieces as they arrive, then the response, the trace, and the provenance if wanted."""
 
-    def __init__(self, events: Events, asked: RunRequest, aside: Aside) -> None:
+    def __init__(self, events: Events, run: RunRequest, in_thread: InThread) -> None:
         self.events = events
         self.trace = Trace()
         self.provenance: dict[str, Any] | None = None
-        self._asked = asked
-        self._aside = aside
-        self._narration = Narration(asked.show != "off")
+        self._run = run
+        self._in_thread = in_thread
+        self._narration = Narration(run.show != "off")
 
     async def batches(self) -> AsyncIterator[list[Piece]]:
-        """Everything there is to say at a moment, together. Raises what the run raises, after its last words."""
+        """Yield all pieces that are there at a moment. Raises the error of the run, after its last piece."""
         while batch := await self.events.batch():
             pieces: list[Piece] = []
             for event in batch:
@@ -100,11 +103,11 @@ class ActiveRun:
                 pieces += self._narration.add(event)
             if pieces:
                 yield pieces
-        if self._asked.provenance:
-            self.provenance = (await self._aside(of_run, self.trace)).as_json()
+        if self._run.provenance:
+            self.provenance = (await self._in_thread(of_run, self.trace)).as_json()
 
     async def proposals(self) -> list[Piece]:
-        """What the proposers said, once the run is over. Raises what the run raises."""
+        """Return the proposals once the run is over. Raises the error of the run."""
         return [piece async for pieces in self.batches() for piece in pieces if piece.kind == "proposal"]
 
     @property
@@ -126,7 +129,7 @@ class Service:
         self.running = 0  # requests taken, those that wait their turn too
         self._idle = asyncio.Event()
         self._idle.set()
-        self._aside = ThreadPoolExecutor(ASIDE, "moa-aside")
+        self._threads = ThreadPoolExecutor(THREADS, "moa-work")
 
     def reload(self, builder: Builder) -> None:
         """Answer from now on with another configuration; what is running goes on with the old one.
@@ -175,10 +178,10 @@ class Service:
         """Whether the caller may see the runs of this client; who the server belongs to may see all."""
         return self.client in (None, owner)
 
-    async def aside(self, work: Callable[..., Result], *given: Any) -> Result:
+    async def in_thread(self, work: Callable[..., Result], *given: Any) -> Result:
         """Have work done that would hold up every stream: in a thread, after other work of this kind, and for the
         caller that it is asked for."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, copy_context().run, work, *given)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work, *given)
 
     def label(self, model: str) -> str:
         """The model's name where the configuration names it, else "other": clients may ask for any name."""
@@ -195,9 +198,9 @@ class Service:
         return [f"moa:{name}" for name in config.mixtures] + sorted(n for n in inner if not n.startswith("moa:"))
 
     def model(self, name: str) -> Model:
-        """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `NotFound`."""
+        """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `ModelNotFound`."""
         if len(name) > LONGEST:  # what is built is kept, and so is its name
-            raise NotFound(f"no model has a name of more than {LONGEST} characters")
+            raise ModelNotFound(f"no model has a name of more than {LONGEST} characters")
         own = name.removesuffix(":latest") or name
         alias = next((own for pattern, own in self.table.aliases.items() if fnmatchcase(name, pattern)), None)
         own = alias or own
@@ -205,48 +208,42 @@ class Service:
             provider, inner = self.builder.config.resolve(own)
             full = f"{provider}:{inner}"
             if provider == "gguf" and full not in self.known:
-                raise NotFound("a file is served only where a mixture names it")  # else clients could open any
+                raise ModelNotFound("a file is served only where a mixture names it")  # else clients could open any
             if (key := caller.get()) and not key.may(full):
                 raise Denied(f"this key may not use {own}", 403)
             return self.builder.model(own)
-        except NotFound:
+        except ModelNotFound:
             raise
         except ConfigError as error:
-            raise NotFound(str(error)) from error
+            raise ModelNotFound(str(error)) from error
 
-    def asked(self, name: str, request: Request, *, stream: bool, show: Show | None = None) -> RunRequest:
-        """The request, sent to the aggregator alone where it is only a client's housekeeping."""
-        model = self.model(name)
-        if isinstance(model, Mixture) and self._is_utility(request):
-            model = (model.aggregator.models or model.layers[0].proposers)[0]
-        return RunRequest(model, request, stream, show or self.table.proposals, self.table.provenance)
-
-    def _is_utility(self, request: Request) -> bool:
-        asked = takewhile(lambda message: message.role == "user", reversed(request.messages))
-        return any(message.text.lstrip().startswith(self.table.utility) for message in asked)
+    def is_utility(self, request: Request) -> bool:
+        """Whether a request only does a client's housekeeping, such as giving a chat its title."""
+        last = takewhile(lambda message: message.role == "user", reversed(request.messages))
+        return any(message.text.lstrip().startswith(self.table.utility) for message in last)
 
     @asynccontextmanager
-    async def answering(self, asked: RunRequest, emit: EventSink | None = None) -> AsyncIterator[ActiveRun]:
-        """Run a request. Leaving the block early cancels every call it made. `emit` is told every event.
+    async def run(self, run: RunRequest, emit: EventSink | None = None) -> AsyncIterator[ActiveRun]:
+        """Run a request. Leaving the block early cancels all its calls. `emit` receives every event.
 
-        Raises `Busy`, `Draining` or `Denied`.
+        Raises `Busy`, `ShuttingDown` or `Denied`.
         """
         if self.draining:
-            raise Draining("the server is going down; ask again in a moment")
-        words: StreamMode = "none" if not asked.stream else "all" if asked.show != "off" else "answer"
+            raise ShuttingDown("the server is shutting down; retry in a moment")
+        mode: StreamMode = "none" if not run.stream else "all" if run.show != "off" else "answer"
         key, spending = caller.get(), Spending()
         budget = self._allowance(key)
-        told = tee(spending.add, *(watch(asked) for watch in self.watchers), emit)
+        sink = tee(spending.add, *(watch(run) for watch in self.watchers), emit)
         self.running += 1
         self._idle.clear()
         try:
             async with (
                 self.admission.admitted(),
-                stream(asked.model, asked.request, words, budget=budget, emit=told) as events,
+                stream(run.model, run.request, mode, budget=budget, emit=sink) as events,
             ):
-                visit = current()
-                visit.run, visit.model = events.run.id, self.label(asked.model.name)
-                yield ActiveRun(events, asked, self.aside)
+                entry = current()
+                entry.run, entry.model = events.run.id, self.label(run.model.name)
+                yield ActiveRun(events, run, self.in_thread)
         finally:
             if key:
                 self.keys.spend(key, spending.dollars)
@@ -255,10 +252,10 @@ class Service:
                 self._idle.set()
 
     def _allowance(self, key: Key | None) -> Budget | None:
-        """What a request with this key may spend. Raises `Denied` when that is nothing."""
+        """Return what a request with this key may spend. Raises `Denied` when that is nothing."""
         left = self.keys.left(key) if key else None
         if left is not None and left <= 0:
-            raise Denied("the key has spent its budget of today", 429, midnight())
+            raise Denied("the daily budget of this key is spent; retry after midnight UTC", 429, midnight())
         return None if left is None else Budget(dollars=left)
 
     async def drained(self) -> None:

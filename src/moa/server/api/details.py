@@ -23,11 +23,11 @@ from ...store.rows import listed
 from ...text.diff import words
 from ...trace.tree import Node
 from ...trace.views import sent
-from ..errors import failed
-from ..responses import json
-from ..runs.view import LISTED, RunRepository, RunView
+from ..errors import route
+from ..http import json
+from ..runs.repository import LISTED, RunRepository, RunView
 from ..schemas import NUMBER, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
-from ..service import NoRun, Service
+from ..service import RunNotFound, Service
 from .curl import to_provider, to_server
 
 PIECE = titled("Piece", table({"reference": or_null(WHOLE), "text": TEXT}))
@@ -113,38 +113,29 @@ def routes(service: Service, sight: RunRepository) -> list[Route]:
 
     def looked(path: str, work: Callable[[RunView], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
         async def look(http: HTTPRequest) -> HTTPResponse:
-            try:
-                told = await sight.work(http.path_params["id"], work)
-            except Exception as error:
-                return failed(error)
+            told = await sight.work(http.path_params["id"], work)
             return reply(told)
 
-        return Route(f"/api/runs/{{id}}/{path}", look, methods=["GET"])
+        return route(f"/api/runs/{{id}}/{path}", look)
 
     async def curl(http: HTTPRequest) -> HTTPResponse:
-        try:
-            span = http.query_params.get("span")
-            line = await sight.work(
-                http.path_params["id"], partial(_line, service, str(http.base_url), service.client is None, span)
-            )
-        except Exception as error:
-            return failed(error)
+        span = http.query_params.get("span")
+        line = await sight.work(
+            http.path_params["id"], partial(_line, service, str(http.base_url), service.client is None, span)
+        )
         return HTTPResponse(line, media_type="text/plain")
 
     async def diff(http: HTTPRequest) -> HTTPResponse:
-        try:
-            other = await sight.work(http.path_params["other"], lambda seen: seen)
-            told = await sight.work(http.path_params["id"], lambda one: _difference(one, other))
-        except Exception as error:
-            return failed(error)
+        other = await sight.work(http.path_params["other"], lambda seen: seen)
+        told = await sight.work(http.path_params["id"], lambda one: _difference(one, other))
         return json(told)
 
     return [
         looked("messages", _messages),
         looked("provenance", lambda seen: of_run(seen.trace).as_json()),
-        Route("/api/runs/{id}/curl", curl, methods=["GET"]),
+        route("/api/runs/{id}/curl", curl),
         looked("export", _lines, lambda lines: HTTPResponse(lines, media_type="application/jsonl")),
-        Route("/api/runs/{id}/diff/{other}", diff, methods=["GET"]),
+        route("/api/runs/{id}/diff/{other}", diff),
     ]
 
 
@@ -199,7 +190,7 @@ def _line(service: Service, base: str, owner: bool, span: str | None, seen: RunV
     assert root
     call = next((node for node in root.walk() if node.start.span == span), None) if span else root
     if call is None:
-        raise NoRun(f"run {seen.run.id} has no span {span!r}")
+        raise RunNotFound(f"run {seen.run.id} has no span {span!r}")
     direct = to_provider(call, service.builder.config) if owner and call is not root else None
     return direct or to_server(call, base, service.keys.required)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...estimates.likely import Quote, WithEstimate, quote
-from ..runs.stored import StoredRuns
+from ..runs.stored_runs import StoredRuns
 from ..schemas import NUMBER, TEXT, WHOLE, YES, or_null, rows, table, titled
 from ..service import RunRequest
 

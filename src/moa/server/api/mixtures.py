@@ -18,10 +18,10 @@ from ...errors import ConfigError, RequestError
 from ...estimates.worst_case import ASSUMED, bound
 from ...mixture.mixture import Mixture
 from ..auth.keys import Denied, caller
-from ..errors import failed
-from ..responses import json, parsed
+from ..errors import route
+from ..http import json, parse
 from ..schemas import NUMBER, TABLE, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
-from ..service import NotFound, Service
+from ..service import ModelNotFound, Service
 
 DRAFT = "draft:"
 """How the name of a draft begins in its runs, so that nothing counts them as those of a mixture."""
@@ -46,8 +46,10 @@ class DraftBody(Table):
         return draft
 
     def mixture(self, service: Service) -> Mixture:
-        """The draft, to be asked once. Raises `ConfigError`, and `NotFound` or `Denied` for a model that is not the
-        caller's to use."""
+        """Return the draft as a mixture.
+
+        Raises `ConfigError`, or `ModelNotFound` or `Denied` for a model that the caller may not use.
+        """
         config = service.builder.config
         draft = self.draft(config)
         for name in draft.table.references:
@@ -118,33 +120,27 @@ def routes(service: Service) -> list[Route]:
     async def listing(http: HTTPRequest) -> HTTPResponse:
         config = service.builder.config
         names = [name for name in config.mixtures if _may(name)]
-        told = await service.aside(lambda: [drawn(config, name, config.mixtures[name]) for name in names])
+        told = await service.in_thread(lambda: [drawn(config, name, config.mixtures[name]) for name in names])
         return json({"default": config.default, "mixtures": told})
 
     async def one(http: HTTPRequest) -> HTTPResponse:
         config, name = service.builder.config, http.path_params["name"]
-        try:
-            if name not in config.mixtures:
-                raise NotFound(f"no mixture {name!r}")
-            if not _may(name):
-                raise Denied(f"this key may not use {name}", 403)
-            told = await service.aside(drawn, config, name, config.mixtures[name])
-        except Exception as error:
-            return failed(error)
+        if name not in config.mixtures:
+            raise ModelNotFound(f"no mixture {name!r}")
+        if not _may(name):
+            raise Denied(f"this key may not use {name}", 403)
+        told = await service.in_thread(drawn, config, name, config.mixtures[name])
         return json(told)
 
     async def check(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, DraftBody)
-            told = await service.aside(_checked, body, service.builder.config)
-        except Exception as error:
-            return failed(error)
+        body = await parse(http, DraftBody)
+        told = await service.in_thread(_checked, body, service.builder.config)
         return json(told)
 
     return [
-        Route("/api/mixtures", listing, methods=["GET"]),
-        Route("/api/mixtures/check", check, methods=["POST"]),
-        Route("/api/mixtures/{name}", one, methods=["GET"]),
+        route("/api/mixtures", listing),
+        route("/api/mixtures/check", check, "POST"),
+        route("/api/mixtures/{name}", one),
     ]
 
 

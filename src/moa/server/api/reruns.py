@@ -14,11 +14,11 @@ from ...errors import RequestError
 from ...runs.rerun import Changes, Rerun, split
 from ...trace.tree import Node, used
 from ...types import Usage
-from ..errors import failed
-from ..responses import json, parsed
-from ..runs.view import USAGE, RunRepository, RunView
+from ..errors import route
+from ..http import json, parse
+from ..runs.repository import USAGE, RunRepository, RunView
 from ..schemas import TEXT, WHOLE, Operation, or_null, rows, table, titled
-from ..service import NotFound, RunRequest, Service
+from ..service import ModelNotFound, RunRequest, Service
 from .mixtures import DRAFT
 
 
@@ -32,7 +32,7 @@ class RerunBody(Table):
     proposer: str | None = Field(None, description="the proposer that is asked anew, in that layer or in all")
 
     def rerun(self, service: Service, seen: RunView) -> Rerun:
-        """Raises `RequestError`, or `NotFound` or `Denied` for a model that the caller may not use."""
+        """Raises `RequestError`, or `ModelNotFound` or `Denied` for a model that the caller may not use."""
         run = seen.run
         if run.state == "running":
             raise RequestError(f"run {run.id} is going on; make it again when it is over")
@@ -42,7 +42,7 @@ class RerunBody(Table):
             raise RequestError(f"run {run.id} tried a draft, which is not kept; try it again, or put it into moa.toml")
         try:
             service.model(run.model)
-        except NotFound as error:
+        except ModelNotFound as error:
             raise RequestError(f"run {run.id} cannot be made again: {error}") from None
         if self.aggregator is not None:
             service.model(self.aggregator)
@@ -73,28 +73,22 @@ def routes(service: Service, sight: RunRepository) -> list[Route]:
     """POST /api/runs/{id}/rerun and .../rerun/plan."""
 
     async def start(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, RerunBody)
-            seen = await sight.seen(http.path_params["id"])
-            again = body.rerun(service, seen)
-            model = await service.aside(again.model)
-            record = await sight.running.start(RunRequest(model, again.request, stream=True))
-        except Exception as error:
-            return failed(error)
+        body = await parse(http, RerunBody)
+        seen = await sight.seen(http.path_params["id"])
+        again = body.rerun(service, seen)
+        model = await service.in_thread(again.model)
+        record = await sight.running.start(RunRequest(model, again.request, stream=True))
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
 
     async def plan(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, RerunBody)
-            seen = await sight.seen(http.path_params["id"])
-            told = await service.aside(_plan, body.rerun(service, seen))
-        except Exception as error:
-            return failed(error)
+        body = await parse(http, RerunBody)
+        seen = await sight.seen(http.path_params["id"])
+        told = await service.in_thread(_plan, body.rerun(service, seen))
         return json(told)
 
     return [
-        Route("/api/runs/{id}/rerun", start, methods=["POST"]),
-        Route("/api/runs/{id}/rerun/plan", plan, methods=["POST"]),
+        route("/api/runs/{id}/rerun", start, "POST"),
+        route("/api/runs/{id}/rerun/plan", plan, "POST"),
     ]
 
 

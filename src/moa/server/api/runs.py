@@ -17,14 +17,13 @@ from ...errors import RequestError
 from ...events import to_json
 from ...store.reader import State, StoredRun
 from ...store.rows import listed, moment
-from ..errors import failed
-from ..protocols.effort import sized
+from ..errors import error_response, route
+from ..http import InvalidParam, StreamingReply, json, parse
 from ..protocols.openai.chat_body import ChatBody, ChatMessage
-from ..protocols.overrides import Overrides, overridden
-from ..responses import StreamingReply, json, parsed
-from ..runs.live import LiveRun
-from ..runs.stored import StoredRunReader, full_name
-from ..runs.view import LISTED, RUN, RunRepository, RunView
+from ..protocols.resolve import Overrides, resolve
+from ..runs.live_runs import LiveRun
+from ..runs.repository import LISTED, RUN, RunRepository, RunView
+from ..runs.stored_runs import StoredRunReader, full_name
 from ..schemas import TEXT, Operation, one_of, or_null, rows, table, titled
 from ..service import RunRequest, Service
 from . import details, estimates, reruns
@@ -45,8 +44,8 @@ class RunBody(Table):
     moa: Overrides | None = None
     estimate: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
 
-    def asked(self, service: Service) -> RunRequest:
-        """Raises `RequestError` or `NotFound`."""
+    def resolve(self, service: Service) -> RunRequest:
+        """Raises `RequestError` or `ModelNotFound`."""
         if (self.prompt is None) == (self.messages is None):
             raise RequestError("give prompt or messages, one of the two")
         if self.model is not None and self.draft is not None:
@@ -65,15 +64,18 @@ class RunBody(Table):
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        if self.draft:
-            asked = RunRequest(self.draft.mixture(service), chat.request(), stream=True)
-            unused = ["reasoning_effort"] if chat.reasoning_effort else []
-        else:
-            asked = service.asked(model, chat.request(), stream=True, show="fields")
-            asked, unused = sized(service, model, asked, chat.reasoning_effort)
-        if without_effect := [*chat.unused, *unused]:
-            raise RequestError(f"options.{without_effect[0]} has no effect on {asked.model.name}; leave it out")
-        return overridden(asked, self.moa)
+        run = resolve(
+            service,
+            self.draft.mixture(service) if self.draft else model,
+            chat.request(),
+            effort=chat.reasoning_effort,
+            overrides=self.moa,
+            show="fields",
+            stream=True,
+        )
+        if unused := [*chat.unused, *run.unused]:
+            raise InvalidParam(f"options.{unused[0]}", f"has no effect on {run.model.name}; remove it")
+        return run
 
 
 LIST = titled("RunList", table({"runs": rows(LISTED), "before": or_null(TEXT)}))
@@ -124,76 +126,55 @@ def routes(service: Service) -> list[Route]:
     running, past = sight.running, sight.past
 
     async def start(http: HTTPRequest) -> HTTPResponse:
-        try:
-            body = await parsed(http, RunBody)
-            asked = body.asked(service)
-            record = await running.start(await estimates.with_estimate(asked, past) if body.estimate else asked)
-        except Exception as error:
-            return failed(error)
+        body = await parse(http, RunBody)
+        asked = body.resolve(service)
+        record = await running.start(await estimates.with_estimate(asked, past) if body.estimate else asked)
         return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
 
     async def estimate(http: HTTPRequest) -> HTTPResponse:
-        try:
-            told = await estimates.of((await parsed(http, RunBody)).asked(service), past)
-        except Exception as error:
-            return failed(error)
+        told = await estimates.of((await parse(http, RunBody)).resolve(service), past)
         return json(told.as_json())
 
     async def listing(http: HTTPRequest) -> HTTPResponse:
-        try:
-            asked = Listing.of(http.query_params)
-            found = await past.runs(**asked.conditions) if past.kept else asked.among(running.all())
-        except Exception as error:
-            return failed(error)
+        asked = Listing.of(http.query_params)
+        found = await past.runs(**asked.conditions) if past.kept else asked.among(running.all())
         more = len(found) > asked.limit
         told = [listed(run) for run in found[: asked.limit]]
         return json({"runs": told, "before": told[-1]["id"] if more else None})
 
     async def one(http: HTTPRequest) -> HTTPResponse:
-        try:
-            told = await sight.work(http.path_params["id"], RunView.as_json)
-        except Exception as error:
-            return failed(error)
+        told = await sight.work(http.path_params["id"], RunView.as_json)
         return json(told)
 
     async def stop(http: HTTPRequest) -> HTTPResponse:
-        try:
-            run, forget = http.path_params["id"], _truth(http.query_params.get("forget", "false"))
-            if record := running.find(run):
-                await running.stop(record)
-            seen = await sight.seen(run)
-            if forget:
-                await sight.forget(seen)
-        except Exception as error:
-            return failed(error)
+        run, forget = http.path_params["id"], _truth(http.query_params.get("forget", "false"))
+        if record := running.find(run):
+            await running.stop(record)
+        seen = await sight.seen(run)
+        if forget:
+            await sight.forget(seen)
         return json(seen.as_json())
 
     async def finish(http: HTTPRequest) -> HTTPResponse:
-        try:
-            run = http.path_params["id"]
-            if record := running.find(run):
-                running.finish(record)
-            told = (await sight.seen(run)).as_json()
-        except Exception as error:
-            return failed(error)
+        run = http.path_params["id"]
+        if record := running.find(run):
+            running.finish(record)
+        told = (await sight.seen(run)).as_json()
         return json(told, 202)
 
     async def events(http: HTTPRequest) -> HTTPResponse:
-        try:
-            after = _after(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
-            found = await sight.find(http.path_params["id"])
-        except Exception as error:
-            return failed(error)
-        return StreamingReply(_sse(found, after), failed, every=service.table.keep_alive)
+        after = _after(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
+        found = await sight.find(http.path_params["id"])
+        return StreamingReply(_sse(found, after), error_response, interval=service.table.keep_alive)
 
     return [
-        Route("/api/runs", start, methods=["POST"]),
-        Route("/api/estimate", estimate, methods=["POST"]),
-        Route("/api/runs", listing, methods=["GET"]),
-        Route("/api/runs/{id}", one, methods=["GET"]),
-        Route("/api/runs/{id}", stop, methods=["DELETE"]),
-        Route("/api/runs/{id}/finish", finish, methods=["POST"]),
-        Route("/api/runs/{id}/events", events, methods=["GET"]),
+        route("/api/runs", start, "POST"),
+        route("/api/estimate", estimate, "POST"),
+        route("/api/runs", listing),
+        route("/api/runs/{id}", one),
+        route("/api/runs/{id}", stop, "DELETE"),
+        route("/api/runs/{id}/finish", finish, "POST"),
+        route("/api/runs/{id}/events", events),
         *details.routes(service, sight),
         *reruns.routes(service, sight),
     ]

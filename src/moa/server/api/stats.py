@@ -7,9 +7,9 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from ...store.rows import moment
-from ..errors import failed
-from ..responses import json
-from ..runs.stored import StoredRuns, full_name
+from ..errors import route
+from ..http import json
+from ..runs.stored_runs import StoredRuns, full_name
 from ..schemas import NUMBER, TEXT, WHOLE, Operation, one_of, or_null, rows, table, titled
 from ..service import Service
 
@@ -52,14 +52,11 @@ def routes(service: Service) -> list[Route]:
     past = StoredRuns(service)
 
     async def stats(http: HTTPRequest) -> HTTPResponse:
-        try:
-            since, mixture = (http.query_params.get(name) or None for name in ("since", "mixture"))
-            after = moment(since) if since else None
-            conditions = {"since": after, "mixture": full_name(mixture) if mixture else None}
-            await past.trace(TRACED)
-            whole, days = [await past.figures(**conditions, by_day=by_day) for by_day in (False, True)]
-        except Exception as error:
-            return failed(error)
+        since, mixture = (http.query_params.get(name) or None for name in ("since", "mixture"))
+        after = moment(since) if since else None
+        conditions = {"since": after, "mixture": full_name(mixture) if mixture else None}
+        await past.trace(TRACED)
+        whole, days = [await past.figures(**conditions, by_day=by_day) for by_day in (False, True)]
         return json({"whole": [one.as_json() for one in whole], "days": [one.as_json() for one in days]})
 
-    return [Route("/api/stats", stats, methods=["GET"])]
+    return [route("/api/stats", stats)]

@@ -6,7 +6,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ..responses import json
+from ..http import json
 from ..schemas import Operation, one_of, table
 from ..service import Service
 

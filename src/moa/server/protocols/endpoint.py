@@ -1,43 +1,73 @@
-"""A route that answers in OpenAI's way: a body comes in, and a whole reply or a stream goes out."""
+"""The endpoint of a call for an answer: parse a body, then reply whole or as a stream."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ..errors import failed
-from ..responses import Body, StreamingReply, parsed, unless_gone
-from ..service import RunRequest, Service
+from .. import errors
+from ..errors import ErrorResponse
+from ..http import Body, StreamingReply, cancel_on_disconnect, parse
+from ..service import Service
 
 
-class Reply(Protocol):
-    """One call being answered, whole or in pieces; `late` tells an error in a stream that has begun."""
+class Reply(ABC):
+    """The reply to one call. Subclasses are the protocols; the defaults here are OpenAI's."""
+
+    media_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
     @property
-    def asked(self) -> RunRequest: ...
-    def whole(self, service: Service) -> Coroutine[Any, Any, HTTPResponse]: ...
-    def chunks(self, service: Service) -> AsyncIterator[bytes]: ...
-    def late(self, error: Exception) -> bytes: ...
+    def ping(self) -> bytes:
+        """What is sent while there is nothing else to send."""
+        return b": keep-alive\n\n"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of a stream."""
+        return {}
 
-def answer(path: str, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> Route:
-    """POST to a path. `understood` raises what is wrong with a body."""
+    @property
+    @abstractmethod
+    def streams(self) -> bool:
+        """Whether the client wants a stream."""
 
-    return Route(path, Endpoint(service, body, understood), methods=["POST"])
+    @abstractmethod
+    async def whole(self, service: Service) -> HTTPResponse:
+        """Return the whole reply."""
+
+    @abstractmethod
+    def chunks(self, service: Service) -> AsyncIterator[bytes]:
+        """Yield the reply as a stream."""
+
+    def error_event(self, error: Exception) -> bytes:
+        """Return an error as the last event of a stream that has begun."""
+        return errors.error_event(error)
 
 
 class Endpoint:
-    """The application at one path."""
+    """An ASGI application that answers calls of one kind.
 
-    def __init__(self, service: Service, body: type[Body], understood: Callable[[Service, Body], Reply]) -> None:
+    `reply` returns the reply to a body, or raises what is wrong with it. `error_response` gives every error before the
+    first byte the shape of the protocol.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        body: type[Body],
+        reply: Callable[[Service, Body], Reply | HTTPResponse],
+        error_response: ErrorResponse = errors.error_response,
+    ) -> None:
         self._service = service
         self._body = body
-        self._understood = understood
+        self._reply: Callable[[Service, Any], Reply | HTTPResponse] = reply
+        self._error_response = error_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._response(HTTPRequest(scope, receive))
@@ -46,9 +76,30 @@ class Endpoint:
     async def _response(self, http: HTTPRequest) -> HTTPResponse:
         service = self._service
         try:
-            reply = self._understood(service, await parsed(http, self._body))
-            if reply.asked.stream:
-                return StreamingReply(reply.chunks(service), failed, every=service.table.keep_alive, late=reply.late)
-            return await unless_gone(http.receive, reply.whole(service))
+            reply = self._reply(service, await parse(http, self._body))
+            if isinstance(reply, HTTPResponse):
+                return reply
+            if not reply.streams:
+                return await cancel_on_disconnect(http.receive, reply.whole(service))
+            return StreamingReply(
+                reply.chunks(service),
+                self._error_response,
+                reply.media_type,
+                reply.ping,
+                service.table.keep_alive,
+                reply.headers,
+                reply.error_event,
+            )
         except Exception as error:
-            return failed(error)
+            return self._error_response(error)
+
+
+def answer(
+    path: str,
+    service: Service,
+    body: type[Body],
+    reply: Callable[[Service, Body], Reply | HTTPResponse],
+    error_response: ErrorResponse = errors.error_response,
+) -> Route:
+    """Return the route of POST to a path that `Endpoint` answers."""
+    return Route(path, Endpoint(service, body, reply, error_response), methods=["POST"])

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ....errors import RequestError
 from ....types import Message, Part, Request
-from ....wire import response_format as schema
-from ..overrides import Overrides
-from ..tool_calls import tool_call
+from ....wire import response_format
+from ..common import tool_call
+from ..resolve import Overrides
 
 PASSED_ON = ("frequency_penalty", "min_p", "presence_penalty", "repeat_penalty", "top_k")
 """Options that are sent on as they are. Those about how a model is loaded, such as num_ctx, are not ours to set."""
@@ -109,7 +109,7 @@ class Body(Open):
                 return {"type": "json_object"}
             case dict(wanted):
                 form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
-                schema.check(form)
+                response_format.check(form)
                 return form
         raise RequestError(f"format must be 'json' or a JSON schema, not {self.format!r}")
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ....errors import RequestError
-from ....mixture.mixture import Mixture
-from ....types import Response
-from ...errors import blank, late, sse
-from ...responses import json
+from ...http import blank, json, sse
 from ...schemas import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
 from ...service import ActiveRun, RunRequest, Service
-from ..account import extension as extension
-from ..account import finish_reason, new_id, tool_calls, usage
-from ..effort import sized
-from ..endpoint import answer
-from ..overrides import overridden
-from ..proposals import ProposalRenderer
+from ..common import ProposalRenderer, extension, finish_reason, new_id, tool_calls, usage
+from ..endpoint import Reply, answer
+from ..resolve import resolve, shown
 from .chat_body import ChatBody
 
 EXTENSION = table(
@@ -64,46 +57,50 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/chat/completions."""
-    return [answer("/v1/chat/completions", service, ChatBody, _Reply.of)]
+    return [answer("/v1/chat/completions", service, ChatBody, ChatReply.of)]
 
 
 @dataclass(frozen=True)
-class _Reply:
-    """One call being answered, whole or in chunks."""
+class ChatReply(Reply):
+    """A chat completion, whole or in chunks."""
 
     body: ChatBody
-    asked: RunRequest
-    unused: list[str]
-    shown: ProposalRenderer
-    late = staticmethod(late)
+    run: RunRequest
+    renderer: ProposalRenderer
 
     @staticmethod
-    def of(service: Service, body: ChatBody) -> _Reply:
-        """Raises `RequestError` or `NotFound`."""
-        show = body.moa.proposals if body.moa else None
-        asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
-        asked, unused = sized(service, body.model, asked, body.reasoning_effort)
-        asked = overridden(asked, body.moa)
-        if not asked.stream and show is None:
-            asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
-        if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
-            raise RequestError(f"logprobs: {asked.model.name} votes, so no model writes its answer")
-        return _Reply(body, asked, [*body.unused, *unused], ProposalRenderer(asked.show))
+    def of(service: Service, body: ChatBody) -> ChatReply:
+        """Return the reply to a body. Raises `RequestError` or `ModelNotFound`."""
+        run = resolve(
+            service,
+            body.model,
+            body.request(),
+            effort=body.reasoning_effort,
+            overrides=body.moa,
+            # A whole reply is the answer alone; proposals are for clients that wait for it.
+            show=shown(body.moa, None if body.stream else "off"),
+            stream=bool(body.stream),
+        )
+        return ChatReply(body, run, ProposalRenderer(run.show))
+
+    @property
+    def streams(self) -> bool:
+        return self.run.stream
 
     async def whole(self, service: Service) -> HTTPResponse:
-        before, thought = "", ""
-        async with service.answering(self.asked) as answering:
-            for content, more in self.shown.merged(await answering.proposals()):
-                before, thought = before + content, thought + more
-            response = answering.response
-            before, thought = before + self.shown.close(), thought + response.reasoning
+        content, reasoning = "", ""
+        async with service.run(self.run) as active:
+            for text, thought in self.renderer.merge(await active.proposals()):
+                content, reasoning = content + text, reasoning + thought
+            response = active.response
+            content, reasoning = content + self.renderer.close(), reasoning + response.reasoning
             message: dict[str, Any] = {
                 "role": "assistant",
-                "content": before + response.text or None,
+                "content": content + response.text or None,
                 "refusal": None,
             }
-            if thought:
-                message |= {"reasoning_content": thought, "reasoning": thought}
+            if reasoning:
+                message |= {"reasoning_content": reasoning, "reasoning": reasoning}
             if response.tool_calls:
                 message["tool_calls"] = tool_calls(response)
             choice = {
@@ -116,37 +113,37 @@ class _Reply:
                 {
                     **self._head("chat.completion"),
                     "choices": [choice],
-                    "usage": usage(response, answering.trace),
-                    "moa": self._extension(answering),
+                    "usage": usage(response, active.trace),
+                    "moa": self._extension(active),
                 }
             )
 
     async def chunks(self, service: Service) -> AsyncIterator[bytes]:
         head = self._head("chat.completion.chunk") | ({"usage": None} if self.body.with_usage else {})
 
-        def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None, **further: Any) -> bytes:
+        def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None, **more: Any) -> bytes:
             choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-            return sse({**head, "choices": [choice], **further})
+            return sse({**head, "choices": [choice], **more})
 
-        said = blank(chunk({"content": ""}), 1)
-        thought = blank(chunk({"reasoning_content": "", "reasoning": ""}), 2)
+        content_chunk = blank(chunk({"content": ""}), 1)
+        reasoning_chunk = blank(chunk({"reasoning_content": "", "reasoning": ""}), 2)
         start = chunk({"role": "assistant", "content": ""})
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
+        async with service.run(self.run) as active:
+            async for pieces in active.batches():
                 out = start
                 start = b""
-                for content, reasoning in self.shown.merged(pieces):
-                    out += said(content) if content else thought(reasoning)
+                for content, reasoning in self.renderer.merge(pieces):
+                    out += content_chunk(content) if content else reasoning_chunk(reasoning)
                 yield out
-            response = answering.response
+            response = active.response
             last = start
-            if rest := self.shown.close():
+            if rest := self.renderer.close():
                 last += chunk({"content": rest})
             if response.tool_calls:
                 last += chunk({"tool_calls": [{"index": i, **call} for i, call in enumerate(tool_calls(response))]})
-            last += chunk({}, finish_reason(response), response.logprobs, moa=self._extension(answering))
+            last += chunk({}, finish_reason(response), response.logprobs, moa=self._extension(active))
             if self.body.with_usage:
-                last += sse({**head, "choices": [], "usage": usage(response, answering.trace)})
+                last += sse({**head, "choices": [], "usage": usage(response, active.trace)})
             yield last + b"data: [DONE]\n\n"
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -157,10 +154,6 @@ class _Reply:
             "model": self.body.model,
         }
 
-    def _extension(self, answering: ActiveRun) -> dict[str, Any]:
-        return extension(answering, [*self.unused, *_missing(self.body, answering.response)])
-
-
-def _missing(body: ChatBody, response: Response) -> list[str]:
-    """Options that the model which answered did not heed."""
-    return ["logprobs"] if body.logprobs and not response.logprobs else []
+    def _extension(self, active: ActiveRun) -> dict[str, Any]:
+        missing = ["logprobs"] if self.body.logprobs and not active.response.logprobs else []
+        return extension(active, [*self.body.unused, *self.run.unused, *missing])

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ....config.schema import Effort, Seed
 from ....errors import RequestError
 from ....types import Message, Request
-from ....wire import response_format as schema
-from ..overrides import Overrides
+from ....wire import response_format
+from ..resolve import Overrides
 
 PASSED_ON = frozenset(
     {
@@ -151,7 +151,7 @@ class ChatBody(Open):
             raise RequestError("top_logprobs needs logprobs = true")
         if {"functions", "function_call"} & set(self.further):
             raise RequestError("functions and function_call are no longer known; say tools and tool_choice")
-        schema.check(self.response_format)
+        response_format.check(self.response_format)
         choice = self.tool_choice.sent if isinstance(self.tool_choice, Tool) else self.tool_choice
         extra = {key: value for key, value in self.further.items() if key in PASSED_ON}
         if self.logprobs:

@@ -14,14 +14,12 @@ from starlette.routing import Route
 from ....config.schema import Seed
 from ....errors import RequestError
 from ....types import Message, Request
-from ...errors import late, sse
-from ...responses import json
+from ...http import json, sse
 from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from ...service import ActiveRun, RunRequest, Service
-from ..account import extension, finish_reason, new_id, usage
-from ..endpoint import answer
-from ..overrides import Overrides, overridden
-from ..proposals import ProposalRenderer
+from ..common import ProposalRenderer, extension, finish_reason, new_id, usage
+from ..endpoint import Reply, answer
+from ..resolve import Overrides, resolve, shown
 from .chat_body import PASSED_ON, MaxTokens, Open, StreamOptions, Temperature, TopP, stops
 
 
@@ -96,49 +94,56 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/completions."""
-    return [answer("/v1/completions", service, CompletionBody, _Reply.of)]
+    return [answer("/v1/completions", service, CompletionBody, CompletionReply.of)]
 
 
 @dataclass(frozen=True)
-class _Reply:
-    """One call being answered, whole or in chunks. There is no place for reasoning, so proposals show only as text."""
+class CompletionReply(Reply):
+    """A completion, whole or in chunks. It has no field for reasoning, so proposals are shown only in the text."""
 
     body: CompletionBody
-    asked: RunRequest
-    shown: ProposalRenderer
-    late = staticmethod(late)
+    run: RunRequest
+    renderer: ProposalRenderer
 
     @staticmethod
-    def of(service: Service, body: CompletionBody) -> _Reply:
-        """Raises `RequestError` or `NotFound`."""
-        show = body.moa.proposals if body.moa else None
-        asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
-        asked = overridden(asked, body.moa)
-        if asked.show == "fields" or (not asked.stream and show is None):
-            asked = replace(asked, show="off")
-        return _Reply(body, asked, ProposalRenderer(asked.show))
+    def of(service: Service, body: CompletionBody) -> CompletionReply:
+        """Return the reply to a body. Raises `RequestError` or `ModelNotFound`."""
+        run = resolve(
+            service,
+            body.model,
+            body.request(),
+            overrides=body.moa,
+            show=shown(body.moa, None if body.stream else "off"),
+            stream=bool(body.stream),
+        )
+        run = replace(run, show="off") if run.show == "fields" else run
+        return CompletionReply(body, run, ProposalRenderer(run.show))
+
+    @property
+    def streams(self) -> bool:
+        return self.run.stream
 
     async def whole(self, service: Service) -> HTTPResponse:
         text = self.body.text if self.body.echo else ""
-        async with service.answering(self.asked) as answering:
-            text += "".join(content for content, _ in self.shown.merged(await answering.proposals()))
-            text += self.shown.close() + answering.response.text
-            reason = finish_reason(answering.response)
-            return json({**self._head(), "choices": [_choice(text, reason)], **self._account(answering)})
+        async with service.run(self.run) as active:
+            text += "".join(content for content, _ in self.renderer.merge(await active.proposals()))
+            text += self.renderer.close() + active.response.text
+            reason = finish_reason(active.response)
+            return json({**self._head(), "choices": [_choice(text, reason)], **self._end(active)})
 
     async def chunks(self, service: Service) -> AsyncIterator[bytes]:
         head = self._head()
         start = sse({**head, "choices": [_choice(self.body.text)]}) if self.body.echo else b""
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                told = "".join(content for content, _ in self.shown.merged(pieces))
-                if told:
-                    yield start + sse({**head, "choices": [_choice(told)]})
+        async with service.run(self.run) as active:
+            async for pieces in active.batches():
+                text = "".join(content for content, _ in self.renderer.merge(pieces))
+                if text:
+                    yield start + sse({**head, "choices": [_choice(text)]})
                     start = b""
-            last = _choice(self.shown.close(), finish_reason(answering.response))
-            account = self._account(answering)
-            used = account.pop("usage")
-            start += sse({**head, "choices": [last], **account})
+            last = _choice(self.renderer.close(), finish_reason(active.response))
+            end = self._end(active)
+            used = end.pop("usage")
+            start += sse({**head, "choices": [last], **end})
             if self.body.stream_options and self.body.stream_options.include_usage:
                 start += sse({**head, "choices": [], "usage": used})
             yield start + b"data: [DONE]\n\n"
@@ -151,10 +156,10 @@ class _Reply:
             "model": self.body.model,
         }
 
-    def _account(self, answering: ActiveRun) -> dict[str, Any]:
-        response, trace = answering.response, answering.trace
+    def _end(self, active: ActiveRun) -> dict[str, Any]:
+        response, trace = active.response, active.trace
         unused = sorted(key for key in self.body.further if key not in PASSED_ON)
-        return {"usage": usage(response, trace), "moa": extension(answering, unused)}
+        return {"usage": usage(response, trace), "moa": extension(active, unused)}
 
 
 def _choice(text: str, reason: str | None = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ...errors import failed
-from ...responses import json
+from ...errors import route
+from ...http import json
 from ...schemas import TEXT, WHOLE, Operation, one_of, rows, table
 from ...service import Service
 
@@ -29,13 +29,10 @@ def routes(service: Service) -> list[Route]:
 
     async def model(http: HTTPRequest) -> HTTPResponse:
         name = http.path_params["id"]
-        try:
-            service.model(name)
-            return json(_card(service, name))
-        except Exception as error:
-            return failed(error)
+        service.model(name)
+        return json(_card(service, name))
 
-    return [Route("/v1/models", models, methods=["GET"]), Route("/v1/models/{id:path}", model, methods=["GET"])]
+    return [route("/v1/models", models), route("/v1/models/{id:path}", model)]
 
 
 def _card(service: Service, name: str) -> dict[str, Any]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ....errors import RequestError
-from ....mixture.mixture import Mixture
 from ....trace.narration import Piece, PieceKind
-from ...responses import json, problem
+from ...errors import problem
+from ...http import json
 from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
 from ...service import ActiveRun, RunRequest, Service
-from ..account import extension, new_id, tokens, tool_calls
-from ..effort import sized
-from ..endpoint import answer
-from ..overrides import overridden
-from ..proposals import ProposalRenderer
+from ..common import ProposalRenderer, count_tokens, extension, new_id, tool_calls
+from ..endpoint import Reply, answer
+from ..resolve import resolve, shown
 from .responses_body import ResponsesBody
 from .responses_events import ResponseBuilder
 
@@ -49,67 +46,71 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """POST /v1/responses."""
-    return [answer("/v1/responses", service, ResponsesBody, _Reply.of)]
+    return [answer("/v1/responses", service, ResponsesBody, ResponsesReply.of)]
 
 
 @dataclass(frozen=True)
-class _Reply:
-    """One call being answered, whole or in events."""
+class ResponsesReply(Reply):
+    """A response, whole or in events."""
 
     body: ResponsesBody
-    asked: RunRequest
-    unused: list[str]
-    growing: ResponseBuilder
+    run: RunRequest
+    builder: ResponseBuilder
 
     @staticmethod
-    def of(service: Service, body: ResponsesBody) -> _Reply:
-        """Raises `RequestError` or `NotFound`."""
-        show = body.moa.proposals if body.moa else None
-        asked = service.asked(body.model, body.request(), stream=bool(body.stream), show=show)
-        asked, unused = sized(service, body.model, asked, body.effort)
-        asked = overridden(asked, body.moa)
+    def of(service: Service, body: ResponsesBody) -> ResponsesReply:
+        """Return the reply to a body. Raises `RequestError` or `ModelNotFound`."""
         summary = body.reasoning and body.reasoning.summary
-        if not asked.stream and show is None and not summary:
-            asked = replace(asked, show="off")  # a whole reply is the answer; proposals are for those who wait
-        if body.logprobs and isinstance(asked.model, Mixture) and not asked.model.aggregator.models:
-            raise RequestError(f"logprobs: {asked.model.name} votes, so no model writes its answer")
-        growing = ResponseBuilder(_head(body), ProposalRenderer(asked.show), body.custom)
-        return _Reply(body, asked, [*body.unused, *unused], growing)
+        run = resolve(
+            service,
+            body.model,
+            body.request(),
+            effort=body.effort,
+            overrides=body.moa,
+            # A whole reply is the answer alone; proposals are for clients that wait for it.
+            show=shown(body.moa, None if body.stream or summary else "off"),
+            stream=bool(body.stream),
+        )
+        return ResponsesReply(body, run, ResponseBuilder(_head(body), ProposalRenderer(run.show), body.custom))
+
+    @property
+    def streams(self) -> bool:
+        return self.run.stream
 
     async def whole(self, service: Service) -> HTTPResponse:
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                self.growing.add(pieces)
-            self._end(answering)
-            return json(self.growing.whole(**self._close(answering)))
+        async with service.run(self.run) as active:
+            async for pieces in active.batches():
+                self.builder.add(pieces)
+            self._finish(active)
+            return json(self.builder.whole(**self._end(active)))
 
     async def chunks(self, service: Service) -> AsyncIterator[bytes]:
-        async with service.answering(self.asked) as answering:
-            async for pieces in answering.batches():
-                yield self.growing.begin() + self.growing.add(pieces)
-            told = self.growing.begin() + self._end(answering)
-            closed = self._close(answering)
-            yield told + self.growing.state(f"response.{closed['status']}", **closed)
+        async with service.run(self.run) as active:
+            async for pieces in active.batches():
+                yield self.builder.begin() + self.builder.add(pieces)
+            last = self.builder.begin() + self._finish(active)
+            end = self._end(active)
+            yield last + self.builder.state(f"response.{end['status']}", **end)
 
-    def late(self, error: Exception) -> bytes:
-        told = problem(error)
-        reason = {"code": told.code or told.kind, "message": told.message}
-        return self.growing.fail(reason)
+    def error_event(self, error: Exception) -> bytes:
+        found = problem(error)
+        return self.builder.fail({"code": found.code or found.kind, "message": found.message})
 
-    def _end(self, answering: ActiveRun) -> bytes:
-        response = answering.response
-        told = b""
-        if not self.growing.told:
-            kinds: dict[PieceKind, str] = {"reasoning": response.reasoning, "text": response.text}
-            told += self.growing.add(Piece(kind, text) for kind, text in kinds.items() if text)
-        told += self.growing.close(response.logprobs)
+    def _finish(self, active: ActiveRun) -> bytes:
+        """Add what comes after the last piece: the whole text if none was streamed, and the tool calls."""
+        response = active.response
+        out = b""
+        if not self.builder.has_answer:
+            texts: dict[PieceKind, str] = {"reasoning": response.reasoning, "text": response.text}
+            out += self.builder.add(Piece(kind, text) for kind, text in texts.items() if text)
+        out += self.builder.close(response.logprobs)
         for call in tool_calls(response):
-            told += self.growing.call(call)
-        return told
+            out += self.builder.call(call)
+        return out
 
-    def _close(self, answering: ActiveRun) -> dict[str, Any]:
-        response, trace = answering.response, answering.trace
-        used = tokens(response, trace)
+    def _end(self, active: ActiveRun) -> dict[str, Any]:
+        response, trace = active.response, active.trace
+        used = count_tokens(response, trace)
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(response.finish_reason)
         return {
             "status": "incomplete" if reason else "completed",
@@ -122,7 +123,7 @@ class _Reply:
                 "output_tokens_details": {"reasoning_tokens": used.reasoning},
                 "total_tokens": used.input + used.output,
             },
-            "moa": extension(answering, self.unused),
+            "moa": extension(active, [*self.body.unused, *self.run.unused]),
         }
 
 

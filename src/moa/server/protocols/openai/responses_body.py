@@ -10,8 +10,8 @@ from pydantic import Field
 from ....config.schema import Effort
 from ....errors import RequestError
 from ....types import Message, Request
-from ....wire import response_format as schema
-from ..overrides import Overrides
+from ....wire import response_format
+from ..resolve import Overrides
 from .chat_body import PASSED_ON, MaxTokens, Open, Temperature, TopP
 from .responses_items import Item, conversation
 
@@ -100,7 +100,7 @@ class ResponsesBody(Open):
         """The request to the model. Raises `RequestError`."""
         self._check()
         form = self._form()
-        schema.check(form)
+        response_format.check(form)
         messages = [Message("system", self.instructions)] if self.instructions else []
         messages += [Message("user", self.input)] if isinstance(self.input, str) else conversation(self.input)
         tools = [tool for tool in (one.openai() for one in self.tools or ()) if tool]

@@ -1,4 +1,4 @@
-"""A response as it grows: pieces of a run folded into items, and the events that tell of them."""
+"""A response as it grows: pieces of a run folded into items, and the events of a stream of them."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from typing import Any
 import orjson
 
 from ....trace.narration import Piece
-from ..account import new_id
-from ..proposals import ProposalRenderer
+from ..common import ProposalRenderer, new_id
 
 
 class ResponseBuilder:
-    """The output of a response. Every method gives the events of what it changed."""
+    """Builds the output of a response. Every method returns the events of what it changed."""
 
-    def __init__(self, head: Mapping[str, Any], shown: ProposalRenderer, custom: frozenset[str]) -> None:
+    def __init__(self, head: Mapping[str, Any], renderer: ProposalRenderer, custom: frozenset[str]) -> None:
         self.output: list[dict[str, Any]] = []
-        self.told = False  # some words of the answer, or of the model's own thinking, were said
+        self.has_answer = False  # some text of the answer, or of the model's own reasoning, was added
         self._head = dict(head)
-        self._shown = shown
+        self._renderer = renderer
         self._custom = custom
         self._count = 0
         self._open: dict[str, Any] | None = None
         self._proposer: int | None = None
 
     def begin(self) -> bytes:
-        """The start, said once."""
+        """Return the first events, once."""
         if self._count:
             return b""
         return self.state("response.created") + self.state("response.in_progress")
 
     def state(self, kind: str, **fields: Any) -> bytes:
-        """An event about the whole response, with what it says now."""
+        """Return an event with the whole response in its present state."""
         return self._event(kind, response=self.whole(**fields))
 
     def whole(self, **fields: Any) -> dict[str, Any]:
-        """The response as it is now."""
+        """Return the response in its present state."""
         return {**self._head, "output": self.output, **fields}
 
     def add(self, pieces: Iterable[Piece]) -> bytes:
-        told = b""
+        """Add pieces to the output."""
+        out = b""
         for piece in pieces:
-            content, thought = self._shown.split(piece)
-            self.told = self.told or piece.kind != "proposal"
+            content, reasoning = self._renderer.split(piece)
+            self.has_answer = self.has_answer or piece.kind != "proposal"
             if content:
-                told += self._text(content)
-            if thought:
-                told += self._thought(thought, piece.proposer)
-        return told
+                out += self._text(content)
+            if reasoning:
+                out += self._reasoning(reasoning, piece.proposer)
+        return out
 
     def close(self, logprobs: Any = None) -> bytes:
-        """The end of the words."""
-        rest = self._shown.close()
+        """End the text and the reasoning."""
+        rest = self._renderer.close()
         return (self._text(rest) if rest else b"") + self._close(logprobs)
 
     def fail(self, reason: Mapping[str, str]) -> bytes:
-        """The end, because something went wrong."""
-        told = self.begin() + self._close(status="incomplete")
-        return told + self.state("response.failed", status="failed", error=reason)
+        """End the response with an error."""
+        out = self.begin() + self._close(status="incomplete")
+        return out + self.state("response.failed", status="failed", error=reason)
 
     def call(self, call: Mapping[str, Any]) -> bytes:
-        """A call of a tool."""
+        """Add a tool call."""
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         if name in self._custom:
-            kind, field, event, said = "custom_tool_call", "input", "custom_tool_call_input", _input(arguments)
+            kind, field, event, text = "custom_tool_call", "input", "custom_tool_call_input", _input(arguments)
         else:
-            kind, field, event, said = "function_call", "arguments", "function_call_arguments", arguments
+            kind, field, event, text = "function_call", "arguments", "function_call_arguments", arguments
         item = {
             "id": new_id("fc_"),
             "type": kind,
@@ -75,16 +75,16 @@ class ResponseBuilder:
             "name": name,
             field: "",
         }
-        told = self._begin(item)
-        place = self._place()
-        told += self._event(f"response.{event}.delta", **place, delta=said)
-        item[field] = said
-        named = {"name": name} if kind == "function_call" else {}
-        told += self._event(f"response.{event}.done", **place, **named, **{field: said})
-        return told + self._close()
+        out = self._begin(item)
+        position = self._position()
+        out += self._event(f"response.{event}.delta", **position, delta=text)
+        item[field] = text
+        name_field = {"name": name} if kind == "function_call" else {}
+        out += self._event(f"response.{event}.done", **position, **name_field, **{field: text})
+        return out + self._close()
 
     def _text(self, text: str) -> bytes:
-        told = b""
+        out = b""
         if self._open is None or self._open["type"] != "message":
             item: dict[str, Any] = {
                 "id": new_id("msg_"),
@@ -93,42 +93,42 @@ class ResponseBuilder:
                 "role": "assistant",
                 "content": [],
             }
-            told = self._close() + self._begin(item)
+            out = self._close() + self._begin(item)
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            told += self._event("response.content_part.added", **self._place(), content_index=0, part=part)
+            out += self._event("response.content_part.added", **self._position(), content_index=0, part=part)
             item["content"] = [part]
         assert self._open
         self._open["content"][0]["text"] += text
-        return told + self._event(
-            "response.output_text.delta", **self._place(), content_index=0, delta=text, logprobs=[]
+        return out + self._event(
+            "response.output_text.delta", **self._position(), content_index=0, delta=text, logprobs=[]
         )
 
-    def _thought(self, text: str, proposer: int | None) -> bytes:
-        told = b""
+    def _reasoning(self, text: str, proposer: int | None) -> bytes:
+        out = b""
         if self._open is None or self._open["type"] != "reasoning":
-            told = self._close() + self._begin({"id": new_id("rs_"), "type": "reasoning", "summary": []})
+            out = self._close() + self._begin({"id": new_id("rs_"), "type": "reasoning", "summary": []})
         assert self._open
         summary = self._open["summary"]
         if not summary or self._proposer != proposer:
-            told += self._close_summary()
+            out += self._close_summary()
             self._proposer = proposer
             part = {"type": "summary_text", "text": ""}
-            told += self._event(
-                "response.reasoning_summary_part.added", **self._place(), summary_index=len(summary), part=part
+            out += self._event(
+                "response.reasoning_summary_part.added", **self._position(), summary_index=len(summary), part=part
             )
             summary.append(part)
         summary[-1]["text"] += text
-        return told + self._event(
-            "response.reasoning_summary_text.delta", **self._place(), summary_index=len(summary) - 1, delta=text
+        return out + self._event(
+            "response.reasoning_summary_text.delta", **self._position(), summary_index=len(summary) - 1, delta=text
         )
 
     def _close_summary(self) -> bytes:
         assert self._open
         if not (summary := self._open["summary"]):
             return b""
-        place = {**self._place(), "summary_index": len(summary) - 1}
-        return self._event("response.reasoning_summary_text.done", **place, text=summary[-1]["text"]) + self._event(
-            "response.reasoning_summary_part.done", **place, part=summary[-1]
+        position = {**self._position(), "summary_index": len(summary) - 1}
+        return self._event("response.reasoning_summary_text.done", **position, text=summary[-1]["text"]) + self._event(
+            "response.reasoning_summary_part.done", **position, part=summary[-1]
         )
 
     def _begin(self, item: dict[str, Any]) -> bytes:
@@ -139,22 +139,22 @@ class ResponseBuilder:
     def _close(self, logprobs: Any = None, status: str = "completed") -> bytes:
         if (item := self._open) is None:
             return b""
-        told = b""
+        out = b""
         if item["type"] == "reasoning":
-            told = self._close_summary()
+            out = self._close_summary()
         elif item["type"] == "message":
             part = item["content"][0]
             part["logprobs"] = (logprobs or {}).get("content") or []
-            place = {**self._place(), "content_index": 0}
-            told = self._event("response.output_text.done", **place, text=part["text"], logprobs=part["logprobs"])
-            told += self._event("response.content_part.done", **place, part=part)
+            position = {**self._position(), "content_index": 0}
+            out = self._event("response.output_text.done", **position, text=part["text"], logprobs=part["logprobs"])
+            out += self._event("response.content_part.done", **position, part=part)
         if "status" in item:
             item["status"] = status
-        told += self._event("response.output_item.done", output_index=len(self.output) - 1, item=item)
+        out += self._event("response.output_item.done", output_index=len(self.output) - 1, item=item)
         self._open = None
-        return told
+        return out
 
-    def _place(self) -> dict[str, Any]:
+    def _position(self) -> dict[str, Any]:
         assert self._open
         return {"item_id": self._open["id"], "output_index": len(self.output) - 1}
 
@@ -165,7 +165,7 @@ class ResponseBuilder:
 
 
 def _input(arguments: str) -> str:
-    """The plain text that a model put into the arguments of a function, as it was asked to."""
+    """Return the plain text in the arguments of a custom tool, which the model sees as a function of one `input`."""
     try:
         value = orjson.loads(arguments)
     except ValueError:

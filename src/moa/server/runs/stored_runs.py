@@ -12,7 +12,7 @@ from ...events import Event
 from ...store.reader import NoSuchRun, State, StoredRun
 from ...store.stats import Figures
 from ...store.store import Store
-from ..service import NoRun, Service, Unreadable
+from ..service import RunNotFound, Service, StoreUnreadable
 
 log = logging.getLogger("moa.server")
 
@@ -23,7 +23,7 @@ AGAIN = 0.5
 
 
 class StoredRuns:
-    """The store of one server. Whatever is asked of it raises `NoRun` or `Unreadable`."""
+    """The store of one server. Whatever is asked of it raises `RunNotFound` or `StoreUnreadable`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -51,7 +51,7 @@ class StoredRuns:
         """The caller's run of exactly this id."""
         found = await self._read(lambda store: store.find(run) if _there(store) else None) if self.kept else None
         if found is None or found.id != run or not self._service.shows(found.owner):
-            raise NoRun("there is no such run, or it is over since long")
+            raise RunNotFound("there is no such run, or it is over since long")
         return found
 
     async def events(self, run: StoredRun) -> list[Event]:
@@ -70,12 +70,12 @@ class StoredRuns:
         store = self._service.store
         assert store is not None
         try:
-            return await self._service.aside(work, store)
+            return await self._service.in_thread(work, store)
         except NoSuchRun:
-            raise NoRun("there is no such run, or it is over since long") from None
+            raise RunNotFound("there is no such run, or it is over since long") from None
         except StoreError as error:
             log.error("the stored runs cannot be read: %s", error)
-            raise Unreadable("the stored runs cannot be read; the log of moa serve says why") from error
+            raise StoreUnreadable("the stored runs cannot be read; the log of moa serve says why") from error
 
 
 def _there(store: Store) -> bool:

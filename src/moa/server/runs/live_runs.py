@@ -95,12 +95,12 @@ class Runs:
 
     async def _run(self, asked: RunRequest, record: LiveRun, started: asyncio.Future[Events]) -> None:
         try:
-            async with self._service.answering(asked, record.add) as answering:
-                record.id = answering.events.run.id
-                started.set_result(answering.events)
-                async for _ in answering.events:
+            async with self._service.run(asked, record.add) as active:
+                record.id = active.events.run.id
+                started.set_result(active.events)
+                async for _ in active.events:
                     pass
-                record.response = answering.response
+                record.response = active.response
         except asyncio.CancelledError:
             await self._over(record, "stopped")
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....errors import RequestError
 from ....types import Message, Part
-from ..tool_calls import tool_call
+from ..common import tool_call
 
 Block = Mapping[str, Any]
 

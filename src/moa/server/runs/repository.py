@@ -14,11 +14,11 @@ from ...store.rows import when_exactly
 from ...trace.tree import Trace
 from ...trace.views import folded, recalled, told
 from ...types import Response
-from ..responses import problem
+from ..errors import problem
 from ..schemas import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
-from ..service import NoRun, Service
-from .live import LiveRun, Runs
-from .stored import StoredRunReader, StoredRuns
+from ..service import RunNotFound, Service
+from .live_runs import LiveRun, Runs
+from .stored_runs import StoredRunReader, StoredRuns
 
 Result = TypeVar("Result")
 
@@ -58,7 +58,7 @@ class RunView:
 
 
 class RunRepository:
-    """Finds runs for their callers. Raises `NoRun` for the runs of others, as for those that never were."""
+    """Finds runs for their callers. Raises `RunNotFound` for the runs of others, as for those that never were."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -76,7 +76,7 @@ class RunRepository:
             return RunView(record.row(), list(record.events), record.trace, record.response, record.error)
         stored = await self.past.find(run)
         events = await self.past.events(stored)
-        return RunView(stored, events, await self._service.aside(folded, events))
+        return RunView(stored, events, await self._service.in_thread(folded, events))
 
     async def forget(self, seen: RunView) -> None:
         """Remove a run for good. Raises `RequestError` for one that another process is making."""
@@ -85,15 +85,15 @@ class RunRepository:
         if record := self.running.find(seen.run.id):
             self.running.forget(record)
         if self.past.kept:
-            with suppress(NoRun):  # it began before runs were stored
+            with suppress(RunNotFound):  # it began before runs were stored
                 await self.past.remove(seen.run)
 
     async def work(self, run: str, work: Callable[[RunView], Result]) -> Result:
         """What comes of some work on a run, done beside the event loop; on one that goes on, as it is now."""
         seen = await self.seen(run)
         if seen.run.state != "running":
-            return await self._service.aside(work, seen)
-        return await self._service.aside(lambda: work(replace(seen, trace=folded(seen.events))))
+            return await self._service.in_thread(work, seen)
+        return await self._service.in_thread(lambda: work(replace(seen, trace=folded(seen.events))))
 
 
 STATE = one_of(*get_args(State))

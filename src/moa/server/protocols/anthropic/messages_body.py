@@ -1,0 +1,162 @@
+"""The body of a call for a message, and the request to the model that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from ....config.schema import Effort
+from ....errors import RequestError
+from ....types import Message, Request, estimate_tokens
+from ....wire import response_format
+from ..resolve import Overrides
+from . import turns
+
+IMAGE = 1600
+"""Tokens that an image is counted as, about what one of a megapixel is to Anthropic."""
+
+EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+
+
+class Turn(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[dict[str, Any]]
+
+    def messages(self, place: str) -> Iterator[Message]:
+        match self.role:
+            case "user":
+                return turns.user(self.content, place)
+            case "assistant":
+                return turns.assistant(self.content, place)
+            case _:
+                return turns.system(self.content)
+
+
+class Tool(BaseModel):
+    """A tool of the client's."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str | None = None
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+    def openai(self) -> dict[str, Any]:
+        """The tool in OpenAI's form. Raises `RequestError` for one that only Anthropic can run."""
+        if self.input_schema is None:
+            raise RequestError(f"tools: {self.name} has no input_schema; tools of type {self.type} are Anthropic's own")
+        about = {} if self.description is None else {"description": self.description}
+        return {"type": "function", "function": {"name": self.name, **about, "parameters": self.input_schema}}
+
+
+class CountBody(BaseModel):
+    """What a question is made of. Fields that are not known are accepted and not used."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    messages: Annotated[list[Turn], Field(min_length=1)]
+    system: str | list[dict[str, Any]] | None = None
+    tools: list[Tool] | None = None
+
+    def conversation(self) -> list[Message]:
+        """The messages. Raises `RequestError`."""
+        told = list(turns.system(self.system or ""))
+        for number, turn in enumerate(self.messages):
+            told += turn.messages(f"messages.{number}.content")
+        return told
+
+    def tokens(self) -> int:
+        """About how many tokens the question is."""
+        tools = orjson.dumps([tool.openai() for tool in self.tools]).decode() if self.tools else ""
+        return estimate_tokens(tools) + sum(map(_size, self.conversation()))
+
+
+class MessagesBody(CountBody):
+    """A call for a message."""
+
+    max_tokens: Annotated[int, Field(ge=1)]
+    stream: bool = False
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    stop_sequences: list[str] | None = None
+    tool_choice: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    moa: Overrides | None = None
+
+    def request(self) -> Request:
+        """The request to the model. Raises `RequestError`."""
+        form = self._form()
+        response_format.check(form)
+        choice = self.tool_choice or {}
+        extra: dict[str, Any] = {} if self.top_k is None else {"top_k": self.top_k}
+        if choice.get("disable_parallel_tool_use") and self.tools:
+            extra["parallel_tool_calls"] = False
+        return Request(
+            self.conversation(),
+            self.temperature,
+            self.top_p,
+            self.max_tokens,
+            None,
+            tuple(stop for stop in self.stop_sequences or () if stop.strip()),
+            tuple(tool.openai() for tool in self.tools or ()),
+            self._choice(),
+            form,
+            extra,
+        )
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the client asks to see thinking."""
+        told = self.thinking or {}
+        return told.get("type") in ("enabled", "adaptive") and told.get("display") != "omitted"
+
+    @property
+    def hides(self) -> bool:
+        """Whether the client asks not to see thinking."""
+        told = self.thinking or {}
+        return told.get("type") == "disabled" or told.get("display") == "omitted"
+
+    @property
+    def effort(self) -> Effort | None:
+        """How hard the client wants a model to think. Raises `RequestError`."""
+        told = (self.output_config or {}).get("effort")
+        if told not in (None, *EFFORTS):
+            raise RequestError(f"output_config.effort: {told!r} is not one of: {', '.join(EFFORTS)}")
+        return None if told is None else EFFORTS[told]
+
+    def _choice(self) -> str | dict[str, Any] | None:
+        match self.tool_choice:
+            case None:
+                return None
+            case {"type": "auto" | "none" as kind}:
+                return str(kind)
+            case {"type": "any"}:
+                return "required"
+            case {"type": "tool", "name": str(name)}:
+                return {"type": "function", "function": {"name": name}}
+        raise RequestError(f"tool_choice: {self.tool_choice} is not one of: auto, any, none, tool with a name")
+
+    def _form(self) -> dict[str, Any] | None:
+        match (self.output_config or {}).get("format"):
+            case None:
+                return None
+            case {"type": "json_schema", "schema": dict(wanted)}:
+                return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
+        raise RequestError("output_config.format: give {type: json_schema, schema: ...}")
+
+
+def _size(message: Message) -> int:
+    images = sum(part["type"] != "text" for part in message.content) if not isinstance(message.content, str) else 0
+    calls = orjson.dumps(message.tool_calls).decode() if message.tool_calls else ""
+    return estimate_tokens(message.text + calls) + IMAGE * images + 4
