@@ -52,11 +52,12 @@ def expanded(path: str) -> Path:
 
 
 @contextmanager
-def write_atomically(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
+def write_atomically(path: Path, mode: str = "w", *, private: bool = False, sync: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that replaces it when the block ends without an error.
 
     Readers see the old content or the new one, never a part. Text is UTF-8 with Unix line ends. Permissions are 0600
-    if `private`, else the usual ones. The folder must exist. Raises `OSError`.
+    if `private`, else the usual ones. Without `sync` a power loss may leave an empty file. The folder must exist.
+    Raises `OSError`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666)
@@ -65,7 +66,8 @@ def write_atomically(path: Path, mode: str = "w", *, private: bool = False) -> I
         with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.browser import OWN, QUESTION, SIX, SUN, TIDE, six, visiting
 from helpers.upstream import Body, Reply
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -177,8 +177,8 @@ def test_a_question_that_fails_says_why_and_what_to_do(chromium: Browser) -> Non
 
 
 def test_a_server_that_wants_a_key_is_given_one_for_this_tab(chromium: Browser) -> None:
-    secret, key = made("anna")
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna")
+    write_keys(Path("keys.jsonl"), [key])
     toml = SIX + '[server]\nkeys_file = "keys.jsonl"\n'
     with visiting(chromium, toml=toml) as visit:
         visit.page.get_by_label("Key").fill("moa-wrong")

@@ -17,7 +17,7 @@ from moa import Message, Request, Scripted, Store
 from moa.config.build import Builder
 from moa.config.load import Config
 from moa.prompts.prompt import laid_out
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 from moa.server.runs.repository import RunRepository
 from moa.server.service import RunRequest, Service
 
@@ -90,8 +90,8 @@ def parsed(line: str) -> tuple[str, Body]:
 
 
 def test_a_client_is_not_told_where_the_upstream_is() -> None:
-    secret, key = made("anna")
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna")
+    write_keys(Path("keys.jsonl"), [key])
     with serving(SAYS, KEYED, Store()) as (served, upstream):
         run = served.post("/api/runs", {"prompt": "Which?"}, bearer(secret)).json["run_id"]
         while served.get(f"/api/runs/{run}", bearer(secret)).json["state"] == "running":
@@ -157,9 +157,9 @@ async def test_what_takes_long_to_find_out_of_a_run_that_goes_on_holds_up_no_oth
 
 
 def test_nobody_looks_into_the_runs_of_others() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     with serving(SAYS, KEYED, Store()) as (served, _):
         run = served.post("/api/runs", {"prompt": "Which?"}, bearer(first)).json["run_id"]
         own = served.post("/api/runs", {"prompt": "Which?"}, bearer(second)).json["run_id"]

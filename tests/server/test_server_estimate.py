@@ -10,7 +10,7 @@ from test_server_stored_runs import bearer
 
 from helpers.server import SAYS, TOML, serving
 from moa import Store
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 ASKED = {"model": "moa:duo", "prompt": "Which colour?"}
 
@@ -50,9 +50,9 @@ def test_a_draft_is_quoted_too() -> None:
 
 
 def test_a_key_is_quoted_from_its_own_runs() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     with serving(SAYS, TOML + '[server]\nkeys_file = "keys.jsonl"\n', Store()) as (served, _):
         run = served.post("/api/runs", ASKED, bearer(first)).json["run_id"]
         served.get(f"/api/runs/{run}/events", bearer(first))

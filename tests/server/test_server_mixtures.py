@@ -14,7 +14,7 @@ from helpers.server import SAYS, TOML, Served, serving
 from moa import Store
 from moa.config.draft import of_table, of_toml
 from moa.config.load import Config
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 MORE = (
     TOML
@@ -156,8 +156,8 @@ def test_a_draft_and_a_model_are_not_both_asked() -> None:
 
 
 def test_a_key_sees_and_tries_only_what_it_may_use() -> None:
-    secret, key = made("anna", mixtures=["duo"])
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna", mixtures=["duo"])
+    write_keys(Path("keys.jsonl"), [key])
     Path("secret.txt").write_text("A prompt of somebody else's.\n{references}")
     toml = MORE.replace("[mixtures.nested]", '[mixtures.nested]\nprompt_file = "secret.txt"')
     with serving(SAYS, toml + '[server]\nkeys_file = "keys.jsonl"\n') as (served, upstream):

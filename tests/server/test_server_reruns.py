@@ -12,7 +12,7 @@ from test_server_stored_runs import answered, bearer, listed
 from helpers.server import SAYS, TOML, Served, serving
 from helpers.upstream import Reply
 from moa import Store
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 MORE = TOML + '[mixtures.other]\nproposers = ["up:a"]\naggregator = "up:other"\n'
 ALL = {**SAYS, "other": "violet"}
@@ -98,9 +98,9 @@ def test_a_run_that_goes_on_and_one_of_a_single_model_cannot_be_made_again() -> 
 
 
 def test_a_key_makes_again_only_its_own_runs_with_models_it_may_use() -> None:
-    first, one = made("anna", mixtures=["duo"])
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna", mixtures=["duo"])
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     with serving(ALL, MORE + '[server]\nkeys_file = "keys.jsonl"\n', Store()) as (served, upstream):
         run = served.post("/api/runs", {"prompt": "Which?"}, bearer(first)).json["run_id"]
         while served.get(f"/api/runs/{run}", bearer(first)).json["state"] == "running":

@@ -20,7 +20,8 @@ from moa.config.build import Builder
 from moa.config.load import Config
 from moa.config.schema import ServerTable
 from moa.errors import ConfigError
-from moa.server.auth.keys import Keys, add, caller, listed, made, read, remove, write
+from moa.server.auth.keyfile import add_key, create_key, list_keys, read_keys, remove_key, write_keys
+from moa.server.auth.keys import Keys, caller
 from moa.server.middleware.access import known_host, too_deep
 from moa.server.service import Service
 
@@ -31,8 +32,8 @@ KEYED = f'{TOML}\n[server]\nkeys_file = "keys.jsonl"\n'
 @contextmanager
 def locked(toml: str = KEYED, **settings: object) -> Iterator[tuple[Served, str, Upstream]]:
     """A server with one key, and the key."""
-    secret, key = made("anna", **settings)  # type: ignore[arg-type]
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna", **settings)  # type: ignore[arg-type]
+    write_keys(Path("keys.jsonl"), [key])
     with serving(SAYS, toml) as (served, upstream):
         yield served, secret, upstream
 
@@ -212,17 +213,17 @@ def test_a_key_that_has_spent_its_budget_waits_until_tomorrow() -> None:
 
 
 def test_what_a_key_has_spent_outlives_the_server() -> None:
-    secret, key = made("anna", budget=1.0)
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna", budget=1.0)
+    write_keys(Path("keys.jsonl"), [key])
     Keys(Path("keys.jsonl")).spend(key, 0.75)
     assert Keys(Path("keys.jsonl")).left(key) == 0.25
     assert secret not in Path("keys.jsonl.spent").read_text("utf-8")
 
 
 def test_a_run_belongs_to_the_key_that_began_it() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     with serving(SAYS, KEYED) as (served, _):
         run = served.post("/api/runs", {"prompt": "Which?"}, bearer(first)).json["run_id"]
         for path in (f"/api/runs/{run}", f"/api/runs/{run}/events"):
@@ -233,32 +234,32 @@ def test_a_run_belongs_to_the_key_that_began_it() -> None:
 
 def test_a_key_is_kept_as_its_hash_for_nobody_else_to_read() -> None:
     Path("moa.toml").write_text('[server]\nkeys_file = "keys/clients.jsonl"\n')
-    secret, file = add(Path("moa.toml"), "anna", ["moa:local"], 5.0)
+    secret, file = add_key(Path("moa.toml"), "anna", ["moa:local"], 5.0)
     assert file == Path("keys/clients.jsonl")
     assert secret not in file.read_text("utf-8") and secret.split("-", 2)[2] not in file.read_text("utf-8")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    [key] = read(file)
+    [key] = read_keys(file)
     assert (key.name, key.mixtures, key.budget) == ("anna", ("moa:local",), 5.0)
-    assert listed(Path("moa.toml")) == [(key.id, "anna", "moa:local", "5", "0.0000", key.created)]
+    assert list_keys(Path("moa.toml")) == [(key.id, "anna", "moa:local", "5", "0.0000", key.created)]
 
 
 def test_wrong_keys_are_not_made() -> None:
-    add(None, "anna")
+    add_key(None, "anna")
     for name, mixtures, budget in (("anna", None, None), ("a b", None, None), ("c", ["nope"], None), ("d", None, -1.0)):
         with pytest.raises(ConfigError):
-            add(None, name, mixtures, budget)
+            add_key(None, name, mixtures, budget)
     with pytest.raises(ConfigError, match="did you mean 'anna'"):
-        remove(None, "ana")
+        remove_key(None, "ana")
 
 
 def test_a_key_that_is_removed_or_added_counts_at_once() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one])
     with serving(SAYS, KEYED) as (served, _):
         assert served.get("/v1/models", bearer(first)).status == 200
-        write(Path("keys.jsonl"), [two])
+        write_keys(Path("keys.jsonl"), [two])
         assert [served.get("/v1/models", bearer(key)).status for key in (first, second)] == [401, 200]
         Path("keys.jsonl").unlink()
         assert [served.get("/v1/models", bearer(key)).status for key in (first, second)] == [401, 401]
@@ -267,7 +268,7 @@ def test_a_key_that_is_removed_or_added_counts_at_once() -> None:
 def test_a_first_key_locks_a_server_that_had_none() -> None:
     with serving() as (served, _):
         assert served.get("/v1/models").status == 200
-        secret, _file = add(None, "anna")
+        secret, _file = add_key(None, "anna")
         assert [served.get("/v1/models").status, served.get("/v1/models", bearer(secret)).status] == [401, 200]
 
 
@@ -279,7 +280,7 @@ def begun(settings: str) -> Service:
 
 
 async def test_work_beside_the_event_loop_is_done_for_its_caller() -> None:
-    _, key = made("anna")
+    _, key = create_key("anna")
     service = begun("")
     caller.set(key)
     assert await service.in_thread(lambda: service.client) == key.id
@@ -297,8 +298,8 @@ def test_where_a_provider_is_no_error_says_to_a_client() -> None:
         assert {one.status for one in told} == {200}
         return b"".join(one.body for one in (whole, stream, *told)).decode()
 
-    secret, key = made("anna")
-    write(Path("keys.jsonl"), [key])
+    secret, key = create_key("anna")
+    write_keys(Path("keys.jsonl"), [key])
     with Served(f'{toml}\n[server]\nkeys_file = "keys.jsonl"\n') as served:
         told = said(served, bearer(secret))
     assert "cannot reach [address] (Connection refused)" in told and "127.0.0.1" not in told
@@ -316,10 +317,10 @@ def test_off_this_machine_it_does_not_begin_without_keys() -> None:
 
 def test_keys_that_are_named_but_not_there_stop_it_from_beginning() -> None:
     for settings in ('keys_env = "NOT_SET"', 'keys_file = "none.jsonl"'):
-        with pytest.raises(ConfigError, match="keys"):
+        with pytest.raises(ConfigError, match=r"server\.keys_"):
             begun(settings)
     Path("broken.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match="line 1 is not a key"):
+    with pytest.raises(ConfigError, match="line 1: not a key"):
         Keys.of(ServerTable(keys_file="broken.jsonl"), Path())
 
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from helpers.server import SAYS, TOML, serving
 from moa.server import static as page
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -40,8 +40,8 @@ def test_a_browser_gets_the_page_and_a_client_of_ollama_what_it_looks_for() -> N
 
 
 def test_the_page_needs_no_key_and_what_it_asks_for_does() -> None:
-    _, key = made("anna")
-    write(Path("keys.jsonl"), [key])
+    _, key = create_key("anna")
+    write_keys(Path("keys.jsonl"), [key])
     with serving(SAYS, TOML + '[server]\nkeys_file = "keys.jsonl"\n') as (served, _):
         assert served.get("/", HTML).status == 200
         assert [served.get(path, HTML).status for path in ("/v1/models", "/api/runs", "/api/mixtures")] == [401] * 3

@@ -12,7 +12,7 @@ from helpers.server import SAYS, TOML, Served, serving
 from helpers.store import damage
 from helpers.upstream import Reply
 from moa import Store
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 
 PRICED = TOML.replace("attempts = 1", "attempts = 1\nprice = { input = 1, output = 2 }")
 
@@ -61,9 +61,9 @@ def test_without_a_store_there_are_none() -> None:
 
 
 def test_a_key_is_told_the_numbers_of_its_own_runs() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     store = Store()
     asked(store, "What only the owner asked?")
     with serving(SAYS, TOML + '[server]\nkeys_file = "keys.jsonl"\n', store) as (served, _):

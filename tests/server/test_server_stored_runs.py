@@ -16,7 +16,7 @@ from helpers.server import SAYS, TOML, Served, serving
 from helpers.upstream import Body, Reply, Upstream
 from moa import Message, Request, Scripted, Store
 from moa.events import from_json
-from moa.server.auth.keys import made, write
+from moa.server.auth.keyfile import create_key, write_keys
 from moa.store.reader import StoredRun
 
 KEYED = TOML + '[server]\nkeys_file = "keys.jsonl"\n'
@@ -180,9 +180,9 @@ def test_a_run_that_goes_on_is_stopped_before_it_is_removed() -> None:
 
 
 def test_a_key_sees_its_own_runs_and_nobody_elses() -> None:
-    first, one = made("anna")
-    second, two = made("bert")
-    write(Path("keys.jsonl"), [one, two])
+    first, one = create_key("anna")
+    second, two = create_key("bert")
+    write_keys(Path("keys.jsonl"), [one, two])
     store = Store()
     private = asked(store, "What only the owner asked?")
     with serving(SAYS, KEYED, store) as (served, _):

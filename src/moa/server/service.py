@@ -29,7 +29,9 @@ from ..trace.narration import Narration, Piece
 from ..trace.tree import Trace
 from ..types import Request, Response
 from .admission import Admission
-from .auth.keys import Denied, Key, Keys, caller, midnight
+from .auth.keyfile import Key
+from .auth.keys import Denied, Keys, caller
+from .auth.quota import seconds_to_midnight
 from .middleware.request_log import current
 from .redact import Redacted
 
@@ -255,7 +257,7 @@ class Service:
         """Return what a request with this key may spend. Raises `Denied` when that is nothing."""
         left = self.keys.left(key) if key else None
         if left is not None and left <= 0:
-            raise Denied("the daily budget of this key is spent; retry after midnight UTC", 429, midnight())
+            raise Denied("the daily budget of this key is spent; retry after midnight UTC", 429, seconds_to_midnight())
         return None if left is None else Budget(dollars=left)
 
     async def drained(self) -> None:

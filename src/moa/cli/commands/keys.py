@@ -20,10 +20,10 @@ def add_key(
     config: ConfigFile = None,
 ) -> None:
     """Make a key and print it, once; only its hash is kept."""
-    from ...server.auth.keys import add
+    from ...server.auth import keyfile
 
     names = None if mixtures is None else [one.strip() for one in mixtures.split(",") if one.strip()]
-    secret, file = add(config, name, names, budget)
+    secret, file = keyfile.add_key(config, name, names, budget)
     typer.echo(secret)
     typer.echo(f"kept in {file}, as a hash: it cannot be shown again", err=True)
 
@@ -31,10 +31,10 @@ def add_key(
 @keys.command("list")
 def list_keys(config: ConfigFile = None) -> None:
     """List the keys."""
-    from ...server.auth.keys import listed
+    from ...server.auth import keyfile
 
     header = ("id", "name", "mixtures", "dollars a day", "spent today", "created")
-    table(header, listed(config))
+    table(header, keyfile.list_keys(config))
 
 
 @keys.command("remove")
@@ -43,6 +43,6 @@ def remove_key(
     config: ConfigFile = None,
 ) -> None:
     """Shut a key out, also of a server that is running."""
-    from ...server.auth.keys import remove
+    from ...server.auth import keyfile
 
-    typer.echo(f"removed {remove(config, name)}", err=True)
+    typer.echo(f"removed {keyfile.remove_key(config, name)}", err=True)
