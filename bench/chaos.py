@@ -29,9 +29,9 @@ IDLE = 24
 """Descriptors of a server that nobody asks and that asks nobody, generously."""
 
 CONFIG = """
-timeout = 1.0
+read_timeout = 1.0
 attempts = 3
-breaker = {{ failures = 5, rest = 1.0 }}
+circuit_breaker = {{ failures = 5, cooldown = 1.0 }}
 [mixtures.chaos]
 proposers = ["mock:{model}-a", "mock:{model}-b", "mock:{model}-c"]
 aggregator = {{ model = "mock:{model}-judge", fallback = ["mock:{model}-deputy"] }}

@@ -32,9 +32,9 @@ max_concurrency = {at_once}
 [providers.aggregating]
 base_url = "{aggregating}"
 price = {{ input = {price}, output = 0 }}
-prefix_cache = "{prefix_cache}"
+prewarm = "{prewarm}"
 [mixtures.panel]
-order = "arrival"
+reference_order = "arrival"
 [[mixtures.panel.proposers]]
 model = "proposing:smollm2"
 samples = {proposals}
@@ -46,7 +46,7 @@ model = "aggregating:smollm2"
 temperature = 0
 max_tokens = 48
 """
-MODES = {"plain": "none", "arrival": "paid", "words": "warm"}
+MODES = {"plain": "off", "arrival": "paid", "words": "free"}
 
 
 @contextmanager
@@ -75,7 +75,7 @@ async def asked(setup: str, mode: str, at_once: int, options: Any) -> dict[str, 
                 aggregating=aggregating,
                 at_once=at_once,
                 price=1 if MODES[mode] == "paid" else 0,
-                prefix_cache=MODES[mode],
+                prewarm=MODES[mode],
                 proposals=options.proposals,
                 tokens=options.tokens,
             )

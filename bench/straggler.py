@@ -29,14 +29,14 @@ CASES = (
         "slow once in five, deadline learned",
         "mock:d0.2-e5-slow-learned",
         "",
-        "deadline = { percentile = 50, floor = 0.1 }",
+        "timeout = { percentile = 50, min = 0.1 }",
     ),
     ("slow once in five, asked again after 0.3 s", "mock:d0.2-e5-slow-hedged", ", hedge = 0.3", ""),
 )
 DOWN = """
 [providers.down]
 base_url = "http://127.0.0.1:9/v1"
-breaker = { failures = 1000000 }
+circuit_breaker = { failures = 1000000 }
 """
 MIXTURE = """
 [mixtures.case{number}]

@@ -155,7 +155,7 @@ async def test_a_provider_is_asked_no_more_calls_at_once_than_its_limit() -> Non
 async def test_references_go_after_the_conversation_where_the_mixture_says_so() -> None:
     turns = [{"role": message.role, "content": message.content} for message in CONVERSATION]
     with Upstream(lambda body: "answer" if body["model"] == "judge" else "a proposal") as upstream:
-        await moa.generate(panel(upstream, 'place = "end"'), REQUEST)
+        await moa.generate(panel(upstream, 'references_in = "user"'), REQUEST)
         messages = upstream.calls[6].messages
     assert messages[:-1] == turns[:-1]
     assert messages[-1]["content"].startswith("Another one.\n\n")
@@ -193,7 +193,7 @@ async def test_one_proposer_of_six_is_lost_by_name_with_the_reason_and_the_answe
     trace = moa.Trace()
     others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
     with Upstream({**others, "d": broken, "judge": "the one answer"}) as upstream:
-        answer = await moa.generate(panel(upstream, "quorum = 5\ndeadline = 1.5"), REQUEST, trace.add, "all")
+        answer = await moa.generate(panel(upstream, "quorum = 5\ntimeout = 1.5"), REQUEST, trace.add, "all")
         aggregated = upstream.to("judge")[0]
         assert len(upstream.calls) == 7
     assert trace.lost == [Lost("lab:d", 1, why)]
@@ -208,7 +208,7 @@ async def test_one_proposer_of_six_is_lost_by_name_with_the_reason_and_the_answe
 async def test_a_proposer_past_the_deadline_is_hung_up_on() -> None:
     others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
     with Upstream({**others, "d": Reply("tardy", delay=3600), "judge": "the one answer"}) as upstream:
-        await moa.generate(panel(upstream, "deadline = 1.5"), REQUEST)
+        await moa.generate(panel(upstream, "timeout = 1.5"), REQUEST)
         await until(lambda: upstream.to("d")[0].dropped)
         assert [call.dropped for call in upstream.calls if call.model != "d"] == [False] * 6
 

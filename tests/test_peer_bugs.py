@@ -281,17 +281,12 @@ async def test_tools_belong_to_the_aggregator_and_its_tool_calls_are_the_answer(
 
 
 @pytest.mark.parametrize(
-    ("setting", "hint"),
-    [
-        ('agregator = "lab:judge"', "did you mean 'aggregator'"),
-        ('reference_models = ["lab:a"]', "unknown setting 'reference_models'"),
-        ("rounds = 3", "unknown setting 'rounds'"),
-        ("weight = 2", "unknown setting 'weight'"),
-    ],
+    "setting", ['agregator = "lab:judge"', 'reference_models = ["lab:a"]', "rounds = 3", "weight = 2"]
 )
-def test_a_setting_that_is_not_known_is_refused_not_ignored(setting: str, hint: str) -> None:
-    with Upstream({}) as upstream, pytest.raises(ConfigError, match=re.escape(hint)):
+def test_an_unknown_setting_is_refused_not_ignored(setting: str) -> None:
+    with Upstream({}) as upstream, pytest.raises(ConfigError) as caught:
         configured(f'[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:judge"\n{setting}\n', upstream)
+    assert caught.value.setting == f"mixtures.panel.{setting.split()[0]}"
 
 
 @pytest.mark.parametrize("option", ["models", "rounds", "num_layers", "temprature"])

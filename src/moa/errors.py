@@ -29,9 +29,13 @@ class MoaError(Exception):
 
 
 class ConfigError(MoaError):
-    """A setting is wrong. The message names it and how to mend it."""
+    """An invalid setting. `setting` is its path, such as `mixtures.panel.quorum`, if the error is about one setting."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class RequestError(ConfigError):

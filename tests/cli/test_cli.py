@@ -274,8 +274,8 @@ def test_a_wrong_moa_toml_is_refused_in_one_line(text: str, words: str) -> None:
 def test_a_moa_toml_that_cannot_be_read_is_refused() -> None:
     Path("moa.toml").write_bytes(b'default = "caf\xe9"')
     refused(moa("ask", "Why?"), 2, "moa.toml", "UTF-8")
-    refused(moa("ask", "-c", ".", "Why?"), 2, "cannot be read")
-    refused(moa("ask", "-c", "nowhere.toml", "Why?"), 2, "nowhere.toml", "there is no such file")
+    refused(moa("ask", "-c", ".", "Why?"), 2, "cannot read")
+    refused(moa("ask", "-c", "nowhere.toml", "Why?"), 2, "nowhere.toml", "no such file")
 
 
 def test_a_prompt_file_that_is_missing_is_refused(upstream: Upstream) -> None:
@@ -402,13 +402,13 @@ def test_mixtures_are_listed_a_line_each_with_tabs(upstream: Upstream) -> None:
 def test_a_mixture_is_drawn_with_its_layers_calls_and_cost(upstream: Upstream) -> None:
     configured(
         upstream,
-        "[mixtures.drawn]\nlayers = 3\nmax_tokens = 1000\nquorum = 2\ndeadline = 60\n"
+        "[mixtures.drawn]\nlayers = 3\nmax_tokens = 1000\nquorum = 2\ntimeout = 60\n"
         'proposers = ["lab:a", { model = "lab:b", samples = 2, temperature = 0.9 }]\naggregator = "lab:big"\n',
     )
     drawn = moa("mixtures", "drawn").stdout
     for words in ("layer 1 · 3 proposers", "layer 2 · 3 proposers", "layer 3 · aggregator", "lab:b ×2"):
         assert words in drawn
-    for words in ("temperature 0.9", "quorum 2, deadline 60 s", "3 layers, 7 calls per question"):
+    for words in ("temperature 0.9", "quorum 2, timeout 60 s", "3 layers, 7 calls per question"):
         assert words in drawn
     # 3 x (1000 + 1000), 3 x (4200 + 1000), 4200 + 1000: at a dollar a million, each way
     assert "cost at most: $0.027" in drawn

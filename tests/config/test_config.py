@@ -86,7 +86,7 @@ proposers = ["mylab:a", "mylab:b", { model = "ollama:mistral", temperature = 0.9
 layers = 3                         # the same proposers in each proposer layer, then the aggregator (default 2)
 aggregator = "mylab:big"
 quorum = 2
-deadline = 60                      # seconds, per layer
+timeout = 60                       # seconds, per layer
 """
     monkeypatch.setenv("MYLAB_KEY", "my-key")
     with Upstream(lambda body: f"spoken by {body['model']}") as upstream:
@@ -125,11 +125,11 @@ def test_what_a_layer_is_told_is_what_it_does() -> None:
     mixture = built(
         PANEL
         + """quorum = 1
-        deadline = 2.5
+        timeout = 2.5
         grace = 1
-        order = "shuffled"
-        place = "end"
-        names = true
+        reference_order = "shuffled"
+        references_in = "user"
+        show_model_names = true
         prompt = "Weigh {{references}} for {{question}}."
         """
     )
@@ -143,7 +143,7 @@ def test_what_a_provider_is_told_is_what_its_models_do() -> None:
     model = built(
         f"""{LAB}
         api_key_env = "LAB_KEY"
-        timeout = 7
+        read_timeout = 7
         max_concurrency = 3
         attempts = 4
         cache = true
@@ -152,7 +152,7 @@ def test_what_a_provider_is_told_is_what_its_models_do() -> None:
         unsupported = ["seed"]
         renamed = {{ max_tokens = "max_completion_tokens" }}
         headers = {{ X-Title = "mine" }}
-        images = true
+        vision = true
         [providers.lab.models.small]
         context_window = 1024
         price = {{ input = 0, output = 0 }}

@@ -119,7 +119,7 @@ def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
     [
         (["{"], ":1: is not JSON"),
         (["[1]"], ":1: is not an object"),
-        ([{"promt": "a"}], ":1: unknown setting 'promt'; did you mean 'prompt'?"),
+        ([{"promt": "a"}], ":1: promt: unknown setting; did you mean 'prompt'?"),
         ([{"answer": 1}], ":1: give a prompt, or messages"),
         ([{"prompt": "a", "answer": "x"}, {"prompt": "b"}], ":2: has no answer, but others have"),
         ([{"prompt": "a", "answer": "x", "scorer": "numeric"}], ":1: answer: 'x' is no number"),

@@ -290,10 +290,10 @@ def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("layers = 3\nagree = 0.7", EarlyExit(0.7)),
-        ("layers = 3\nagree = 1", EarlyExit(1)),
-        ('agree = { skip = "aggregator" }', EarlyExit(0.8, "aggregator")),
-        ('agree = { threshold = 0.9, skip = "aggregator" }', EarlyExit(0.9, "aggregator")),
+        ("layers = 3\nearly_exit = 0.7", EarlyExit(0.7)),
+        ("layers = 3\nearly_exit = 1", EarlyExit(1)),
+        ('early_exit = { skip = "aggregator" }', EarlyExit(0.8, "aggregator")),
+        ('early_exit = { threshold = 0.9, skip = "aggregator" }', EarlyExit(0.9, "aggregator")),
     ],
 )
 def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: EarlyExit) -> None:
@@ -301,7 +301,7 @@ def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expe
 
 
 def test_the_judge_is_a_model_of_the_configuration(tmp_path: Path) -> None:
-    mixture = configured(tmp_path, 'agree = { skip = "aggregator", judge = "up:d" }')
+    mixture = configured(tmp_path, 'early_exit = { skip = "aggregator", judge = "up:d" }')
     assert mixture.agree
     assert mixture.agree.judge
     assert mixture.agree.judge.name == "up:d"
@@ -309,35 +309,40 @@ def test_the_judge_is_a_model_of_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "problem"),
+    ("settings", "setting"),
     [
-        ("agree = 0.8", 'one layer of proposers, so none to skip; say skip = "aggregator"'),
-        ("layers = 3\nagree = 1.5", "threshold: must be at most 1, not 1.5"),
-        ("layers = 3\nagree = true", "agree cannot be true"),
-        ('layers = 3\nagree = "very"', "must be a threshold such as 0.8"),
-        ("layers = 3\nagree = { treshold = 0.8 }", "did you mean 'threshold'"),
-        ('agree = { skip = "aggregator", judge = "moa:panel" }', "cannot contain itself"),
-        ('agree = { skip = "aggregator", judge = "nobody:d" }', "no provider 'nobody'"),
+        ("early_exit = 0.8", "mixtures.panel.early_exit.skip"),
+        ("layers = 3\nearly_exit = 1.5", "mixtures.panel.early_exit.threshold"),
+        ("layers = 3\nearly_exit = true", "mixtures.panel.early_exit"),
+        ('layers = 3\nearly_exit = "very"', "mixtures.panel.early_exit"),
+        ("layers = 3\nearly_exit = { treshold = 0.8 }", "mixtures.panel.early_exit.treshold"),
+        ('early_exit = { skip = "aggregator", judge = "moa:panel" }', "mixtures.panel"),
+        ('early_exit = { skip = "aggregator", judge = "nobody:d" }', "mixtures.panel"),
     ],
 )
-def test_settings_that_cannot_be_are_named(tmp_path: Path, settings: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem.replace("(", r"\(")):
+def test_an_invalid_setting_is_named(tmp_path: Path, settings: str, setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         configured(tmp_path, settings)
+    assert caught.value.setting == setting
 
 
 @pytest.mark.parametrize(
-    ("mixture", "problem"),
+    ("mixture", "setting"),
     [
         (
-            'proposers = ["up:a", "up:b"]\naggregator = { kind = "vote" }\nagree = { skip = "aggregator" }',
-            "a vote asks",
+            'proposers = ["up:a", "up:b"]\naggregator = { kind = "vote" }\nearly_exit = { skip = "aggregator" }',
+            "mixtures.other.early_exit.skip",
         ),
-        ('layers = [["up:a"], ["up:a", "up:b"]]\naggregator = "up:c"\nagree = 0.8', "takes two proposals"),
+        (
+            'layers = [["up:a"], ["up:a", "up:b"]]\naggregator = "up:c"\nearly_exit = 0.8',
+            "mixtures.other.early_exit",
+        ),
     ],
 )
-def test_an_agreement_that_could_skip_nothing_is_refused(tmp_path: Path, mixture: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
+def test_an_early_exit_that_could_skip_nothing_is_refused(tmp_path: Path, mixture: str, setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         configured(tmp_path, "", f"[mixtures.other]\n{mixture}")
+    assert caught.value.setting == setting
 
 
 def test_a_threshold_beyond_the_same_words_is_refused() -> None:
@@ -351,7 +356,7 @@ def test_a_judge_counts_in_what_a_question_costs_at_most(tmp_path: Path) -> None
     path = tmp_path / "moa.toml"
     configured(tmp_path, "layers = 4")
     plain = bound(load(path)[0], "moa:panel")
-    configured(tmp_path, 'layers = 4\nagree = { judge = "up:d" }')
+    configured(tmp_path, 'layers = 4\nearly_exit = { judge = "up:d" }')
     with_judge = bound(load(path)[0], "moa:panel")
     assert plain.cost
     assert with_judge.cost

@@ -425,23 +425,23 @@ async def test_two_servers_of_a_configuration_overlap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "price", "said", "expected"),
+    ("url", "price", "setting", "expected"),
     [
-        ("http://127.0.0.1:8000/v1", 0, None, "warm"),
-        ("http://localhost:8000/v1", 0, None, "warm"),
-        ("http://127.0.0.1:8000/v1", 1, None, "none"),
-        ("http://127.0.0.1:8000/v1", None, None, "none"),
-        ("https://example.org/v1", 0, None, "none"),
+        ("http://127.0.0.1:8000/v1", 0, None, "free"),
+        ("http://localhost:8000/v1", 0, None, "free"),
+        ("http://127.0.0.1:8000/v1", 1, None, "off"),
+        ("http://127.0.0.1:8000/v1", None, None, "off"),
+        ("https://example.org/v1", 0, None, "off"),
         ("https://example.org/v1", 1, "paid", "paid"),
-        ("http://127.0.0.1:8000/v1", 0, "none", "none"),
+        ("http://127.0.0.1:8000/v1", 0, "off", "off"),
     ],
 )
-def test_unasked_only_what_costs_nothing_is_read_ahead(
-    url: str, price: int | None, said: str | None, expected: str
+def test_prewarming_is_on_by_default_only_where_it_costs_nothing(
+    url: str, price: int | None, setting: str | None, expected: str
 ) -> None:
     table: dict[str, Any] = {"base_url": url}
     if price is not None:
         table["price"] = {"input": price, "output": price}
-    if said:
-        table["prefix_cache"] = said
-    assert ProviderTable.model_validate(table).reads_ahead == expected
+    if setting:
+        table["prewarm"] = setting
+    assert ProviderTable.model_validate(table).prewarming == expected

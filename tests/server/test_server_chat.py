@@ -189,7 +189,7 @@ def test_a_tool_call_without_an_id_gets_one() -> None:
 
 
 def test_images_go_to_the_models_that_see_and_the_others_are_told() -> None:
-    toml = TOML + "[providers.up.models]\na = { images = true }\n"
+    toml = TOML + "[providers.up.models]\na = { vision = true }\n"
     text = {"type": "text", "text": "What is it?"}
     with serving(toml=toml) as (served, upstream):
         served.post("/v1/chat/completions", {**ASK, "messages": [{"role": "user", "content": [text, PNG]}]})
@@ -284,10 +284,10 @@ def test_a_clients_housekeeping_goes_to_the_aggregator_alone(turns: list[str]) -
     assert [call.model for call in upstream.calls] == ["judge"]
 
 
-def test_a_request_may_change_the_quorum_and_the_deadline_of_its_mixture() -> None:
+def test_a_request_may_change_the_quorum_and_the_timeout_of_its_mixture() -> None:
     with serving({**SAYS, "b": Reply("blue", delay=30)}) as (served, _):
-        lost = served.post("/v1/chat/completions", {**ASK, "moa": {"deadline": 0.2}})
-        few = served.post("/v1/chat/completions", {**ASK, "moa": {"deadline": 0.2, "quorum": 2}})
+        lost = served.post("/v1/chat/completions", {**ASK, "moa": {"timeout": 0.2}})
+        few = served.post("/v1/chat/completions", {**ASK, "moa": {"timeout": 0.2, "quorum": 2}})
     assert lost.json["moa"]["lost"] == [{"model": "up:b", "layer": 1, "error": "no answer within 0.2 s"}]
     assert (few.status, few.json["error"]["code"]) == (502, "too_few_proposals")
 
@@ -312,7 +312,8 @@ def test_one_layer_is_the_aggregator_alone() -> None:
         ({**ASK, "reasoning_effort": "most"}, "reasoning_effort: Input should be", "reasoning_effort"),
         ({**ASK, "response_format": {"type": "xml"}}, "is not one of", None),
         ({**ASK, "response_format": {"type": "json_schema", "json_schema": {}}}, "needs json_schema.schema", None),
-        ({**ASK, "moa": {"quorums": 2}}, "did you mean 'quorum'", "moa"),
+        ({**ASK, "moa": {"quorums": 2}}, "moa.quorums: unknown setting; did you mean 'quorum'?", "moa.quorums"),
+        ({**ASK, "moa": {"deadline": 9}}, "moa.deadline: renamed to 'timeout'", "moa.deadline"),
         ({**ASK, "moa": {"quorum": 3}}, "got 3", "moa.quorum"),
         ({**ASK, "model": "up:a", "moa": {"quorum": 1}}, "up:a", "moa.quorum"),
     ],

@@ -26,7 +26,7 @@ temperature = 0.7
 proposers = ["up:a", { model = "up:b", samples = 3, system = "Be brief." }]
 aggregator = { model = "up:judge", fallback = ["up:a"], prompt = "Weigh them.\\n{references}" }
 quorum = 2
-deadline = { cap = 60 }
+timeout = { max = 60 }
 [mixtures.nested]
 proposers = ["moa:duo", "up:a"]
 aggregator = { kind = "vote" }
@@ -57,7 +57,7 @@ def test_mixtures_are_drawn_with_their_layers_settings_and_calls() -> None:
         "calls": 1,
         "settings": {"prompt": "Weigh them.\n{references}"},
     }
-    assert deep["settings"] == {"temperature": 0.7, "quorum": 2, "deadline": {"cap": 60}}
+    assert deep["settings"] == {"temperature": 0.7, "quorum": 2, "timeout": {"max": 60}}
     assert (deep["cost"], "the price of up:a" in deep["unknown"]) == (None, True)
     nested = told["mixtures"][2]
     assert nested["layers"][0][0]["calls"] == 3 and nested["aggregator"]["model"] is None
@@ -75,23 +75,23 @@ def test_the_toml_of_a_mixture_is_the_mixture() -> None:
     ("toml", "wrong"),
     [
         ("[mixtures.x", "not valid TOML: "),
-        ("", "a draft is one table [mixtures.NAME]"),
-        ('[mixtures.x]\naggregator = "up:a"\n', "mixtures.x: needs proposers = [...]"),
+        ("", "exactly one table [mixtures.NAME]"),
+        ('[mixtures.x]\naggregator = "up:a"\n', "mixtures.x.proposers: required"),
         (
             '[mixtures.x]\nproposers = ["up:a"]\naggregator = "up:a"\nquorom = 1\n',
-            "mixtures.x: unknown setting 'quorom'; did you mean 'quorum'?",
+            "mixtures.x.quorom: unknown setting; did you mean 'quorum'?",
         ),
         ('[mixtures.x]\nproposers = ["nobody:a"]\naggregator = "up:a"\n', "mixtures.x: no provider 'nobody'"),
         ('[mixtures.duo]\nproposers = ["moa:duo"]\naggregator = "up:a"\n', "a mixture cannot contain itself"),
-        ('[providers.new]\nbase_url = "http://evil.example/v1"\n', "providers: a draft is one mixture"),
+        ('[providers.new]\nbase_url = "http://evil.example/v1"\n', "providers: not allowed in a draft"),
         (
             '[mixtures.x]\nproposers = [{ model = "up:a", samples = 100 }]\nlayers = 5\naggregator = "up:a"\n',
             "400 calls",
         ),
         (f"[mixtures.x]\nextra = {{ a = {'[' * 3000}{']' * 3000} }}\n", "not valid TOML"),
         (f"[mixtures.x]\nquorum = {'9' * 5000}\n", "not valid TOML"),
-        (f"{ONE}extra.{'a.' * 400}b = 1\n", "extra: cannot be written as JSON"),
-        (f"{ONE}extra.top_k = {2**64}\n", "extra: cannot be written as JSON"),
+        (f"{ONE}extra.{'a.' * 400}b = 1\n", "mixtures.x.extra: must be valid as JSON"),
+        (f"{ONE}extra.top_k = {2**64}\n", "mixtures.x.extra: must be valid as JSON"),
         (f"{ONE}max_tokens = {2**64}\n", "max_tokens"),
         (f'[mixtures.x]\nlayers = [[{{ model = "up:a", seed = {2**64} }}]]\naggregator = "up:a"\n', "seed"),
     ],

@@ -57,7 +57,7 @@ def test_every_model_is_listed_with_a_tag() -> None:
 
 
 def test_a_model_says_what_it_can_do_and_how_much_its_smallest_member_reads() -> None:
-    toml = TOML.replace("attempts = 1", "attempts = 1\nmodels = { a = { context_window = 4096, images = true } }")
+    toml = TOML.replace("attempts = 1", "attempts = 1\nmodels = { a = { context_window = 4096, vision = true } }")
     with serving(toml=toml) as (served, _):
         known = served.post("/api/show", {"model": "duo"}).json
         unknown = served.post("/api/show", {"name": "up:b"}).json
@@ -174,7 +174,7 @@ def test_a_format_is_what_the_answer_has() -> None:
 
 
 def test_images_are_shown() -> None:
-    toml = TOML.replace("attempts = 1", "attempts = 1\nimages = true")
+    toml = TOML.replace("attempts = 1", "attempts = 1\nvision = true")
     with serving(toml=toml) as (served, upstream):
         chat(served, messages=[{**USER, "images": [PIXEL, "/9j/4AAQ"]}])
         assert upstream.to("a")[0].messages[-1]["content"] == [

@@ -75,7 +75,7 @@ def test_a_stored_run_is_made_again_by_a_server_that_did_not_make_it() -> None:
         ({"without": "up:z"}, 400, "'up:z' is no proposer of moa:duo"),
         ({"layer": 9}, 400, "moa:duo has 2 layers"),
         ({"layer": 0}, 400, "layer: "),
-        ({"colour": "red"}, 400, "unknown setting 'colour'"),
+        ({"colour": "red"}, 400, "colour: unknown setting"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(changes: Any, status: int, wrong: str) -> None:

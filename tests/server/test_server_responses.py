@@ -132,7 +132,7 @@ def test_items_become_the_conversation_and_what_was_thought_is_left_out() -> Non
 
 
 def test_images_go_to_the_models_that_see() -> None:
-    toml = TOML + "[providers.up.models]\njudge = { images = true }\n"
+    toml = TOML + "[providers.up.models]\njudge = { vision = true }\n"
     parts = [
         {"type": "input_text", "text": "What?"},
         {"type": "input_image", "image_url": "data:image/png;base64,AA=="},

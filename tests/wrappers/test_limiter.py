@@ -333,7 +333,7 @@ async def test_an_upstream_of_one_gpu_is_asked_for_each_model_once(tmp_path: Pat
     with Upstream(says) as upstream:
         path = tmp_path / "moa.toml"
         path.write_text(f"""
-            providers.lab = {{ base_url = "{upstream.url}", one_gpu = true, max_concurrency = 2 }}
+            providers.lab = {{ base_url = "{upstream.url}", max_loaded_models = 1, max_concurrency = 2 }}
             [mixtures.panel]
             proposers = ["lab:a", "lab:b", "lab:c"]
             aggregator = "lab:a"

@@ -15,9 +15,9 @@ from ..mixture.mixture import Mixture
 from ..mixture.strategies.early_exit import EarlyExit
 from ..mixture.strategies.guarded import Guarded
 from ..mixture.strategies.staircase import Staircase
-from ..model import Model, WithDefaults
+from ..model import Model, PrefixCache, WithDefaults
 from ..paths import cache_folder, expanded
-from ..prompts.prompt import CHOOSE, SYNTHESIZE, Prompt
+from ..prompts.prompt import CHOOSE, SYNTHESIZE, Place, Prompt
 from ..wrappers.cache import Cache, Cached
 from ..wrappers.circuit_breaker import BreakerState, CircuitBreaker
 from ..wrappers.hedge import Hedged
@@ -38,9 +38,9 @@ class Builder:
         self.folder = folder
         self._calls = calls
         self._limiters = {
-            name: Limiter(table.max_concurrency, one_model=table.one_gpu)
+            name: Limiter(table.max_concurrency, one_model=table.max_loaded_models is not None)
             for name, table in config.providers.items()
-            if table.max_concurrency or table.one_gpu or table.reads_ahead != "none"
+            if table.max_concurrency or table.max_loaded_models or table.prewarming != "off"
         }
         self.latencies = LatencyHistory(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, BreakerState] = {}
@@ -73,20 +73,20 @@ class Builder:
             table.base_url,
             name,
             table.api_key_env,
-            table.timeout,
+            table.read_timeout,
             known.context_window or table.context_window,
             _price(price) if price else None,
             table.priced_as,
             table.unsupported,
             table.renamed,
             table.headers,
-            table.images if known.images is None else known.images,
-            table.reads_ahead,
+            table.vision if known.vision is None else known.vision,
+            _PREFIX_CACHES[table.prewarming],
         )
         built = self.around(built, table.base_url)
         if provider in self._limiters:
             built = Limited(built, self._limiters[provider])
-        self.breakers[name] = BreakerState(table.breaker.failures, table.breaker.rest)
+        self.breakers[name] = BreakerState(table.circuit_breaker.failures, table.circuit_breaker.cooldown)
         built = CircuitBreaker(built, self.breakers[name])
         if table.attempts > 1:
             built = Retried(built, table.attempts)
@@ -107,14 +107,14 @@ class Builder:
 
     def mixture(self, name: str, table: MixtureTable) -> Mixture:
         """The mixture of a table, whether or not it is in the configuration."""
-        prompt = Prompt(self._instruction(table, SYNTHESIZE), table.place, table.names)
+        prompt = Prompt(self._instruction(table, SYNTHESIZE), _PLACES[table.references_in], table.show_model_names)
         layers = [
             Layer(
                 [model for member in members for model in self._proposers(member, table)],
                 table.quorum,
-                self._deadline(table),
+                self._timeout(table),
                 table.grace,
-                table.order,
+                table.reference_order,
                 prompt,
             )
             for members in table.proposer_layers
@@ -124,21 +124,24 @@ class Builder:
             layers,
             Guarded(aggregator) if table.guard else aggregator,
             name,
-            agree=self._agreement(table),
+            agree=self._early_exit(table),
             staircase=None if table.staircase is None else Staircase(table.staircase),
         )
 
-    def _agreement(self, table: MixtureTable) -> EarlyExit | None:
-        if table.agree is None:
+    def _early_exit(self, table: MixtureTable) -> EarlyExit | None:
+        if table.early_exit is None:
             return None
-        name = table.agree.judge
+        name = table.early_exit.judge
         judge = _tuned(self.model(name), None, None, _options(table, table)) if name else None
-        return EarlyExit(table.agree.threshold, table.agree.skip, judge)
+        return EarlyExit(table.early_exit.threshold, table.early_exit.skip, judge)
 
-    def _deadline(self, table: MixtureTable) -> float | AdaptiveTimeout | None:
-        if not isinstance(table.deadline, AdaptiveTimeoutTable):
-            return table.deadline
-        return AdaptiveTimeout(**table.deadline.model_dump(), latencies=self.latencies)
+    def _timeout(self, table: MixtureTable) -> float | AdaptiveTimeout | None:
+        learned = table.timeout
+        if not isinstance(learned, AdaptiveTimeoutTable):
+            return learned
+        return AdaptiveTimeout(
+            learned.percentile, learned.multiplier, learned.min, learned.max, latencies=self.latencies
+        )
 
     def _proposers(self, member: MemberTable, mixture: MixtureTable) -> Sequence[Model]:
         options = _options(member, mixture)
@@ -157,9 +160,11 @@ class Builder:
         chain = [_tuned(self.model(name), table.system, table.seed, options) for name in (table.model, *table.fallback)]
         model = Fallback(chain) if table.fallback else chain[0]
         if table.kind == "pick":
-            choose = Prompt(self._instruction(table, CHOOSE), mixture.place, mixture.names)
+            choose = Prompt(self._instruction(table, CHOOSE), _PLACES[mixture.references_in], mixture.show_model_names)
             return Pick(model, Synthesize(model, prompt), choose)
-        own = Prompt(self._instruction(table, prompt.instruction), mixture.place, mixture.names)
+        own = Prompt(
+            self._instruction(table, prompt.instruction), _PLACES[mixture.references_in], mixture.show_model_names
+        )
         return Synthesize(model, own)
 
     def check(self) -> None:
@@ -178,6 +183,10 @@ class Builder:
             raise ConfigError(f"prompt_file {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
+
+
+_PREFIX_CACHES: dict[str, PrefixCache] = {"free": "warm", "paid": "paid", "off": "none"}
+_PLACES: dict[str, Place] = {"system": "system", "user": "end"}
 
 
 def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:

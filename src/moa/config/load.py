@@ -1,8 +1,8 @@
-"""`moa.toml`: providers, mixtures, and the names that stand for models.
+"""Load `moa.toml`, and resolve the names of models.
 
-`provider:model` is one model of a provider, `local:smollm2` the embedded one, `gguf:/path/to/model.gguf` a file of
-yours, and `moa:name` a mixture. The catalogue that is shipped with the package is a `moa.toml` too, read first; a
-provider of yours with the same name changes only the settings it names, a mixture of yours replaces the shipped one.
+`provider:model` is a model of a provider, `local:smollm2` the embedded one, `gguf:/path/to/model.gguf` a file, and
+`moa:name` a mixture. The catalog that is shipped with the package is a `moa.toml` too and is read first. In the user's
+file, a provider of the same name changes only the settings that it lists; a mixture replaces the shipped one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import ConfigError
 from ..paths import config_folder
-from .messages import did_you_mean, told
+from .messages import config_error, did_you_mean, setting_error
 from .schema import EngineTable, MixtureTable, ProviderTable, ServerTable, StoreTable, Table, TelemetryTable
 
 FILE = "moa.toml"
 
 
 class Config(Table):
-    """All of `moa.toml`."""
+    """The whole of `moa.toml`."""
 
-    default: str = Field("moa:local", description="the mixture or model that answers when none is named")
+    default: str = Field("moa:local", description="the mixture or model to use when none is named")
     engine: EngineTable = EngineTable()
     server: ServerTable = ServerTable()
     store: StoreTable = StoreTable()
@@ -37,85 +37,93 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        for name in (*self.providers, *self.mixtures):
-            if not name or ":" in name or any(c.isspace() for c in name):
-                raise ValueError(f"{name!r} cannot be a name: names have no colon and no white space")
+        for table in ("providers", "mixtures"):
+            for name in getattr(self, table):
+                if not name or ":" in name or any(c.isspace() for c in name):
+                    raise setting_error(table, f"names must not have a colon or white space, got {name!r}")
         for reserved in {"moa", "gguf", "local"} & set(self.providers):
-            raise ValueError(f"providers.{reserved}: this name is taken by what is built in; choose another")
+            raise setting_error(f"providers.{reserved}", "this name is built in; choose another")
         for name, mixture in self.mixtures.items():
-            for reference in (*mixture.references, *mixture.effort.values()):
-                try:
-                    self.resolve(reference)
-                except ConfigError as error:
-                    raise ValueError(f"mixtures.{name}: {error}") from error
+            for reference in mixture.references:
+                self._check_name(f"mixtures.{name}", reference)
+            for effort, reference in mixture.effort.items():
+                self._check_name(f"mixtures.{name}.effort.{effort}", reference)
         for name in self.mixtures:
-            self._acyclic(name, ())
-        named = {"default": self.default, **{f"server.aliases.{a}": own for a, own in self.server.aliases.items()}}
-        for place, name in named.items():
-            try:
-                self.resolve(name)
-            except ConfigError as error:
-                raise ValueError(f"{place}: {error}") from error
+            self._check_acyclic(name, ())
+        self._check_name("default", self.default)
+        for alias, name in self.server.aliases.items():
+            self._check_name(f"server.aliases.{alias}", name)
         return self
 
     def resolve(self, name: str) -> tuple[str, str]:
-        """The two halves of a model's name. A bare name is a mixture's. Raises `ConfigError` if there is no such."""
+        """Return the provider and the model of a name. A bare name is a mixture's. Raises `ConfigError`."""
         provider, colon, model = name.partition(":")
         if not colon:
             if name in self.providers and name not in self.mixtures:
-                raise ConfigError(f"{name!r} is a provider; name a model of it, such as {name}:some-model")
+                raise ConfigError(f"{name!r} is a provider; name one of its models, such as {name}:some-model")
             provider, model = "moa", name
         if not model:
-            raise ConfigError(f"{name!r} names no model; names are provider:model or moa:mixture")
+            raise ConfigError(f"{name!r} has no model; names are provider:model or moa:mixture")
         if provider == "moa" and model not in self.mixtures:
             raise ConfigError(f"no mixture {model!r}{did_you_mean(model, self.mixtures)}")
         if provider not in ("moa", "gguf", "local") and provider not in self.providers:
             known = {*self.providers, "moa", "gguf", "local"}
             raise ConfigError(f"no provider {provider!r} (in {name!r}){did_you_mean(provider, known)}")
         if provider == "local" and model != "smollm2":
-            raise ConfigError(f"no embedded model {model!r}; the one there is is local:smollm2")
+            raise ConfigError(f"no embedded model {model!r}; known: local:smollm2")
         return provider, model
 
-    def _acyclic(self, name: str, path: tuple[str, ...]) -> None:
+    def _check_name(self, setting: str, name: str) -> None:
+        try:
+            self.resolve(name)
+        except ConfigError as error:
+            raise setting_error(setting, str(error)) from error
+
+    def _check_acyclic(self, name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            circle = " -> ".join(f"moa:{one}" for one in (*path[path.index(name) :], name))
-            raise ValueError(f"a mixture cannot contain itself: {circle}")
+            cycle = " -> ".join(f"moa:{one}" for one in (*path[path.index(name) :], name))
+            raise setting_error(f"mixtures.{name}", f"a mixture cannot contain itself: {cycle}")
         for reference in self.mixtures[name].references:
             provider, inner = self.resolve(reference)
             if provider == "moa":
-                self._acyclic(inner, (*path, name))
+                self._check_acyclic(inner, (*path, name))
 
 
 def load(path: Path | None = None) -> tuple[Config, Path | None]:
-    """The configuration and the file it came from, if there is one: `path`, else `$MOA_CONFIG`, `./moa.toml`, the
-    user's configuration folder. Raises `ConfigError` with one line for the first thing that is wrong."""
+    """Return the configuration and its file: `path`, else `$MOA_CONFIG`, `./moa.toml`, the user's configuration folder.
+
+    Without a file the shipped catalog is the configuration. Raises `ConfigError` for the first error, in one line.
+    """
     path = path or find()
     shipped = tomllib.loads(files("moa.config").joinpath("catalog.toml").read_text("utf-8"))
     return _validated(_merged(shipped, _read(path)) if path else shipped, path), path
 
 
 def find() -> Path | None:
-    """The configuration file in use, or `None` when there is only the catalogue."""
+    """Return the configuration file in use, or `None` if there is only the shipped catalog."""
     if named := os.environ.get("MOA_CONFIG"):
         return Path(named)
     return next((path for path in (Path(FILE), config_folder() / FILE) if path.is_file()), None)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `moa.toml`, for editors."""
-    told = Config.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **told, "title": FILE}
+    """Return the JSON Schema of `moa.toml`, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": FILE,
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; write one with: moa config init") from None
+        raise ConfigError(f"{path}: no such file; create one with: moa config init") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not text in UTF-8: {error.reason} at byte {error.start}") from error
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
@@ -138,4 +146,4 @@ def _validated(data: Mapping[str, Any], path: Path | None) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{path or 'catalog.toml'}: {told(error)}") from None
+        raise config_error(error, path or "catalog.toml") from None

@@ -1,4 +1,4 @@
-"""What a host name says of where it is."""
+"""Facts about host names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Return whether the host is this machine, so that no other machine can connect to it."""
     if host == "localhost":
         return True
     try:

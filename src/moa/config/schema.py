@@ -1,10 +1,10 @@
-"""The tables of `moa.toml`: what may be said in each, and what is wrong in itself."""
+"""The tables of `moa.toml`: their settings, defaults and limits."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import orjson
@@ -19,29 +19,35 @@ from pydantic import (
     model_validator,
 )
 
-from ..model import PrefixCache
-from .messages import did_you_mean
+from .messages import did_you_mean, setting_error
 from .network import is_loopback
+from .renamed import SETTINGS, renamed_to
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-"""How hard a client wants a model to think."""
+"""The reasoning effort that a client asks for."""
+
+Prewarming = Literal["free", "paid", "off"]
+"""Whether prompts may be sent ahead of their calls, to fill a provider's prefix cache."""
 
 
 class Table(BaseModel):
-    """A TOML table whose keys are all known."""
+    """A TOML table. Unknown and renamed settings are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed_settings: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            for key in data:
+            for key, value in data.items():
+                if new := cls.renamed_settings.get(key):
+                    raise setting_error(key, renamed_to(new))
                 if key not in cls.model_fields:
-                    raise ValueError(f"unknown setting {key!r}{did_you_mean(key, cls.model_fields)}")
+                    raise setting_error(key, f"unknown setting{did_you_mean(key, cls.model_fields)}")
                 kind = cls.model_fields[key].annotation
-                if isinstance(data[key], bool) and bool not in (kind, *get_args(kind)):
-                    raise ValueError(f"{key} cannot be {str(data[key]).lower()}")
+                if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
+                    raise setting_error(key, f"must not be true or false, got {str(value).lower()}")
         return data
 
 
@@ -54,61 +60,73 @@ class PriceTable(Table):
 
 
 class ModelTable(Table):
-    """What is known of one model of a provider."""
+    """Facts about one model of a provider."""
 
-    context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens it reads and writes at once")
+    renamed_settings = SETTINGS["providers.NAME.models.ID"]
+
+    context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens of prompt and answer together")
     price: PriceTable | None = None
-    images: bool | None = Field(None, description="whether it sees images; default: what its provider says")
+    vision: bool | None = Field(None, description="whether it accepts images; default: the provider's setting")
 
 
 class CircuitBreakerTable(Table):
-    """When a model that keeps failing is left alone, and for how long."""
+    """When calls to a failing model are suspended, and for how long."""
 
-    failures: Annotated[int, Field(ge=1)] = Field(5, description="in a row")
-    rest: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds until it is tried again")
+    renamed_settings = SETTINGS["providers.NAME.circuit_breaker"]
+
+    failures: Annotated[int, Field(ge=1)] = Field(5, description="consecutive failures that open the circuit")
+    cooldown: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds until the next attempt")
 
 
 class AdaptiveTimeoutTable(Table):
-    """A deadline learned for each model from how long it took before."""
+    """A timeout learned for each model from its past latencies: a percentile of them times the multiplier."""
+
+    renamed_settings = SETTINGS["mixtures.NAME.timeout"]
 
     percentile: Annotated[float, Field(gt=0, le=100)] = 95
-    factor: Annotated[float, Field(gt=0)] = 1.5
-    floor: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds waited in any case")
-    cap: Annotated[float, Field(gt=0)] = Field(120.0, description="seconds waited at most, and while little is known")
+    multiplier: Annotated[float, Field(gt=0)] = 1.5
+    min: Annotated[float, Field(gt=0)] = Field(5.0, description="shortest timeout in seconds")
+    max: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="longest timeout in seconds, also used until enough latencies are known"
+    )
 
 
 class ProviderTable(Table):
-    """An endpoint that speaks OpenAI's chat completions."""
+    """An endpoint with OpenAI's chat completions API."""
+
+    renamed_settings = SETTINGS["providers.NAME"]
 
     base_url: Annotated[str, Field(description="begins with http:// or https://, usually ends in /v1")]
     api_key_env: str | None = Field(None, description="the environment variable that holds the key")
-    max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="calls at the same time")
-    one_gpu: bool = Field(False, description="it holds one model at a time: ask its models one after another")
-    timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds the upstream may say nothing")
-    attempts: Annotated[int, Field(ge=1)] = Field(3, description="how often a call is tried in all")
-    breaker: CircuitBreakerTable = CircuitBreakerTable()
-    cache: bool = Field(False, description="remember every answer, whatever [store] says of calls")
+    max_concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="concurrent calls")
+    max_loaded_models: Annotated[int, Field(ge=1, le=1)] | None = Field(
+        None, description="1 if its machine holds one model at a time: calls are scheduled to avoid swapping models"
+    )
+    read_timeout: Annotated[float, Field(gt=0)] = Field(300.0, description="seconds without data from the server")
+    attempts: Annotated[int, Field(ge=1)] = Field(3, description="attempts per call, including the first")
+    circuit_breaker: CircuitBreakerTable = CircuitBreakerTable()
+    cache: bool = Field(False, description="cache every answer, regardless of [store] cache")
     context_window: Annotated[int, Field(ge=1)] | None = Field(None, description="tokens, for all its models")
-    price: PriceTable | None = Field(None, description="for all its models, before the public price tables")
-    images: bool = Field(False, description="whether its models see images; others are told that there was one")
-    prefix_cache: PrefixCache | None = Field(
+    price: PriceTable | None = Field(None, description="for all its models; overrides the public price tables")
+    vision: bool = Field(False, description="whether its models accept images; otherwise a placeholder is sent")
+    prewarm: Prewarming | None = Field(
         None,
-        description="read prompts ahead: for nothing (warm), for money (paid), or not (none); "
-        "default: warm on this machine where tokens cost nothing, else none",
+        description="send prompts ahead to fill the prefix cache: where tokens cost nothing (free), also where they "
+        "are charged (paid), or never (off); default: free on this machine if the price is 0, else off",
     )
     priced_as: str | None = Field(None, description="its name in the public price tables of genai-prices")
-    unsupported: tuple[str, ...] = Field((), description="options it refuses, such as seed")
+    unsupported: tuple[str, ...] = Field((), description="options that it rejects, such as seed")
     renamed: dict[str, str] = Field({}, description="our option name = its option name")
-    headers: dict[str, str] = Field({}, description="further HTTP headers; never a key")
+    headers: dict[str, str] = Field({}, description="additional HTTP headers; never a key")
     models: dict[str, ModelTable] = {}
 
     @property
-    def reads_ahead(self) -> PrefixCache:
-        """Whether its models are given prompts to read ahead; unasked only where that surely costs nothing."""
-        if self.prefix_cache is not None:
-            return self.prefix_cache
+    def prewarming(self) -> Prewarming:
+        """The `prewarm` setting, or its default: on only where it certainly costs nothing."""
+        if self.prewarm is not None:
+            return self.prewarm
         free = self.price is not None and not self.price.input and not self.price.output
-        return "warm" if free and is_loopback(urlsplit(self.base_url).hostname or "") else "none"
+        return "free" if free and is_loopback(urlsplit(self.base_url).hostname or "") else "off"
 
     @field_validator("base_url")
     @classmethod
@@ -124,33 +142,33 @@ class ProviderTable(Table):
 
     @field_validator("headers")
     @classmethod
-    def _hold_no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _has_no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
         if any(re.search(r"auth|key|token|secret|cookie", name, re.IGNORECASE) for name in headers):
             raise ValueError(_NO_KEYS)
         return headers
 
 
-_NO_KEYS = "a key is never written down; name its environment variable with api_key_env"
-_NO_HEADERS = "a key is never written down; say it in OTEL_EXPORTER_OTLP_HEADERS"
+_NO_KEYS = "must not contain an API key; set api_key_env to the name of an environment variable"
+_NO_HEADERS = "must not contain a key; set OTEL_EXPORTER_OTLP_HEADERS"
 
 
 def _address(url: str, example: str, no_keys: str) -> str:
-    """An address over HTTP, without a key in it."""
+    """Return the URL if it is HTTP and has no credentials in it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"must begin with http:// or https:// and a host, such as {example}")
     if parts.username is not None:
-        raise ValueError(f"{no_keys} (nothing before an @)")
+        raise ValueError(f"{no_keys} (no user or password before an @)")
     if parts.query or parts.fragment:
-        raise ValueError(f"must end with its path, as {example} does; a ? or # has no place in it")
+        raise ValueError(f"must not have a query (?) or fragment (#); write it like {example}")
     return url
 
 
 class EngineTable(Table):
-    """llama.cpp in this process."""
+    """The embedded llama.cpp engine."""
 
-    context: Annotated[int, Field(ge=256)] = Field(8192, description="tokens held at once, by all calls together")
-    slots: Annotated[int, Field(ge=1)] = Field(6, description="calls answered side by side")
+    context: Annotated[int, Field(ge=256)] = Field(8192, description="context window in tokens, shared by all calls")
+    slots: Annotated[int, Field(ge=1)] = Field(6, description="concurrent calls")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="default: the number of cores")
 
 
@@ -158,26 +176,26 @@ Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
 
 class Sampling(Table):
-    """How a model answers. What is not said is left to the mixture, then to the provider."""
+    """Sampling options. Unset ones are taken from the mixture, then left to the provider."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     stop: tuple[str, ...] = ()
-    extra: dict[str, Any] = Field({}, description="options only some servers know, such as top_k, sent as they are")
+    extra: dict[str, Any] = Field({}, description="options of some servers only, such as top_k, sent unchanged")
 
     @field_validator("extra")
     @classmethod
     def _is_extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
         for key in extra:
             if key in ("model", "messages", "stream", "stream_options", "n"):
-                raise ValueError(f"{key} cannot be set; it is what moa itself says to a model")
+                raise setting_error(key, "cannot be set; moa sets it itself")
             if key in cls.model_fields or key == "seed":
-                raise ValueError(f"{key} has a place of its own, beside extra")
+                raise setting_error(key, "is a setting of its own; move it out of extra")
         try:
             orjson.dumps(extra)
         except TypeError as error:
-            raise ValueError(f"cannot be written as JSON: {error}") from None
+            raise ValueError(f"must be valid as JSON: {error}") from None
         return extra
 
 
@@ -185,39 +203,43 @@ class MemberTable(Sampling):
     """A model in a mixture."""
 
     model: str
-    system: str | None = Field(None, description="its own instruction, after the caller's system message")
+    system: str | None = Field(None, description="its own system prompt, after the caller's")
     seed: Seed | None = None
     hedge: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="ask again after so many seconds; may cost twice"
+        None, description="seconds until a second, competing call is made; may double the cost"
     )
-    samples: Annotated[int, Field(ge=1, le=100)] = Field(1, description="ask it this often, with seeds in a row")
+    samples: Annotated[int, Field(ge=1, le=100)] = Field(1, description="number of calls, with consecutive seeds")
 
 
 class AggregatorTable(Sampling):
-    """What makes one answer of the last proposals."""
+    """How the last proposals become one answer."""
 
     kind: Literal["synthesize", "pick", "vote"] = "synthesize"
     model: str | None = None
     system: str | None = None
     seed: Seed | None = None
-    fallback: tuple[str, ...] = Field((), description="models to ask, in turn, when this one fails")
+    fallback: tuple[str, ...] = Field((), description="models to try in turn when this one fails")
     prompt: str | None = Field(None, description="instruction; {references} and {question} are filled in")
-    prompt_file: str | None = Field(None, description="the same from a file, beside this one")
+    prompt_file: str | None = Field(None, description="a file with the instruction, relative to moa.toml")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.kind != "vote" and self.model is None:
-            raise ValueError(f"a {self.kind} aggregator needs a model")
-        if self.kind == "vote" and len(self.model_fields_set) > 1:
-            raise ValueError("a vote asks no model; it takes no other setting than kind")
-        if self.prompt is not None and self.prompt_file is not None:
-            raise ValueError("give prompt or prompt_file, not both")
+            raise setting_error("model", f"required for kind {self.kind!r}")
+        if self.kind == "vote" and (others := self.model_fields_set - {"kind"}):
+            raise setting_error(min(others), "not allowed with kind 'vote', which calls no model")
+        _one_prompt(self)
         return self
+
+
+def _one_prompt(table: AggregatorTable | MixtureTable) -> None:
+    if table.prompt is not None and table.prompt_file is not None:
+        raise setting_error("prompt_file", "prompt is set too; keep one of the two")
 
 
 def _named(value: Any) -> Any:
     if not isinstance(value, (str, dict, Table)):
-        raise ValueError(f"must be a model's name or a table with model = ..., not {value!r}")  # noqa: TRY004
+        raise ValueError(f"must be a model's name or a table with model = ..., got {value!r}")  # noqa: TRY004
     return {"model": value} if isinstance(value, str) else value
 
 
@@ -225,7 +247,7 @@ Member = Annotated[MemberTable, BeforeValidator(_named, json_schema_input_type=s
 
 
 def _kind(value: Any) -> str:
-    """Which branch of a union a value is meant for, so that an error speaks of that branch alone."""
+    """Return the branch of a union that a value belongs to, so that an error is about that branch alone."""
     if isinstance(value, (list, tuple)):
         return "<list>"
     return "<table>" if isinstance(value, (dict, Table)) else "<number>"
@@ -233,122 +255,135 @@ def _kind(value: Any) -> str:
 
 def _with_the_aggregator(value: Any) -> Any:
     if value == 1:
-        raise ValueError("counts the aggregator too, so it is at least 2: one layer of proposers, and the aggregator")
+        raise ValueError("must be at least 2 (the aggregator counts as a layer), got 1")
     return value
 
 
 Count = Annotated[int, Field(ge=2, le=20), BeforeValidator(_with_the_aggregator), Tag("<number>")]
 Layers = Annotated[Count | Annotated[tuple[tuple[Member, ...], ...], Tag("<list>")], Discriminator(_kind)]
 Seconds = Annotated[float, Field(gt=0), Tag("<number>")]
-Deadline = Annotated[Seconds | Annotated[AdaptiveTimeoutTable, Tag("<table>")], Discriminator(_kind)]
+Timeout = Annotated[Seconds | Annotated[AdaptiveTimeoutTable, Tag("<table>")], Discriminator(_kind)]
 
 
 class EarlyExitTable(Table):
     """When proposals count as the same answer, and what is skipped then."""
 
-    threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="that any two must be alike; 1: same words")
-    skip: Literal["layers", "aggregator"] = Field(
-        "layers", description="the layers that are left, or the aggregator too"
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="similarity that every two proposals must reach; 1 is identical wording"
     )
-    judge: str | None = Field(None, description="a model that is asked where the words leave it in doubt")
+    skip: Literal["layers", "aggregator"] = Field(
+        "layers", description="the remaining layers, or the aggregator as well"
+    )
+    judge: str | None = Field(None, description="a model that decides where the wording leaves it open")
 
 
 def _threshold(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, dict, Table)):
-        raise ValueError(f"must be a threshold such as 0.8, or a table with threshold = 0.8, not {value!r}")  # noqa: TRY004
+        raise ValueError(f"must be a threshold such as 0.8 or a table such as {{ threshold = 0.8 }}, got {value!r}")  # noqa: TRY004
     return {"threshold": value} if isinstance(value, (int, float)) else value
 
 
-Agree = Annotated[
+EarlyExit = Annotated[
     EarlyExitTable,
     BeforeValidator(_threshold, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | EarlyExitTable),
 ]
 
 
 class MixtureTable(Sampling):
-    """Layers of proposers, then an aggregator. Its sampling options are the defaults of all its members."""
+    """Layers of proposers, then an aggregator. Its sampling options are the defaults of its members."""
+
+    renamed_settings = SETTINGS["mixtures.NAME"]
 
     description: str = ""
     proposers: tuple[Member, ...] = Field((), description="the proposers of every proposer layer")
     layers: Layers = Field(
-        2, description="how many layers, the aggregator counted; or lists of proposers, the aggregator not among them"
+        2, description="number of layers including the aggregator; or a list of proposers for each proposer layer"
     )
     aggregator: Annotated[AggregatorTable, BeforeValidator(_named, json_schema_input_type=str | AggregatorTable)]
-    quorum: Annotated[int, Field(ge=1)] = Field(1, description="proposals a layer must have")
-    deadline: Deadline | None = Field(None, description="seconds, per layer; or a table: learned for each model")
-    grace: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="seconds waited for the others once the quorum is there"
+    quorum: Annotated[int, Field(ge=1)] = Field(1, description="proposals that a layer needs")
+    timeout: Timeout | None = Field(
+        None, description="seconds per layer; or a table: learned for each model from its latencies"
     )
-    guard: bool = Field(True, description="give the best proposal when the aggregation fails or is plainly flawed")
-    agree: Agree | None = Field(
+    grace: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="seconds to wait for the remaining proposals once the quorum is reached"
+    )
+    guard: bool = Field(True, description="fall back to the best proposal if the aggregation fails or is flawed")
+    early_exit: EarlyExit | None = Field(
         None, description="similarity of proposals, up to 1, from which later layers are skipped; or a table"
     )
     staircase: Annotated[int, Field(ge=16)] | None = Field(
-        None, description="tokens of a step; the aggregator begins on the first parts of the proposals"
+        None, description="tokens per step; the aggregator starts on the first parts of the proposals"
     )
-    order: Literal["declared", "arrival", "shuffled"] | None = Field(
-        None, description="of the references; default: declared, or arrival where they are read ahead"
+    reference_order: Literal["declared", "arrival", "shuffled"] | None = Field(
+        None, description="order of the references; default: declared, or arrival where prompts are prewarmed"
     )
-    place: Literal["system", "end"] = Field("system", description="references: in the system message, or at the end")
-    names: bool = Field(False, description="show the models' names with their references")
-    effort: dict[Effort, str] = Field({}, description="a client's reasoning_effort = the mixture or model that answers")
-    prompt: str | None = Field(None, description="instruction of proposers in later layers, and of the aggregator")
+    references_in: Literal["system", "user"] = Field(
+        "system", description="put references into the system message, or into the last user message"
+    )
+    show_model_names: bool = Field(False, description="show the models' names with their references")
+    effort: dict[Effort, str] = Field({}, description="a client's reasoning_effort = the mixture or model to use")
+    prompt: str | None = Field(None, description="instruction for later proposers and the aggregator")
     prompt_file: str | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if isinstance(self.layers, int) and not self.proposers:
-            raise ValueError("needs proposers = [...], or layers = [[...], ...]")
+            raise setting_error("proposers", "required, unless layers is a list of lists")
         if not isinstance(self.layers, int) and self.proposers:
-            raise ValueError("proposers are listed in layers already; give one of the two")
+            raise setting_error("proposers", "layers lists proposers too; keep one of the two")
         if not self.proposer_layers:
-            raise ValueError("layers is empty; it needs at least one list of proposers")
+            raise setting_error("layers", "needs at least one list of proposers, got []")
         for number, layer in enumerate(self.proposer_layers, 1):
             count = sum(member.samples for member in layer)
             if not count:
-                raise ValueError(f"layer {number} has no proposers")
+                raise setting_error(f"layers[{number - 1}]", "needs at least one proposer, got []")
             if self.quorum > count:
-                raise ValueError(f"quorum is {self.quorum}, but layer {number} has {count} proposer(s)")
-        if self.prompt is not None and self.prompt_file is not None:
-            raise ValueError("give prompt or prompt_file, not both")
-        if self.agree:
-            self._may_leave_early(self.agree.skip)
+                raise setting_error(
+                    "quorum", f"must be at most {count} (the proposals of layer {number}), got {self.quorum}"
+                )
+        _one_prompt(self)
+        if self.early_exit:
+            self._check_early_exit(self.early_exit.skip)
         if self.staircase is not None:
-            self._may_begin_early()
+            self._check_staircase()
         return self
 
-    def _may_leave_early(self, skip: str) -> None:
+    def _check_early_exit(self, skip: str) -> None:
         if skip == "aggregator" and self.aggregator.model is None:
-            raise ValueError('agree: a vote asks no model, so there is no call to skip; say skip = "layers"')
-        asked = self.proposer_layers[:-1] if skip == "layers" else self.proposer_layers
-        if not asked:
-            raise ValueError('agree: there is one layer of proposers, so none to skip; say skip = "aggregator"')
-        if all(sum(member.samples for member in layer) < 2 for layer in asked):
-            raise ValueError("agree: takes two proposals, and no layer that it is asked of has two proposers")
+            raise setting_error("early_exit.skip", 'a vote makes no call that could be skipped; use skip = "layers"')
+        compared = self.proposer_layers[:-1] if skip == "layers" else self.proposer_layers
+        if not compared:
+            raise setting_error("early_exit.skip", 'there is no second proposer layer to skip; use skip = "aggregator"')
+        if all(sum(member.samples for member in layer) < 2 for layer in compared):
+            raise setting_error("early_exit", "needs a layer with at least two proposals to compare")
 
-    def _may_begin_early(self) -> None:
+    def _check_staircase(self) -> None:
         if self.aggregator.kind != "synthesize":
-            raise ValueError(f"staircase: a {self.aggregator.kind} needs whole proposals; leave out one of the two")
-        if self.agree and self.agree.skip == "aggregator":
-            raise ValueError('staircase: the aggregator has begun before agree could skip it; say skip = "layers"')
-        if self.order not in (None, "declared"):
-            raise ValueError(f"staircase: parts are shown as declared, so order cannot be {self.order}")
+            raise setting_error(
+                "staircase", f"a {self.aggregator.kind} needs complete proposals; remove one of the two"
+            )
+        if self.early_exit and self.early_exit.skip == "aggregator":
+            raise setting_error(
+                "staircase", 'the aggregator starts before early_exit could skip it; use early_exit.skip = "layers"'
+            )
+        if self.reference_order not in (None, "declared"):
+            raise setting_error("staircase", f"needs reference_order 'declared', got {self.reference_order!r}")
 
     @property
     def proposer_layers(self) -> tuple[tuple[MemberTable, ...], ...]:
-        """The lists of proposers, layer by layer."""
+        """The proposers of each proposer layer."""
         return (self.proposers,) * (self.layers - 1) if isinstance(self.layers, int) else self.layers
 
     @property
     def references(self) -> Iterator[str]:
-        """The names of all models it asks."""
+        """The names of all models that it calls."""
         for layer in self.proposer_layers:
             yield from (member.model for member in layer)
         if self.aggregator.model:
             yield self.aggregator.model
         yield from self.aggregator.fallback
-        if self.agree and self.agree.judge:
-            yield self.agree.judge
+        if self.early_exit and self.early_exit.judge:
+            yield self.early_exit.judge
 
 
 class ServerTable(Table):

@@ -68,8 +68,8 @@ def _mixture(config: Config, table: MixtureTable, asked: int | None, write: int 
                 layer += once
         total += layer
         read = _sum(asked, layer.output, INSTRUCTION)
-        if table.agree and table.agree.judge and (table.agree.skip == "aggregator" or number < last):
-            total += bound(config, table.agree.judge, read, table.max_tokens)
+        if table.early_exit and table.early_exit.judge and (table.early_exit.skip == "aggregator" or number < last):
+            total += bound(config, table.early_exit.judge, read, table.max_tokens)
     if table.aggregator.model is None:
         return total  # a vote asks nobody; its answer is a proposal
     answer = _aggregator(config, table.aggregator.model, table, read, write)

@@ -121,7 +121,8 @@ def _steady(config: Config) -> Config:
     """The configuration with references in the order in which they are declared, where nothing else is said: in that of
     their arrival, answers that come from the call cache would be read in another order than at first."""
     mixtures = {
-        name: table.model_copy(update={"order": table.order or "declared"}) for name, table in config.mixtures.items()
+        name: table.model_copy(update={"reference_order": table.reference_order or "declared"})
+        for name, table in config.mixtures.items()
     }
     return config.model_copy(update={"mixtures": mixtures})
 

@@ -12,6 +12,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.types import Receive, Scope, Send
 
+from ..config.messages import path_of
 from ..errors import RequestError
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -57,7 +58,7 @@ async def parse(request: HTTPRequest, model: type[Body]) -> Body:
         errors = error.errors(include_url=False, include_input=False)
         field = errors[0]["loc"][:1]
         deepest = max((one for one in errors if one["loc"][:1] == field), key=lambda one: len(one["loc"]))
-        param = ".".join(map(str, _path(deepest["loc"], value)))
+        param = ".".join(map(str, _path(path_of(deepest), value)))
         raise InvalidParam(param or None, deepest["msg"].removeprefix("Value error, ")) from None
 
 

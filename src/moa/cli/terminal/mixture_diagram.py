@@ -80,10 +80,10 @@ def _aggregator(config: Config, table: AggregatorTable) -> list[tuple[str, str]]
 def _waiting(table: MixtureTable) -> Iterator[str]:
     """How long a layer waits, and for how many."""
     yield f"quorum {table.quorum}"
-    if isinstance(table.deadline, AdaptiveTimeoutTable):
-        yield f"deadline learned, at most {table.deadline.cap:g} s"
-    elif table.deadline is not None:
-        yield f"deadline {table.deadline:g} s"
+    if isinstance(table.timeout, AdaptiveTimeoutTable):
+        yield f"timeout learned from past latencies, at most {table.timeout.max:g} s"
+    elif table.timeout is not None:
+        yield f"timeout {table.timeout:g} s"
     if table.grace is not None:
         yield f"grace {table.grace:g} s"
 
@@ -94,18 +94,18 @@ def _reading(table: MixtureTable) -> str:
         "declared": "as declared",
         "arrival": "as they arrive",
         "shuffled": "shuffled by seed",
-    }[table.order]
-    place = {"system": "in the system message", "end": "after the conversation"}[table.place]
-    return f"reads the proposals {order}, {place}{', with names' if table.names else ''}"
+    }[table.reference_order]
+    place = {"system": "in the system message", "user": "in the last user message"}[table.references_in]
+    return f"reads the proposals {order}, {place}{', with names' if table.show_model_names else ''}"
 
 
 def _figures(config: Config, name: str) -> Iterator[RenderableType]:
     table = config.mixtures[name]
     if shared := list(_settings(Sampling.model_validate(table.model_dump(include=_shared(table))))):
         yield Text(f"where not said otherwise: {', '.join(shared)}")
-    if table.agree:
-        rest = "the layers after it" if table.agree.skip == "layers" else "the layers after it and the aggregator"
-        yield Text(f"where the proposals of a layer agree ({table.agree.threshold:g}), {rest} are skipped")
+    if table.early_exit:
+        rest = "the layers after it" if table.early_exit.skip == "layers" else "the layers after it and the aggregator"
+        yield Text(f"where the proposals of a layer agree ({table.early_exit.threshold:g}), {rest} are skipped")
     if table.staircase:
         yield Text(f"the aggregator begins with the first {table.staircase} tokens of the proposals, step by step")
     most = bound(config, name)

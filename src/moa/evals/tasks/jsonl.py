@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from ...config.messages import told
+from ...config.messages import config_error
 from ...config.schema import Table
 from ...errors import ConfigError
 from ...types import Message
@@ -176,7 +176,7 @@ def _parsed(path: Path, data: bytes) -> tuple[Heading, list[tuple[int, Line]]]:
             else:
                 lines.append((number, Line.model_validate(body)))
         except ValidationError as error:
-            raise ConfigError(f"{path}:{number}: {told(error)}") from None
+            raise config_error(error, f"{path}:{number}") from None
         except ValueError as error:
             raise ConfigError(f"{path}:{number}: is not JSON: {error}") from None
     return heading, lines

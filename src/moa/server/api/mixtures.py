@@ -11,7 +11,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ...config.draft import Draft, as_told, of_table, of_toml, written
+from ...config.draft import Draft, as_table, of_table, of_toml, written
 from ...config.load import Config
 from ...config.schema import AggregatorTable, MemberTable, MixtureTable, Sampling, Table
 from ...errors import ConfigError, RequestError
@@ -157,7 +157,7 @@ def drawn(config: Config, name: str, mixture: MixtureTable) -> dict[str, Any]:
         "cost": most.cost,
         "unknown": list(most.unknown),
         "assumed": ASSUMED,
-        "table": as_told(mixture),
+        "table": as_table(mixture),
         "toml": written(name, mixture),
     }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ...budget import Budget
+from ...config.renamed import SETTINGS
 from ...config.schema import Effort, Table
 from ...mixture.mixture import Mixture
 from ...model import Model
@@ -27,8 +28,10 @@ class BudgetTable(Table):
 class Overrides(Table):
     """Settings of one request, in its `moa` object. Unknown ones are refused."""
 
+    renamed_settings = SETTINGS["moa"]
+
     quorum: Annotated[int, Field(ge=1)] | None = Field(None, description="proposals a layer must have")
-    deadline: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds, per layer")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds per layer")
     grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds waited once the quorum is there")
     layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
     budget: BudgetTable | None = Field(None, description="what it may use; the mixture shrinks to keep within it")
@@ -92,6 +95,8 @@ def _reshaped(model: Model, overrides: Overrides) -> Model:
         raise InvalidParam(f"moa.{next(iter(settings))}", f"needs a mixture, got the single model {model.name}")
     limits = settings.pop("budget", None)
     budget = Budget(**limits) if limits else model.budget
+    if "timeout" in settings:
+        settings["deadline"] = settings.pop("timeout")
     count = settings.pop("layers", None)
     if count == 1:
         return (model.aggregator.models or model.layers[0].proposers)[0]

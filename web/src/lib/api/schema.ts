@@ -151,7 +151,7 @@ export interface OtherPart {
 
 export interface Overrides {
   quorum?: number | null;
-  deadline?: number | null;
+  timeout?: number | null;
   grace?: number | null;
   layers?: number | null;
   budget?: BudgetTable | null;

@@ -1,0 +1,36 @@
+"""Names that were changed before the first release. Each old name is refused with a pointer to the new one.
+
+A value is the new name, followed by `; ` and a hint where the form of the value changed too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "providers.NAME": {
+        "breaker": "circuit_breaker",
+        "images": "vision",
+        "one_gpu": "max_loaded_models; write max_loaded_models = 1 for one_gpu = true",
+        "prefix_cache": 'prewarm; "warm" is now "free", and "none" is now "off"',
+        "timeout": "read_timeout",
+    },
+    "providers.NAME.circuit_breaker": {"rest": "cooldown"},
+    "providers.NAME.models.ID": {"images": "vision"},
+    "mixtures.NAME": {
+        "agree": "early_exit",
+        "deadline": "timeout",
+        "names": "show_model_names",
+        "order": "reference_order",
+        "place": 'references_in; "end" is now "user"',
+    },
+    "mixtures.NAME.timeout": {"cap": "max", "factor": "multiplier", "floor": "min"},
+    "moa": {"deadline": "timeout"},
+}
+"""Renamed settings, by the table of `moa.toml` they are in. `moa` is the object in a request to the server."""
+
+
+def renamed_to(new: str) -> str:
+    """Return the second half of an error about a renamed setting."""
+    name, _, hint = new.partition("; ")
+    return f"renamed to {name!r}{hint and f'; {hint}'}"
