@@ -33,7 +33,7 @@ from moa.events import VERSION, from_json, to_json
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")), seed=1)
 
 
-async def events_of(model: moa.Model, request: Request = QUESTION, words: moa.model.StreamMode = "all") -> list[Event]:
+async def events_of(model: moa.Model, request: Request = QUESTION, words: moa.span.StreamMode = "all") -> list[Event]:
     events: list[Event] = []
     try:
         await moa.generate(model, request, events.append, words)

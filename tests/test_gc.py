@@ -30,7 +30,7 @@ def mixture(aggregator: moa.Model) -> Mixture:
     return Mixture((Layer((Scripted("a", "red"), Scripted("b", "blue"))),), Synthesize(aggregator))
 
 
-async def ended(model: moa.Model) -> weakref.ref[moa.model.Run]:
+async def ended(model: moa.Model) -> weakref.ref[moa.span.Run]:
     """What is left of a run that was read to its end."""
     async with moa.stream(model, REQUEST, emit=Spending().add) as events:
         said = "".join([one.text async for one in events if isinstance(one, moa.Delta) and one.answer])
@@ -38,7 +38,7 @@ async def ended(model: moa.Model) -> weakref.ref[moa.model.Run]:
     return weakref.ref(events.run)
 
 
-async def left(model: moa.Model) -> weakref.ref[moa.model.Run]:
+async def left(model: moa.Model) -> weakref.ref[moa.span.Run]:
     """What is left of a run that nobody read beyond its first event."""
     async with moa.stream(model, REQUEST) as events:
         await anext(events)

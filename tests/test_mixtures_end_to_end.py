@@ -12,7 +12,7 @@ import pytest
 import moa
 from helpers.upstream import Body, Reply, Says, Upstream
 from moa import LayerError, Lost, Message, Request
-from moa.model import StreamMode
+from moa.span import StreamMode
 
 SIX = ("a", "b", "c", "d", "e", "f")
 CONVERSATION = (

@@ -20,8 +20,8 @@ from moa.errors import BadReply, ConfigError, LayerError, RequestError
 from moa.mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from moa.mixture.aggregators import Aggregator, Vote
 from moa.mixture.strategies.guarded import Guarded
+from moa.wrappers.fallback import Fallback
 from moa.wrappers.hedge import Hedged
-from moa.wrappers.retry import Fallback
 
 QUESTION = Request((Message("user", "Which colour?"),))
 LATE = 60.0

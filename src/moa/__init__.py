@@ -23,17 +23,19 @@ from .mixture.mixture import Mixture
 from .mixture.strategies.early_exit import EarlyExit
 from .mixture.strategies.guarded import Guarded
 from .mixture.strategies.staircase import Staircase
-from .model import Model, Run, Span, WithDefaults, generate
+from .model import Model, ModelInfo, WithDefaults
 from .models.scripted import Scripted
 from .prompts.prompt import Prompt, aggregate_and_synthesize
+from .span import CallSpec, Run, Span, generate
 from .store.cache import SQLiteCache
 from .store.store import Store
 from .streaming import Events, stream
 from .trace.tree import Node, Trace
 from .types import Message, Request, Response, Usage
 from .wrappers.cache import Cached, MemoryCache
+from .wrappers.fallback import Fallback
 from .wrappers.limiter import Limited, Limiter
-from .wrappers.retry import Fallback, Retried
+from .wrappers.retry import Retried
 
 __all__ = [
     "AdaptiveTimeout",
@@ -41,6 +43,7 @@ __all__ = [
     "BadReply",
     "Budget",
     "Cached",
+    "CallSpec",
     "ConfigError",
     "ContextOverflow",
     "CutStream",
@@ -62,6 +65,7 @@ __all__ = [
     "MoaError",
     "Model",
     "ModelError",
+    "ModelInfo",
     "Node",
     "Note",
     "Pick",

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .model import Model, generate
+from .model import Model
+from .span import generate
 from .types import Message, Request, Response
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ModelError
-from .model import EventSink, Model, generate
+from .model import Model
+from .sinks import EventSink
+from .span import generate
 from .types import Request, Response
 
 if TYPE_CHECKING:

@@ -1,44 +1,53 @@
-"""Who listens to a run: one, or several at once; and what they send along with its calls."""
+"""Event sinks: the receivers of a run's events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from .events import Event
 
 EventSink = Callable[[Event], None]
-"""Takes each event as it happens. It is called in the middle of the run, so it must be quick.
+"""Receives each event as it happens. It is called in the middle of the run, so it must be quick.
 
-A method `headers` says what goes along with each call, see there.
+It may be a `HeaderSource` too.
 """
+
+
+@runtime_checkable
+class HeaderSource(Protocol):
+    """An event sink with HTTP headers for each call, such as a `traceparent`."""
+
+    def headers(self, span: str) -> Mapping[str, str]:
+        """Return the headers to send with the call of this span."""
+        ...
 
 
 @dataclass(frozen=True)
 class Tee:
-    """Tells every event to each listener, in their order."""
+    """An event sink that passes every event to several sinks, in their order."""
 
-    emits: tuple[EventSink, ...]
+    sinks: tuple[EventSink, ...]
 
     def __call__(self, event: Event) -> None:
-        for emit in self.emits:
-            emit(event)
+        for sink in self.sinks:
+            sink(event)
 
     def headers(self, span: str) -> Mapping[str, str]:
-        """What any of them sends along, see `headers`."""
-        return {name: value for emit in self.emits for name, value in headers(emit, span).items()}
+        """Return the headers of all sinks."""
+        return {name: value for sink in self.sinks for name, value in headers(sink, span).items()}
 
 
-def tee(*emits: EventSink | None) -> EventSink:
-    """One listener that is all of these; `None` is nobody."""
-    there = [emit for emit in emits if emit is not None]
-    every = [one for emit in there for one in (emit.emits if isinstance(emit, Tee) else (emit,))]
-    return every[0] if len(every) == 1 else Tee(tuple(every))
+def tee(*sinks: EventSink | None) -> EventSink:
+    """Return one sink for all of these, without those that are `None`."""
+    given = [sink for sink in sinks if sink is not None]
+    flat = [inner for sink in given for inner in (sink.sinks if isinstance(sink, Tee) else (sink,))]
+    return flat[0] if len(flat) == 1 else Tee(tuple(flat))
 
 
-def headers(emit: EventSink, span: str) -> Mapping[str, str]:
-    """The HTTP headers that a listener sends along with the call of this span (its method `headers`), such as the
-    `traceparent` by which the upstream's own trace is joined to ours."""
-    told = getattr(emit, "headers", None)
-    sent: Mapping[str, str] = told(span) if told else {}
-    return sent
+def headers(sink: EventSink, span: str) -> Mapping[str, str]:
+    """Return the HTTP headers that an event sink wants sent with the call of this span."""
+    if issubclass(type(sink), HeaderSource):  # unlike `isinstance`, this is cached for protocols
+        return sink.headers(span)  # type: ignore[attr-defined, no-any-return]
+    return {}

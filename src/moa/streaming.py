@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .events import Event
-from .model import Model, Run, StreamMode, answer
+from .model import Model
 from .sinks import EventSink, tee
+from .span import Run, StreamMode, answer
 from .types import Request, Response
 from .waker import Waker
 
@@ -27,11 +28,11 @@ class _Unread:
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
-        self.bell = Waker()
+        self.waker = Waker()
 
     def add(self, event: Event) -> None:
         self.events.append(event)
-        self.bell.ring()
+        self.waker.wake()
 
 
 class Events:
@@ -48,7 +49,7 @@ class Events:
         self._unread = _Unread()
         self.run = Run(tee(self._unread.add, emit), words, budget)
         self._task = asyncio.create_task(answer(model, request, self.run))
-        self._task.add_done_callback(self._unread.bell.ring)
+        self._task.add_done_callback(self._unread.waker.wake)
 
     def __aiter__(self) -> Events:
         return self
@@ -86,7 +87,7 @@ class Events:
             if self._task.done():
                 await self._task
                 return False
-            await self._unread.bell.rung()
+            await self._unread.waker.wait()
         return True
 
 

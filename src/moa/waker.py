@@ -1,4 +1,4 @@
-"""What one task waits for when several things may be the next to happen."""
+"""Wakes a task that is waiting for any of several events."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 
 
 class Waker:
-    """Wakes the one task that waits for it, in the next round of the loop.
+    """Wakes the one task that waits on it, in the next round of the event loop.
 
-    `asyncio.wait` does the same for tasks and takes two rounds for it, which on a busy server is a delay one sees.
+    `asyncio.wait` does the same for tasks but takes two rounds, a visible delay on a busy server.
     """
 
     def __init__(self) -> None:
         self._waiting: asyncio.Future[None] | None = None
 
-    def ring(self, _: object = None) -> None:
-        """Wake who waits; nobody else hears it, not even who comes to wait in a moment."""
+    def wake(self, _: object = None) -> None:
+        """Wake the waiting task. Without one, nothing happens: a later `wait` does not return for it."""
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def rung(self, seconds: float | None = None) -> None:
-        """Return when it is rung, or so many seconds are over."""
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait for `wake`, at most this many seconds."""
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self.ring)
+        timer = None if seconds is None else loop.call_later(seconds, self.wake)
         try:
             await self._waiting
         finally:

@@ -14,7 +14,7 @@ from helpers.command import MOA, configured, moa, until
 from helpers.upstream import Reply, Upstream
 from moa import Event, Model, ModelError, Response, Scripted
 from moa.cli.terminal.chat import Chat, question
-from moa.model import StreamMode
+from moa.span import StreamMode
 
 
 class Quiet:

@@ -31,8 +31,8 @@ from moa.config.build import Builder
 from moa.config.load import find, load, schema
 from moa.costs.prices import Price
 from moa.mixture.strategies.guarded import Guarded
+from moa.model import WrapperModel
 from moa.models.openai.model import OpenAI
-from moa.wrappers.retry import WrapperModel
 
 LAB = '[providers.lab]\nbase_url = "http://127.0.0.1:9000/v1"\n'
 PANEL = f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:big"\n'
@@ -59,7 +59,7 @@ def aggregator(mixture: Mixture) -> Any:
 def endpoint(model: Any) -> OpenAI:
     """The model beneath everything around it."""
     while isinstance(model, (WrapperModel, WithDefaults)):
-        model = model.model
+        model = model.inner
     assert isinstance(model, OpenAI)
     return model
 
@@ -68,7 +68,7 @@ def around(model: Any) -> Iterator[Any]:
     """What stands around a model, from the outside."""
     while isinstance(model, (WrapperModel, WithDefaults)):
         yield model
-        model = model.model
+        model = model.inner
 
 
 # --- what may be said -------------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_the_papers_mixtures_are_exactly_the_papers(name: str, rounds: int, last
     assert judge.model.name == last
     members = [*(model for layer in mixture.layers for model in layer.proposers), judge.model]
     assert [
-        member for member in members if member != WithDefaults(member.model, temperature=0.7, max_tokens=2048)
+        member for member in members if member != WithDefaults(member.inner, temperature=0.7, max_tokens=2048)
     ] == []
     assert (mixture.layers[0].quorum, mixture.layers[0].deadline, mixture.layers[0].order) == (1, None, "declared")
 

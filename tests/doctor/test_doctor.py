@@ -139,7 +139,7 @@ class Custom:
         return (self.model,)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: moa.Span) -> Response:
-        return await span.call(self.model, self.shows(request, references), role="aggregator", answers=True)
+        return await span.call(self.model, self.shows(request, references), moa.CallSpec("aggregator", is_answer=True))
 
 
 def custom(shows: Callable[[Request, Sequence[Response]], Request]) -> Mixture:
@@ -287,7 +287,7 @@ async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
         ) -> tuple[Response, ...]:
             return tuple(
                 [
-                    await span.call(model, request, role="proposer", layer=number, index=index)
+                    await span.call(model, request, moa.CallSpec("proposer", number, index))
                     for index, model in enumerate(self.proposers)
                 ]
             )
@@ -426,8 +426,10 @@ async def test_an_aggregator_that_writes_from_a_judges_report_gets_a_warning() -
 
         async def aggregate(self, request: Request, references: Sequence[Response], span: moa.Span) -> Response:
             asked = moa.aggregate_and_synthesize(request, references)
-            verdict = await span.call(self.models[0], asked, role="judge")
-            return await span.call(self.models[1], request.instructed(verdict.text), role="aggregator", answers=True)
+            verdict = await span.call(self.models[0], asked, moa.CallSpec("judge"))
+            return await span.call(
+                self.models[1], request.instructed(verdict.text), moa.CallSpec("aggregator", is_answer=True)
+            )
 
     report = await examine(panel(aggregator=Reported((says("critic", "They agree."), says("writer", "Yellow.")))))
     assert lines(report, "fail") == []

@@ -11,8 +11,8 @@ import pytest
 import moa
 from helpers.upstream import Reply, Upstream, chunk, event
 from moa import Message, ModelError, Request
-from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
+from moa.span import StreamMode
 
 REQUEST = Request((Message("user", "Which colour?"),))
 KEY = "sk-a-secret-of-mine-0123456789"

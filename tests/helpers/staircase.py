@@ -45,7 +45,7 @@ class Writer:
                         return replace(end, text=text)
                     case piece:
                         text += piece
-                        if span.watched:
+                        if span.streaming:
                             span.text(piece)
         except asyncio.CancelledError:
             self.cancelled = True

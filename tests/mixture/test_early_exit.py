@@ -20,9 +20,8 @@ from moa.doctor.examination import examine
 from moa.errors import ConfigError
 from moa.estimates.worst_case import bound
 from moa.mixture.aggregators import Aggregator, Vote
-from moa.mixture.graph import members
 from moa.mixture.strategies.early_exit import agreement
-from moa.model import Model
+from moa.model import Model, leaves
 
 QUESTION = Request((Message("user", "How many bridges has the river?"),))
 SAME = ("There are 35 bridges.", "35 bridges, there are.")
@@ -305,7 +304,7 @@ def test_the_judge_is_a_model_of_the_configuration(tmp_path: Path) -> None:
     assert mixture.agree
     assert mixture.agree.judge
     assert mixture.agree.judge.name == "up:d"
-    assert [member.name for member in members(mixture)] == ["up:a", "up:b", "up:c", "up:d"]
+    assert [member.name for member in leaves(mixture)] == ["up:a", "up:b", "up:c", "up:d"]
 
 
 @pytest.mark.parametrize(

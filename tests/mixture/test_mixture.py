@@ -191,7 +191,7 @@ async def test_words_are_streamed_only_where_somebody_listens() -> None:
         name = "tells"
 
         async def generate(self, request: Request, span: moa.Span) -> Response:
-            watched.append(span.watched)
+            watched.append(span.streaming)
             return Response(self.name, "x")
 
     mixture = Mixture((Layer((Tells(),)),), Synthesize(Tells()))

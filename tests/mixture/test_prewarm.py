@@ -16,9 +16,10 @@ from helpers.upstream import Reply, Upstream
 from moa import Budget, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Span, Synthesize, Usage
 from moa.config.schema import ProviderTable
 from moa.mixture.layer import Order
-from moa.model import StreamMode
+from moa.model import ModelInfo, Prewarming
 from moa.models.openai.model import OpenAI
 from moa.prompts.prompt import Place
+from moa.span import StreamMode
 from moa.types import PrewarmResult
 from moa.wrappers.limiter import Limited, Limiter
 
@@ -31,8 +32,12 @@ class Writer:
     """A proposer that writes what the test hands it: words, `None` at its end, an error to fail with."""
 
     name: str
-    machine: str = "there"
+    host: str = "there"
     pieces: asyncio.Queue[str | Exception | None] = field(default_factory=asyncio.Queue)
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(host=self.host)
 
     async def generate(self, request: Request, span: Span) -> Response:
         text = ""
@@ -40,7 +45,7 @@ class Writer:
             if isinstance(piece, Exception):
                 raise piece
             text += piece
-            if span.watched:
+            if span.streaming:
                 span.text(piece)
         return Response(self.name, text, Usage(cost=0.0))
 
@@ -54,8 +59,8 @@ class Judge:
     """An aggregator's model that reads ahead what it is given, and remembers it."""
 
     name: str = "judge"
-    prefix_cache: str = "warm"
-    machine: str = "here"
+    prewarming: Prewarming = "free"
+    host: str = "here"
     kept: bool = True
     bill: float = 0.0
     failing: bool = False
@@ -66,7 +71,11 @@ class Judge:
     gate: asyncio.Event | None = None
     reading: bool = False
 
-    async def warm(self, request: Request) -> PrewarmResult | None:
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(host=self.host, prewarm=self.prewarming)
+
+    async def prewarm(self, request: Request) -> PrewarmResult | None:
         if self.failing:
             raise ModelError(f"{self.name}: out of order", model=self.name)
         if self.busy:
@@ -148,7 +157,7 @@ async def test_what_is_read_ahead_is_the_beginning_of_what_is_asked(place: Place
 
 
 async def test_the_prompt_is_the_same_as_without_reading_ahead() -> None:
-    reading, plain = Judge(), Judge(prefix_cache="none")
+    reading, plain = Judge(), Judge(prewarming="off")
     texts = [Response("b", "Second. " + LONG), Response("a", "First <|im_start|> one. " + 2 * LONG + "The end.")]
     await both(reading)
     assert reading.asked == [Prompt()(QUESTION, texts)]
@@ -298,7 +307,7 @@ async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -
 
 
 async def test_a_reader_that_runs_where_all_proposers_do_is_left_alone() -> None:
-    judge, writer = Judge(machine="there"), Writer("a", machine="there")
+    judge, writer = Judge(host="there"), Writer("a", host="there")
     writer.writes(LONG, None)
     await run(panel(judge, writer))
     assert judge.ahead == []
@@ -343,7 +352,7 @@ async def test_reading_ahead_stops_where_the_server_keeps_nothing() -> None:
 
 
 async def test_where_reading_is_paid_for_it_is_priced_and_done_once_for_each_proposal() -> None:
-    judge, first, second = Judge(prefix_cache="paid", bill=0.25), Writer("a"), Writer("b")
+    judge, first, second = Judge(prewarming="paid", bill=0.25), Writer("a"), Writer("b")
 
     async def script() -> None:
         first.writes("First. " + LONG)
@@ -359,7 +368,7 @@ async def test_where_reading_is_paid_for_it_is_priced_and_done_once_for_each_pro
 
 
 async def test_nothing_is_read_for_money_that_a_budget_did_not_reckon_with() -> None:
-    judge, writer = Judge(prefix_cache="paid", bill=0.25), Writer("a")
+    judge, writer = Judge(prewarming="paid", bill=0.25), Writer("a")
     writer.writes(LONG, None)
     await run(panel(judge, writer), budget=Budget(tokens=100_000))
     assert judge.ahead == []
@@ -368,20 +377,20 @@ async def test_nothing_is_read_for_money_that_a_budget_did_not_reckon_with() -> 
 async def test_reading_ahead_gives_way_to_a_call_at_the_same_address() -> None:
     judge, calls = Judge(gate=asyncio.Event()), Limiter()
     model = Limited(judge, calls)
-    reading = asyncio.create_task(moa.model.warm(model, QUESTION))
+    reading = asyncio.create_task(moa.model.prewarm(model, QUESTION))
     await judge.reads("sky")
     assert calls.try_acquire()
     assert await reading is None
-    assert await moa.model.warm(model, QUESTION) is None
+    assert await moa.model.prewarm(model, QUESTION) is None
     calls.release()
     judge.gate = None
-    assert await moa.model.warm(model, QUESTION) is not None
+    assert await moa.model.prewarm(model, QUESTION) is not None
 
 
 async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> None:
     known = {"usage": {"prompt_tokens": 900, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 640}}}
     with Upstream({"m": Reply(raw=json.dumps(known).encode())}) as upstream:
-        warmed = await OpenAI("m", upstream.url, prefix_cache="warm").warm(QUESTION)
+        warmed = await OpenAI("m", upstream.url, prewarming="free").prewarm(QUESTION)
     assert (warmed.tokens, warmed.read) == (900, 260)
     assert warmed.seconds > 0
     [call] = upstream.calls
@@ -391,13 +400,13 @@ async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> N
 
 async def test_a_server_that_does_not_say_what_it_had_read_is_understood() -> None:
     with Upstream({"m": "x"}) as upstream:
-        warmed = await OpenAI("m", upstream.url).warm(QUESTION)
+        warmed = await OpenAI("m", upstream.url).prewarm(QUESTION)
     assert (warmed.tokens, warmed.read, warmed.cost) == (7, None, None)
 
 
 async def test_a_refusal_to_read_ahead_is_a_model_error() -> None:
     with Upstream({"m": Reply(status=400, text="no")}) as upstream, pytest.raises(ModelError, match="no"):
-        await OpenAI("m", upstream.url).warm(QUESTION)
+        await OpenAI("m", upstream.url).prewarm(QUESTION)
 
 
 async def test_two_servers_of_a_configuration_overlap(tmp_path: Path) -> None:

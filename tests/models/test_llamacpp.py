@@ -12,9 +12,9 @@ import pytest
 from helpers.embedded import MODEL, ask
 from moa.errors import BadReply, ConfigError, ContextOverflow, ModelError
 from moa.events import Delta, Event
-from moa.model import generate
 from moa.models.llamacpp.model import LlamaCpp
 from moa.models.llamacpp.weights import SMOLLM2
+from moa.span import generate
 from moa.streaming import stream
 from moa.types import Message, Request
 

@@ -9,8 +9,8 @@ import pytest
 
 from helpers.embedded import MODEL, ask, tokens_read
 from moa.events import Delta, Event, Note, Role
-from moa.model import Run, Span, generate
 from moa.models.llamacpp.model import LlamaCpp
+from moa.span import CallSpec, Run, Span, generate
 from moa.streaming import stream
 from moa.types import Request
 from moa.wrappers.limiter import PATIENCE
@@ -51,7 +51,7 @@ async def test_a_deadline_while_a_long_prompt_is_read_stops_the_reading() -> Non
 
 
 async def answered(order: list[str], name: str, model: LlamaCpp, request: Request, role: Role = "root") -> None:
-    await model.generate(request, Span(Run(), None, role, name))
+    await model.generate(request, Span(Run(), None, CallSpec(role), name))
     order.append(name)
 
 

@@ -17,12 +17,13 @@ from moa.events import Delta
 from moa.mixture.aggregators import Synthesize
 from moa.mixture.layer import Layer
 from moa.mixture.mixture import Mixture
-from moa.model import WithDefaults, generate, warm
+from moa.model import WithDefaults, prewarm
 from moa.models.llamacpp import engine
 from moa.models.llamacpp.batching import Call, Samples, samples
 from moa.models.llamacpp.model import LlamaCpp
 from moa.models.llamacpp.weights import SMOLLM2
 from moa.prompts.prompt import Place, Prompt
+from moa.span import generate
 from moa.streaming import stream
 from moa.trace.tree import Trace
 from moa.types import Message, Request, Response
@@ -145,7 +146,7 @@ def seeds(calls: Sequence[Call]) -> list[int | None]:
 @pytest.mark.embedded
 async def test_a_prompt_read_ahead_is_found_read_by_its_call() -> None:
     await generate(MODEL, ask())
-    warmed = await warm(MODEL, ask(f"Ahead. {LONG} And then?"))
+    warmed = await prewarm(MODEL, ask(f"Ahead. {LONG} And then?"))
     answer = await generate(MODEL, ask(f"Ahead. {LONG} And at last?"))
 
     assert warmed
@@ -157,7 +158,7 @@ async def test_a_prompt_read_ahead_is_found_read_by_its_call() -> None:
 @pytest.mark.embedded
 async def test_what_was_read_already_is_not_read_ahead_again() -> None:
     await generate(MODEL, ask(f"Twice. {LONG}"))
-    warmed = await warm(MODEL, ask(f"Twice. {LONG}"))
+    warmed = await prewarm(MODEL, ask(f"Twice. {LONG}"))
 
     assert warmed
     assert (warmed.read, warmed.cost) == (1, 0.0)  # llama.cpp always reads the last token
@@ -195,7 +196,7 @@ async def test_a_call_ends_the_reading_ahead_and_finds_what_was_read(question: s
 async def test_reading_ahead_that_nobody_wants_any_more_stops() -> None:
     await generate(MODEL, ask())
     prompt = ask(f"Unwanted. {LONG * 6}")
-    reading = asyncio.create_task(warm(MODEL, prompt))
+    reading = asyncio.create_task(prewarm(MODEL, prompt))
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
@@ -208,18 +209,18 @@ async def test_reading_ahead_that_nobody_wants_any_more_stops() -> None:
 async def test_nothing_is_read_ahead_while_an_answer_is_written() -> None:
     async with stream(MODEL, ask("Count.", max_tokens=500, extra={"ignore_eos": True})) as events:
         await anext(event async for event in events if isinstance(event, Delta))
-        assert await warm(MODEL, ask(LONG)) is None
+        assert await prewarm(MODEL, ask(LONG)) is None
 
 
 def test_nothing_is_fetched_to_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOA_CACHE", str(tmp_path))
-    assert asyncio.run(warm(LlamaCpp(SMOLLM2, "m"), ask())) is None
+    assert asyncio.run(prewarm(LlamaCpp(SMOLLM2, "m"), ask())) is None
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_file_that_is_not_there_is_not_read_ahead_with(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.gguf"):
-        await warm(LlamaCpp(tmp_path / "gone.gguf", "m"), ask())
+        await prewarm(LlamaCpp(tmp_path / "gone.gguf", "m"), ask())
 
 
 @pytest.mark.embedded
@@ -227,5 +228,5 @@ async def test_a_prompt_beyond_the_context_is_not_read_ahead(small: LlamaCpp) ->
     await generate(small, ask())
     with pytest.raises(ContextOverflow, match=r"small: the prompt has \d+ tokens"):
         async with asyncio.timeout(10):
-            while await warm(small, ask("word " * 600)) is None:  # noqa: ASYNC110 - still putting the answer away
+            while await prewarm(small, ask("word " * 600)) is None:  # noqa: ASYNC110 - still putting the answer away
                 await asyncio.sleep(0.01)

@@ -15,7 +15,8 @@ from moa.models.llamacpp.weights import SMOLLM2
 PROGRAM = """
 import asyncio, os, sys, threading
 from moa.events import Delta
-from moa.model import generate, warm
+from moa.model import prewarm
+from moa.span import generate
 from moa.models.llamacpp import engine, weights
 from moa.models.llamacpp.model import LlamaCpp
 from moa.streaming import stream
@@ -33,7 +34,7 @@ async def watch(until=None):
 """
 
 ENDINGS = {
-    "after loading the file to read ahead": 'asyncio.run(warm(model, short)).read and print("end")',
+    "after loading the file to read ahead": 'asyncio.run(prewarm(model, short)).read and print("end")',
     "right after loading": 'engine.load(weights.fetch(weights.SMOLLM2), engine.Settings(256, 2, None))\nprint("end")',
     "after an answer": 'asyncio.run(generate(model, short))\nprint("end")',
     "while another thread is answered": """
@@ -50,7 +51,7 @@ sys.exit(0)""",
     "while a prompt is read ahead": """
 begun = threading.Event()
 async def read():
-    reading = asyncio.create_task(warm(model, Request((Message("user", "Read on. " * 2000),))))
+    reading = asyncio.create_task(prewarm(model, Request((Message("user", "Read on. " * 2000),))))
     await asyncio.sleep(0)
     begun.set()
     await reading

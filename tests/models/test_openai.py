@@ -15,8 +15,8 @@ from helpers.http_client import KEY, REQUEST, ask, at, failed
 from helpers.upstream import Upstream
 from moa import ContextOverflow, Message, MissingKey, Request, RequestError, Usage
 from moa.costs.prices import Price
-from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
+from moa.span import StreamMode
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ import moa
 from helpers.http_client import KEY, REQUEST, at, failed, streaming
 from helpers.upstream import Reply, Upstream, event
 from moa import BadReply, ContextOverflow, ModelError
-from moa.model import StreamMode
 from moa.models.openai.errors import failure, seconds
 from moa.models.openai.model import OpenAI
+from moa.span import StreamMode
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import moa
 from helpers.http_client import DONE, FINISH, REQUEST, ask, at, failed, said, streaming, until
 from helpers.upstream import Reply, Upstream, chunk, event, usage
 from moa import BadReply, CutStream, Usage
-from moa.model import StreamMode
 from moa.models.openai.model import OpenAI
+from moa.span import StreamMode
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 

@@ -48,9 +48,7 @@ def panel(*proposers: moa.Model) -> Mixture:
     return Mixture((Layer(proposers),), Synthesize(Scripted("lab:big", "purple")), name="moa:panel")
 
 
-def ask(
-    model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: moa.model.StreamMode = "all"
-) -> Response:
+def ask(model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: moa.span.StreamMode = "all") -> Response:
     return asyncio.run(moa.generate(model, request, telemetry, words))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moa import BadReply, ContextOverflow, Message, ModelError, Request, Response, Run, Span, Usage
+from moa import BadReply, CallSpec, ContextOverflow, Message, ModelError, Request, Response, Run, Span, Usage
 from moa.wire.chat_completions import Draft, error_from_json, request_to_json, response_from_json, usage_from_json
 
 REQUEST = Request((Message("user", "Which colour?"),))
@@ -24,7 +24,7 @@ def chunk(delta: Any, finish_reason: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def drafted(*chunks: Any, done: bool = True) -> Response:
-    draft, span = Draft("m"), Span(Run(), None, "root", "m")
+    draft, span = Draft("m"), Span(Run(), None, CallSpec("root"), "m")
     for one in chunks:
         draft.add(one)
         draft.say(span)

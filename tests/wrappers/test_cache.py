@@ -92,7 +92,7 @@ async def test_a_request_that_is_no_json_is_refused() -> None:
 async def test_two_models_never_share_a_memory() -> None:
     one = Cached(Scripted("a", "red"))
     assert (await moa.generate(one, REQUEST)).text == "red"
-    assert (await moa.generate(replace(one, model=Scripted("b", "blue")), REQUEST)).text == "blue"
+    assert (await moa.generate(replace(one, inner=Scripted("b", "blue")), REQUEST)).text == "blue"
     assert (await moa.generate(Cached(Scripted("c", "green")), REQUEST)).text == "green"
 
 

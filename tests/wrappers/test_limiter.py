@@ -272,7 +272,7 @@ class Reads(Scripted):
         self.reading = False
         self.done = asyncio.Event()
 
-    async def warm(self, request: Request) -> PrewarmResult:
+    async def prewarm(self, request: Request) -> PrewarmResult:
         self.reading = True
         try:
             await self.done.wait()
@@ -283,7 +283,7 @@ class Reads(Scripted):
 
 async def test_what_is_read_ahead_takes_a_place_that_nobody_wants_and_gives_it_back() -> None:
     model, limiter = Reads("a"), Limiter(1)
-    reading = asyncio.create_task(moa.model.warm(Limited(model, limiter), REQUEST))
+    reading = asyncio.create_task(moa.model.prewarm(Limited(model, limiter), REQUEST))
     await idle()
     assert not limiter.try_acquire()
     model.done.set()
@@ -294,7 +294,7 @@ async def test_what_is_read_ahead_takes_a_place_that_nobody_wants_and_gives_it_b
 async def test_reading_ahead_gives_way_to_a_call() -> None:
     model = Reads("a")
     limited = Limited(model, Limiter(1))
-    reading = asyncio.create_task(moa.model.warm(limited, REQUEST))
+    reading = asyncio.create_task(moa.model.prewarm(limited, REQUEST))
     await idle()
     assert model.reading
     assert (await moa.generate(limited, REQUEST)).text == "red"
@@ -309,13 +309,13 @@ async def test_nothing_is_read_ahead_while_calls_take_every_place_or_another_mod
     other.release()
     for limiter in (full, other):
         model = Reads("a")
-        assert await moa.model.warm(Limited(model, limiter), REQUEST) is None
+        assert await moa.model.prewarm(Limited(model, limiter), REQUEST) is None
         assert not model.reading
 
 
 async def test_reading_ahead_that_is_cancelled_gives_its_place_back() -> None:
     model, limiter = Reads("a"), Limiter(1)
-    reading = asyncio.create_task(moa.model.warm(Limited(model, limiter), REQUEST))
+    reading = asyncio.create_task(moa.model.prewarm(Limited(model, limiter), REQUEST))
     await idle()
     reading.cancel()
     await asyncio.wait([reading])

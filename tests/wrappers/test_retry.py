@@ -197,7 +197,7 @@ def test_a_chain_is_ready_when_one_of_its_models_is() -> None:
 
 def test_a_chain_holds_what_each_of_its_models_holds() -> None:
     models = (Scripted("a", "", context_window=4096), Scripted("b", "", context_window=2048), Scripted("c", ""))
-    assert moa.model.context_window(Fallback(models)) == 2048
+    assert moa.model.info(Fallback(models)).context_window == 2048
 
 
 def test_a_chain_of_nothing_is_a_configuration_error() -> None:
@@ -208,6 +208,6 @@ def test_a_chain_of_nothing_is_a_configuration_error() -> None:
 def test_what_stands_around_a_model_has_its_name_its_window_and_its_check() -> None:
     keyless = Keyless("a", "red", context_window=77)
     for around in (Limited(keyless, Limiter(1)), Retried(keyless), Cached(keyless)):
-        assert (around.name, moa.model.context_window(around)) == ("a", 77)
+        assert (around.name, moa.model.info(around).context_window) == ("a", 77)
         with pytest.raises(MissingKey):
             moa.model.check(around)

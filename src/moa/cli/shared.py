@@ -16,7 +16,7 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..config.build import Builder
-    from ..model import EventSink
+    from ..sinks import EventSink
     from .terminal.view import View
 
 ConfigFile = Annotated[

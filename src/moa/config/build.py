@@ -15,14 +15,15 @@ from ..mixture.mixture import Mixture
 from ..mixture.strategies.early_exit import EarlyExit
 from ..mixture.strategies.guarded import Guarded
 from ..mixture.strategies.staircase import Staircase
-from ..model import Model, PrefixCache, WithDefaults
+from ..model import Model, WithDefaults
 from ..paths import cache_folder, expanded
 from ..prompts.prompt import CHOOSE, SYNTHESIZE, Place, Prompt
 from ..wrappers.cache import Cache, Cached
 from ..wrappers.circuit_breaker import BreakerState, CircuitBreaker
+from ..wrappers.fallback import Fallback
 from ..wrappers.hedge import Hedged
 from ..wrappers.limiter import Limited, Limiter
-from ..wrappers.retry import Fallback, Retried
+from ..wrappers.retry import Retried
 from .load import Config
 from .schema import AdaptiveTimeoutTable, AggregatorTable, MemberTable, MixtureTable, ModelTable, PriceTable, Sampling
 
@@ -81,7 +82,7 @@ class Builder:
             table.renamed,
             table.headers,
             table.vision if known.vision is None else known.vision,
-            _PREFIX_CACHES[table.prewarming],
+            table.prewarming,
         )
         built = self.around(built, table.base_url)
         if provider in self._limiters:
@@ -185,7 +186,6 @@ class Builder:
             raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
 
 
-_PREFIX_CACHES: dict[str, PrefixCache] = {"free": "warm", "paid": "paid", "off": "none"}
 _PLACES: dict[str, Place] = {"system": "system", "user": "end"}
 
 

@@ -19,15 +19,13 @@ from pydantic import (
     model_validator,
 )
 
+from ..model import Prewarming
 from .messages import did_you_mean, setting_error
 from .network import is_loopback
 from .renamed import SETTINGS, renamed_to
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 """The reasoning effort that a client asks for."""
-
-Prewarming = Literal["free", "paid", "off"]
-"""Whether prompts may be sent ahead of their calls, to fill a provider's prefix cache."""
 
 
 class Table(BaseModel):

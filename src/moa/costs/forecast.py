@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model import Model, WrapperModel, unwrap_defaults
+from ..model import Model, WrapperModel, info, unwrap_defaults
 from ..types import Request, Usage
 
 ASSUMED = 1000
@@ -25,8 +25,7 @@ def expected(model: Model, request: Request, read: int = 0) -> Usage:
         told: Usage = own(request, read)
         return told
     if isinstance(model, WrapperModel):
-        return expected(model.model, request, read)
+        return expected(model.inner, request, read)
     asked = request.size
     usage = Usage(asked + read, request.max_tokens or ASSUMED)
-    cost = getattr(model, "cost", None)
-    return replace(usage, cost=cost(usage) if cost else None)
+    return replace(usage, cost=info(model).cost(usage))

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from ..errors import MoaError
 from ..mixture.adaptive_timeout import AdaptiveTimeout
-from ..mixture.graph import members
 from ..mixture.mixture import Mixture
-from ..model import Model, WrapperModel, context_window
+from ..model import Model, WrapperModel, info
+from ..model import leaves as single_models
 from ..trace.tree import Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
@@ -118,7 +118,7 @@ def _called(case: Case) -> Iterator[Check]:
 def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     """The proposers that were called, and those that were not, at any depth."""
     while isinstance(model, WrapperModel):
-        model = model.model
+        model = model.inner
     if not isinstance(model, Mixture):
         return [], []
     called: list[str] = []
@@ -280,7 +280,7 @@ def _context(case: Case) -> Iterator[Check]:
             "not even the canary's proposals fit it at once, so it reads them a few at a time",
             mend,
         )
-    windows = {member.name: context_window(member) for member in members(case.model)}
+    windows = {single.name: info(single).context_window for single in single_models(case.model)}
     fullest: dict[str, tuple[int, Node]] = {}
     for call in case.answered:
         fullest[call.start.model] = max(

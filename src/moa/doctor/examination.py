@@ -14,12 +14,13 @@ from typing import Any
 
 from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
-from ..mixture.graph import members
 from ..mixture.mixture import Mixture
-from ..model import EventSink, Model, WithDefaults, WrapperModel, check, generate
+from ..model import Model, WithDefaults, WrapperModel, check, leaves
+from ..sinks import EventSink
+from ..span import generate
 from ..trace.tree import Trace
 from ..types import Message, Request
-from ..wrappers.retry import Fallback
+from ..wrappers.fallback import Fallback
 from .checks import EXAMINED, Case, Check, Outcome, ok
 
 
@@ -105,7 +106,7 @@ def _unhurried(model: Model) -> Model:
     """The model with every stage asked, one after another: what is skipped, or read in parts, cannot be examined."""
     match model:
         case WithDefaults():
-            return replace(model, model=_unhurried(model.model))
+            return replace(model, inner=_unhurried(model.inner))
         case Mixture():
             layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
             return replace(model, layers=layers, agree=None, staircase=None)
@@ -114,7 +115,7 @@ def _unhurried(model: Model) -> Model:
 
 def _keys(model: Model) -> Iterator[Check]:
     """What stands in the way of a call, before any call."""
-    names = {member.name: member for member in members(model)}
+    names = {member.name: member for member in leaves(model)}
     wanting: dict[str, list[str]] = {}  # what is wanting -> the models that want it
     for name, member in names.items():
         try:
@@ -135,7 +136,7 @@ def _stopped(model: Model) -> set[str]:
     """The models that cannot be called and that nothing stands in for."""
     match model:
         case WrapperModel():
-            return _stopped(model.model)
+            return _stopped(model.inner)
         case Mixture():
             inside = [proposer for layer in model.layers for proposer in layer.proposers]
             return set().union(*(_stopped(one) for one in (*inside, *model.aggregator.models)))

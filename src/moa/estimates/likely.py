@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..costs.forecast import INSTRUCTION, expected
 from ..mixture.mixture import Mixture
-from ..model import Model, Span, WrapperModel, unwrap_defaults
+from ..model import Model, WrapperModel, info, unwrap_defaults
+from ..span import Span
 from ..trace.tree import Trace
 from ..types import Request, Response, Usage
-from ..wrappers.retry import Fallback
+from ..wrappers.fallback import Fallback
 
 if TYPE_CHECKING:
     from ..store.stats import Figures
@@ -78,7 +79,7 @@ class WithEstimate(WrapperModel):
 
     async def generate(self, request: Request, span: Span) -> Response:
         span.note("quoted", **self.quote.as_json())
-        return await self.model.generate(request, span)
+        return await self.inner.generate(request, span)
 
 
 def missed(trace: Trace) -> dict[str, float] | None:
@@ -141,7 +142,7 @@ def _likely(
     known of that, and `question` those of what its mixture is asked."""
     model, request = unwrap_defaults(model, request)
     while isinstance(model, WrapperModel):
-        model = model.model
+        model = model.inner
         model, request = unwrap_defaults(model, request)
     if isinstance(model, Fallback):
         return _likely(model.models[0], request, read, mixture, past, role, question)
@@ -155,7 +156,7 @@ def _likely(
         written = round(counts.output_tokens / counts.made)
         asked = round(read * counts.input_tokens / counts.asked) if counts.asked else read
         usage = Usage(asked, min(written, request.max_tokens or written))
-    usage = replace(usage, cost=_cost(model, usage))
+    usage = replace(usage, cost=info(model).cost(usage))
     spread = known.seconds if known else None
     return _Likely(1, usage, usage.output_tokens, spread.p50 if spread else None, () if known else (model.name,))
 
@@ -194,12 +195,6 @@ def _corrected(likely: _Likely, model: Model, request: Request, whole: Figures, 
         None if usage.cost is None else usage.cost * factor(whole.cost, usual.cost),
     )
     return replace(likely, usage=corrected)
-
-
-def _cost(model: Model, usage: Usage) -> float | None:
-    cost = getattr(model, "cost", None)
-    told: float | None = cost(usage) if cost else None
-    return told
 
 
 def _longest(made: Sequence[_Likely]) -> float | None:

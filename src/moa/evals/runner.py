@@ -15,7 +15,9 @@ from typing import Any
 from ..batch import AT_ONCE, pooled
 from ..errors import ConfigError, ModelError
 from ..events import Event
-from ..model import EventSink, Model, Span, generate
+from ..model import Model
+from ..sinks import EventSink
+from ..span import CallSpec, Span, generate
 from ..trace.tree import Trace
 from ..types import Message, Request, Response
 from .results_folder import Folder
@@ -202,7 +204,7 @@ class _Asker:
             async def ask(request: Request) -> Response:
                 nonlocal questions
                 questions += 1
-                return await span.call(judge, request, role="judge")
+                return await span.call(judge, request, CallSpec("judge"))
 
             judging = ScoringContext(ask, baseline)
             scores.extend(await scorer.score(sample, answer, judging))

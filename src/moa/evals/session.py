@@ -14,8 +14,9 @@ from ..config.build import Builder
 from ..config.download import ensure
 from ..config.load import Config
 from ..errors import ConfigError
-from ..model import EventSink, Model, check
+from ..model import Model, check
 from ..optional import needs
+from ..sinks import EventSink
 from ..store.cache import FILE as CALLS
 from ..store.cache import SQLiteCache
 from ..store.settings import answers_beside, keeping

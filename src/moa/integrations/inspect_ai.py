@@ -27,7 +27,7 @@ from inspect_ai.tool import ToolCall, ToolChoice, ToolFunction, ToolInfo
 
 from ..api import get_model
 from ..errors import ConfigError, ContextOverflow
-from ..model import generate
+from ..span import generate
 from ..types import Message, MessageRole, Part, Request, Response, Usage
 
 EXTRA = ("frequency_penalty", "presence_penalty", "top_k", "logit_bias", "logprobs", "top_logprobs", "reasoning_effort")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import BadReply, ContextOverflow
-from ..model import Model, Span
+from ..model import Model
 from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
+from ..span import CallSpec, Span
 from ..types import Request, Response
 from .references import read
 from .strategies.prewarm_session import PendingPrompt
@@ -66,7 +67,7 @@ class Synthesize:
         return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
-        return await read(self.model, self.prompt, request, references, span, role="aggregator", answers=True)
+        return await read(self.model, self.prompt, request, references, span, CallSpec("aggregator", is_answer=True))
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Pick:
             return await self.fallback.aggregate(request, references, span)
         question = Request(request.messages, seed=request.seed)
         try:
-            verdict = await span.call(self.model, self.prompt(question, references), role="judge")
+            verdict = await span.call(self.model, self.prompt(question, references), CallSpec("judge"))
         except ContextOverflow as error:  # a choice needs all references at once
             if not self.fallback:
                 raise
@@ -140,6 +141,6 @@ def _ballot(text: str) -> str:
 
 def said(reference: Response, span: Span) -> Response:
     """A reference as the answer; its tokens were counted when it was proposed."""
-    if span.watched:
+    if span.streaming:
         span.text(reference.text)
     return reference

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..errors import ConfigError, LayerError, Lost, MoaError
-from ..model import Model, Span, TextListener
+from ..model import Model
 from ..prompts.prompt import AGGREGATE, Prompt
+from ..span import CallSpec, Span, TextListener
 from ..types import Request, Response, Usage
 from ..waker import Waker
 from .adaptive_timeout import AdaptiveTimeout
@@ -97,10 +98,7 @@ class Layer:
                     request,
                     references,
                     section,
-                    role="proposer",
-                    layer=number,
-                    index=index,
-                    hear=following.hear(index) if following else None,
+                    CallSpec("proposer", number, index, listener=following.hear(index) if following else None),
                 )
             except (MoaError, TimeoutError) as error:  # a bug is not a failed proposal
                 lost[index] = error
@@ -116,27 +114,27 @@ class Layer:
 
         def ended(index: int) -> None:
             waiting.discard(index)
-            bell.ring()
+            waker.wake()
 
-        waiting, bell = set(range(len(self.proposers))), Waker()
+        waiting, waker = set(range(len(self.proposers))), Waker()
         own = span.run.now() + self.deadline if isinstance(self.deadline, (int, float)) else None
         deadline = _least(own, until)
         with span.section("layer", f"layer {number}", layer=number, deadline=deadline) as section:
             calls = [asyncio.create_task(ask(index, model)) for index, model in enumerate(self.proposers)]
             timers = self._limits(patience, calls, lost, ended)
-            section.run.bells.add(bell)
+            section.run.wakers.add(waker)
             reason = None
             try:
                 enough: float | None = None  # when the quorum was there
                 while waiting and not (reason := self._closing(section, own, arrived, lost, enough)):
-                    await bell.rung(_least(section.remaining, self._grace_left(section, enough)))
+                    await waker.wait(_least(section.remaining, self._grace_left(section, enough)))
                     for call in calls:
                         if call.done() and not call.cancelled():
                             call.result()
                     if enough is None and len(arrived) >= self.quorum:
                         enough = section.run.now()
             finally:
-                section.run.bells.discard(bell)
+                section.run.wakers.discard(waker)
                 for timer in timers:
                     timer.cancel()
                 for index, call in enumerate(calls):

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from ..budget import Budget
 from ..errors import ConfigError, LayerError
-from ..model import Span, check, machine, reach
+from ..model import Model, check, info, preconnect
+from ..span import Span
 from ..types import Request, Response, Usage
 from .aggregators import Aggregator, reader, said
 from .layer import Layer, ProposalObserver
@@ -49,6 +50,13 @@ class Mixture:
             raise ConfigError("a mixture needs at least one layer of proposers")
         if self.staircase:
             self.staircase.check(self.layers, self.aggregator, self.agree)
+
+    @property
+    def children(self) -> tuple[Model, ...]:
+        """The proposers of all layers, the models of the aggregator, and the judge of an early exit."""
+        proposers = [model for layer in self.layers for model in layer.proposers]
+        judge = (self.agree.judge,) if self.agree and self.agree.judge else ()
+        return (*proposers, *self.aggregator.models, *judge)
 
     def check(self) -> None:
         """Raise what would stop the aggregator, before anything is paid for proposals it could not read."""
@@ -111,12 +119,12 @@ class Mixture:
 
     def _reach_ahead(self) -> None:
         """Open the way to the machines of later calls while the first layer thinks."""
-        known = {machine(model) for model in self.layers[0].proposers}
+        known = {info(model).host for model in self.layers[0].proposers}
         later = [model for layer in self.layers[1:] for model in layer.proposers]
         for model in (*later, *self.aggregator.models[:1]):
-            if machine(model) not in known:
-                known.add(machine(model))
-                reach(model)
+            if info(model).host not in known:
+                known.add(info(model).host)
+                preconnect(model)
 
     def _readers(self, number: int, question: Request, request: Request) -> list[PendingPrompt]:
         """Who will read the proposals of a layer."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ContextOverflow
-from ..events import Role
-from ..model import Model, Span, TextListener, context_window, unwrap_defaults
+from ..model import Model, info, unwrap_defaults
 from ..prompts.prompt import Prompt
+from ..span import CallSpec, Span
 from ..types import Request, Response
 
 
@@ -23,27 +23,22 @@ async def read(
     request: Request,
     references: Sequence[Response],
     span: Span,
-    *,
-    role: Role,
-    layer: int | None = None,
-    index: int | None = None,
-    answers: bool = False,
-    hear: TextListener | None = None,
+    spec: CallSpec,
 ) -> Response:
-    """Ask the model with the references laid before it; the response carries those it read. `hear` is told its words.
+    """Ask the model with the references laid before it; the response carries those it read.
 
     Raises `ContextOverflow` when the request alone, or every single reference with it, is too long.
     """
     room = _room(model, request)
     if room is not None and _size(model, request) > room:
         raise ContextOverflow(
-            f"the prompt is about {_size(model, request)} tokens and {model.name} holds {context_window(model)}, "
+            f"the prompt is about {_size(model, request)} tokens and {model.name} holds {info(model).context_window}, "
             "its answer included; shorten it or name a model with a larger window",
             model=model.name,
-            window=context_window(model),
+            window=info(model).context_window,
         )
     if not references:
-        return await span.call(model, request, role=role, layer=layer, index=index, answers=answers, hear=hear)
+        return await span.call(model, request, spec)
 
     used: list[Response] = []
     best: tuple[Response, ...] = ()
@@ -60,13 +55,7 @@ async def read(
         asked = prompt(request, (*best, *rest[:taken]))
         try:
             answer = await span.call(
-                model,
-                asked,
-                role=role,
-                layer=layer,
-                index=index,
-                answers=answers and final,
-                hear=hear if final else None,
+                model, asked, spec if final else replace(spec, is_answer=False, listener=None, text_filter=None)
             )
         except ContextOverflow:
             if taken == 1:
@@ -84,16 +73,16 @@ async def read(
             f"not one of the {len(references)} references fits the context window of {model.name}; "
             "name a model with a larger window, or limit the proposers' max_tokens",
             model=model.name,
-            window=context_window(model),
+            window=info(model).context_window,
         )
-    if answers and span.watched:
+    if spec.is_answer and span.streaming:
         span.text(best[0].text)  # written before anyone knew it would be the last word
     return best[0]
 
 
 def _room(model: Model, request: Request) -> int | None:
     """How many tokens a prompt may have: the window less room for the answer. `None` if the window is unknown."""
-    window = context_window(model)
+    window = info(model).context_window
     if window is None:
         return None
     wanted = unwrap_defaults(model, request)[1].max_tokens

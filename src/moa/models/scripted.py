@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..model import Span
+from ..model import ModelInfo
+from ..span import Span
 from ..types import Request, Response, Usage
 
 Line = str | Response | BaseException
@@ -28,6 +29,11 @@ class Scripted:
     context_window: int | None = None
     heard: list[Request] = field(default_factory=list)
 
+    @property
+    def info(self) -> ModelInfo:
+        """Its context window and its cost."""
+        return ModelInfo(context_window=self.context_window, cost=self.cost)
+
     def cost(self, usage: Usage) -> float | None:
         """What a call costs, whatever it uses."""
         return self.usage.cost
@@ -35,7 +41,7 @@ class Scripted:
     async def generate(self, request: Request, span: Span) -> Response:
         turn = len(self.heard)
         self.heard.append(request)
-        span.sends(request)
+        span.record_sent(request)
         await asyncio.sleep(self.delay)
         line = self._line(request, turn)
         if isinstance(line, BaseException):
@@ -43,7 +49,7 @@ class Scripted:
         response = line if isinstance(line, Response) else Response(self.name, line, self.usage)
         words = response.text.split(" ")
         for place, word in enumerate(words):
-            if span.watched:
+            if span.streaming:
                 span.text(word if place == len(words) - 1 else word + " ")
             if self.pace:
                 await asyncio.sleep(self.pace)

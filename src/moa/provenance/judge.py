@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import BadReply
-from ..model import EventSink, Model, Span, generate
+from ..model import Model
 from ..prompts.prompt import TRACE, Prompt
+from ..sinks import EventSink
+from ..span import CallSpec, Span, generate
 from ..text.sentences import sentences
 from ..types import Message, Request, Response
 from .attribution import MOST, Proposal, Provenance, Relation, as_judged
@@ -25,7 +27,7 @@ class _Judge:
         return f"provenance by {self.model.name}"
 
     async def generate(self, request: Request, span: Span) -> Response:
-        return await span.call(self.model, request, role="judge")
+        return await span.call(self.model, request, CallSpec("judge"))
 
 
 async def judged(

@@ -22,11 +22,12 @@ from ..mixture.aggregators import Aggregator, Pick, Synthesize
 from ..mixture.layer import Layer
 from ..mixture.mixture import Mixture
 from ..mixture.strategies.guarded import Guarded
-from ..model import Model, PrefixCache, Span, WithDefaults, WrapperModel, generate
+from ..model import Model, ModelInfo, WithDefaults, WrapperModel
+from ..span import Span, generate
 from ..trace.tree import Node, Trace
 from ..trace.views import layers, recalled
-from ..types import PrewarmResult, Request, Response, Usage
-from ..wrappers.cache import anew, fingerprint
+from ..types import Request, Response, Usage
+from ..wrappers.cache import fingerprint
 
 LONGEST = 100_000
 """Tokens that an answer may really have, whatever its `max_tokens` would let it."""
@@ -184,11 +185,8 @@ class RerunOf(WrapperModel):
 
     async def generate(self, request: Request, span: Span) -> Response:
         span.note("rerun", of=self.of, changed=self.changed)
-        before = anew.set(True)
-        try:
-            return await self.model.generate(request, span)
-        finally:
-            anew.reset(before)
+        span.cache = "refresh"
+        return await self.inner.generate(request, span)
 
 
 @dataclass(frozen=True)
@@ -201,12 +199,12 @@ class Replayed(WrapperModel):
     async def generate(self, request: Request, span: Span) -> Response:
         kept = self.answers.get(_key(self.name, request))
         if not kept:
-            return await self.model.generate(request, span)
+            return await self.inner.generate(request, span)
         answer = kept.popleft()
         span.note("recalled", of=self.of)
         if isinstance(answer, str):
             raise ModelError(answer, model=self.name)
-        if span.watched:
+        if span.streaming:
             span.text(answer.reasoning, "reasoning")
             span.text(answer.text)
         return replace(answer, usage=Usage(cost=0.0))
@@ -217,18 +215,15 @@ class DryRun(WrapperModel):
     """A model that is not asked: its answer is as long as is expected (or as can be), and says nothing."""
 
     @property
-    def prefix_cache(self) -> PrefixCache:
-        """Nothing is read ahead."""
-        return "none"
+    def info(self) -> ModelInfo:
+        """What is known of the inner model, without prewarming."""
+        return replace(super().info, prewarm="off")
 
-    async def warm(self, request: Request) -> PrewarmResult | None:
-        return None
-
-    def reach(self) -> None:
-        """There is no call to come."""
+    def preconnect(self) -> None:
+        """Do nothing, as no call follows."""
 
     async def generate(self, request: Request, span: Span) -> Response:
-        usage = replace(expected(self.model, request), estimated=True)
+        usage = replace(expected(self.inner, request), estimated=True)
         length = min(usage.output_tokens, LONGEST)
         text = "1" if span.role == "judge" else " ".join(f"{number:03d}" for number in range(length))
         return Response(self.name, text, usage)
@@ -252,7 +247,7 @@ def _key(model: str, request: Request) -> str:
 
 def _within(model: Model, wrap: Wrap) -> Model:
     """The model wrapped beneath its own defaults, so that what wraps it is asked what is sent."""
-    return replace(model, model=_within(model.model, wrap)) if isinstance(model, WithDefaults) else wrap(model)
+    return replace(model, inner=_within(model.inner, wrap)) if isinstance(model, WithDefaults) else wrap(model)
 
 
 def _asking(aggregator: Aggregator, wrap: Wrap) -> Aggregator:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import ModelError
-from ..model import Span, WrapperModel
+from ..model import WrapperModel, prewarm
+from ..span import Span
 from ..types import PrewarmResult, Request, Response
 
 UNTOLD = "[address]"
@@ -24,12 +25,12 @@ class Redacted(WrapperModel):
 
     async def generate(self, request: Request, span: Span) -> Response:
         with self._untold():
-            return await self.model.generate(request, span)
+            return await self.inner.generate(request, span)
 
-    async def warm(self, request: Request) -> PrewarmResult | None:
+    async def prewarm(self, request: Request) -> PrewarmResult | None:
         """Have the model read the beginning of a prompt ahead of its call."""
         with self._untold():
-            return await super().warm(request)
+            return await prewarm(self.inner, request)
 
     @contextmanager
     def _untold(self) -> Iterator[None]:

@@ -20,9 +20,10 @@ from ..config.network import is_loopback
 from ..config.schema import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
-from ..model import EventSink, Model, StreamMode
+from ..model import Model
 from ..provenance.attribution import of_run
-from ..sinks import tee
+from ..sinks import EventSink, tee
+from ..span import StreamMode
 from ..store.store import Store
 from ..streaming import Events, stream
 from ..trace.narration import Narration, Piece

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BadReply, ContextOverflow, CutStream, EmptyReply, ModelError
 from ..events import TextKind
-from ..model import Span
+from ..span import Span
 from ..types import Message, PrewarmResult, Request, Response, Usage, estimate_tokens
 
 AGAIN = "; ask again, or name another model"

@@ -8,22 +8,16 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import RequestError
-from ..model import Span, WrapperModel, identity, unwrap_defaults
+from ..model import WrapperModel, info, unwrap_defaults
+from ..span import Span
 from ..types import Request, Response, Usage
 
 When = Literal["seeded", "all"]
 """Which calls are remembered: those that say which answer they want, by a seed or temperature 0, or every call."""
-
-apart: ContextVar[bool] = ContextVar("apart", default=False)
-"""Whether a call is made because another one like it takes too long, so that it must not wait for that one."""
-
-anew: ContextVar[bool] = ContextVar("anew", default=False)
-"""Whether calls are made whatever is remembered, and nothing of them is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +57,8 @@ class Cache:
         done.set_result(None)
         return done
 
-    def board(self, key: str) -> tuple[Future[Outcome], bool]:
-        """The call of this key that is under way, and whether it is the caller who has to make it, and to `land` it."""
+    def join(self, key: str) -> tuple[Future[Outcome], bool]:
+        """Return the call of this key in progress, and whether the caller has to make it and then `complete` it."""
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
@@ -72,7 +66,7 @@ class Cache:
             flight = self._flights[key] = Future()
             return flight, True
 
-    def land(self, key: str, outcome: Outcome) -> None:
+    def complete(self, key: str, outcome: Outcome) -> None:
         """Tell those who wait for a call how it came out."""
         with self._lock:
             flight = self._flights.pop(key)
@@ -110,16 +104,16 @@ class Cached(WrapperModel):
     `identity`, so that answers can be shared by models and outlive them.
     """
 
-    answers: Cache = field(default_factory=MemoryCache, compare=False, repr=False)
+    cache: Cache = field(default_factory=MemoryCache, compare=False, repr=False)
     always: bool = False
 
     async def generate(self, request: Request, span: Span) -> Response:
-        model, asked = unwrap_defaults(self.model, request)
-        if anew.get() or not (self.always or self.answers.wants(asked)):
-            return await self.model.generate(request, span)
-        key = fingerprint(asked, self.name, identity(model))
-        while not apart.get():
-            flight, leads = self.answers.board(key)
+        model, asked = unwrap_defaults(self.inner, request)
+        if span.cache == "refresh" or not (self.always or self.cache.wants(asked)):
+            return await self.inner.generate(request, span)
+        key = fingerprint(asked, self.name, info(model).cache_key)
+        while span.cache != "private":
+            flight, leads = self.cache.join(key)
             if leads:
                 return await self._lead(key, request, span)
             outcome = await asyncio.shield(asyncio.wrap_future(flight))
@@ -127,31 +121,31 @@ class Cached(WrapperModel):
                 return _again(outcome, span)
             if outcome == "failed":
                 break  # this call may be luckier, and those who wait should not be so one after another
-        if given := self.answers.find(key):
+        if given := self.cache.find(key):
             return _again(given, span)
         given = await self._ask(request, span)
-        await _done(self.answers.keep(key, given))
+        await _done(self.cache.keep(key, given))
         return given.response
 
     async def _lead(self, key: str, request: Request, span: Span) -> Response:
         """Make a call for all who want its answer, unless that is known."""
         try:
-            known = self.answers.find(key)
+            known = self.cache.find(key)
             given = known or await self._ask(request, span)
         except BaseException as error:
-            self.answers.land(key, "failed" if isinstance(error, Exception) else "left")
+            self.cache.complete(key, "failed" if isinstance(error, Exception) else "left")
             raise
         if known:
-            self.answers.land(key, known)
+            self.cache.complete(key, known)
             return _again(known, span)
-        kept = self.answers.keep(key, given)
-        kept.add_done_callback(lambda _: self.answers.land(key, given))  # also where this caller leaves meanwhile
+        kept = self.cache.keep(key, given)
+        kept.add_done_callback(lambda _: self.cache.complete(key, given))  # also where this caller leaves meanwhile
         await _done(kept)
         return given.response
 
     async def _ask(self, request: Request, span: Span) -> CachedAnswer:
         begun = time.perf_counter()
-        response = await self.model.generate(request, span)
+        response = await self.inner.generate(request, span)
         return CachedAnswer(response, time.perf_counter() - begun)
 
 
@@ -178,7 +172,7 @@ def _again(given: CachedAnswer, span: Span) -> Response:
         cost=usage.cost,
         seconds=round(given.seconds, 3),
     )
-    if span.watched:
+    if span.streaming:
         span.text(response.reasoning, "reasoning")
         span.text(response.text)
     return replace(response, usage=Usage(cost=0.0))

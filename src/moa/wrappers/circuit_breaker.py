@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 
 from ..errors import ModelError
-from ..model import Span, WrapperModel
+from ..model import WrapperModel
+from ..span import Span
 from ..types import Request, Response
 
 
@@ -79,7 +80,7 @@ class CircuitBreaker(WrapperModel):
             )
         began = time.monotonic()
         try:
-            response = await self.model.generate(request, span)
+            response = await self.inner.generate(request, span)
         except ModelError as error:
             if error.retryable:
                 self.breaker.failed(str(error), began)

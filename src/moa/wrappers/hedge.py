@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import copy_context
 from dataclasses import dataclass
 
-from ..model import Span, WrapperModel
+from ..model import WrapperModel
+from ..span import CacheUse, CallSpec, Span
 from ..types import Request, Response
-from .cache import apart
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Hedged(WrapperModel):
             done, _ = await asyncio.wait(calls, timeout=self.after)
             if not done:
                 span.note("hedged", after=self.after)
-                calls.add(self._call(request, span, beside=True))
+                calls.add(self._call(request, span, "private"))
             pending = set(calls)
             while True:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -35,7 +34,5 @@ class Hedged(WrapperModel):
                 call.cancel("the other call was first")
             await asyncio.gather(*calls, return_exceptions=True)
 
-    def _call(self, request: Request, span: Span, beside: bool = False) -> asyncio.Task[Response]:
-        context = copy_context()
-        context.run(apart.set, beside or apart.get())
-        return asyncio.create_task(span.call(self.model, request, role=span.role), context=context)
+    def _call(self, request: Request, span: Span, cache: CacheUse = "shared") -> asyncio.Task[Response]:
+        return asyncio.create_task(span.call(self.inner, request, CallSpec(span.role, cache=cache)))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ..events import Role
-from ..model import Span, WrapperModel, warm
+from ..model import WrapperModel, prewarm
+from ..span import Span
 from ..types import PrewarmResult, Request, Response
 
 PATIENCE = 16
@@ -185,11 +186,11 @@ class Limited(WrapperModel):
             await self.limiter.acquire(self.name, span.role)
             span.note("queued", seconds=span.run.now() - asked)
         try:
-            return await self.model.generate(request, span)
+            return await self.inner.generate(request, span)
         finally:
             self.limiter.release()
 
-    async def warm(self, request: Request) -> PrewarmResult | None:
+    async def prewarm(self, request: Request) -> PrewarmResult | None:
         """Have the model read ahead in a place that no call wants, until one wants it."""
         loop = asyncio.get_running_loop()
 
@@ -199,7 +200,7 @@ class Limited(WrapperModel):
 
         if not self.limiter.lend(self.name, give_way):
             return None
-        reading = asyncio.create_task(warm(self.model, request))
+        reading = asyncio.create_task(prewarm(self.inner, request))
         reading.add_done_callback(lambda _: self.limiter.release(give_way))
         try:
             await asyncio.wait([reading])

@@ -13,8 +13,9 @@ from typing import Any
 
 from ...config.messages import did_you_mean
 from ...errors import ConfigError, MoaError, RequestError
-from ...model import EventSink, Model
+from ...model import Model
 from ...paths import expanded
+from ...sinks import EventSink
 from ...types import Message, Request, Response
 from .escape import printable
 from .view import View, watch

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...events import Delta, Event
-from ...model import StreamMode
+from ...span import StreamMode
 from ...trace.tree import Node, Trace
 from ...types import Response, estimate_tokens
 from .escape import printable

@@ -6,7 +6,7 @@ import json
 import sys
 
 from ...events import Delta, Event, SpanEnd, to_json
-from ...model import StreamMode
+from ...span import StreamMode
 from ...trace.tree import Trace
 from ...types import Response
 from .escape import printable

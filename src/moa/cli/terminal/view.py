@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ...events import Event
-from ...model import EventSink, Model, StreamMode
+from ...model import Model
+from ...sinks import EventSink
+from ...span import StreamMode
 from ...streaming import stream
 from ...types import Request, Response
 

@@ -27,8 +27,8 @@ from llama_index.core.llms.custom import CustomLLM
 
 from ...api import begin, get_model
 from ...errors import RequestError
-from ...mixture.graph import smallest_window
-from ...model import Model, generate
+from ...model import Model, smallest_window
+from ...span import generate
 from ...streaming import stream
 from ...trace.narration import Narration
 from ...trace.tree import Trace

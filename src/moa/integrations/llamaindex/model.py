@@ -14,7 +14,8 @@ from llama_index.core.llms.llm import LLM
 
 from ...costs import prices
 from ...errors import ModelError
-from ...model import Span
+from ...model import ModelInfo
+from ...span import Span
 from ...types import Request, Response, Usage, estimate_tokens
 from .messages import from_llamaindex, to_llamaindex
 
@@ -45,8 +46,13 @@ class LlamaIndexModel:
             told = getattr(self.llm, "model", None)
             object.__setattr__(self, "name", told if isinstance(told, str) and told else self.llm.class_name())
 
+    @property
+    def info(self) -> ModelInfo:
+        """Its context window."""
+        return ModelInfo(context_window=self.context_window)
+
     async def generate(self, request: Request, span: Span) -> Response:
-        span.sends(request)
+        span.record_sent(request)
         messages = [to_llamaindex(message) for message in request.messages]
         try:
             told, text, thinking = await self._ask(messages, self._given(request, span), span)
@@ -72,7 +78,7 @@ class LlamaIndexModel:
     ) -> tuple[ChatResponse, str, str]:
         """The last that the LLM said, its whole text, and what it thought."""
         blocking = _own(type(self.llm).achat) is _own(CustomLLM.achat)  # that one would hold up the event loop
-        if span.watched and not blocking:
+        if span.streaming and not blocking:
             return await self._streamed(messages, options, span)
         if blocking:
             told = await asyncio.to_thread(self.llm.chat, messages, **options)
@@ -80,7 +86,7 @@ class LlamaIndexModel:
             told = await self.llm.achat(messages, **options)
         thoughts = (block.content or "" for block in told.message.blocks if isinstance(block, ThinkingBlock))
         text, thinking = told.message.content or "", "".join(thoughts)
-        if span.watched:
+        if span.streaming:
             span.text(thinking, "reasoning")
             span.text(text)
         return told, text, thinking

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from ...budget import Budget
 from ...costs.forecast import INSTRUCTION, expected
 from ...errors import ModelError, RequestError
-from ...model import Model, Span
+from ...model import Model
+from ...span import Span
 from ...types import Request, Response, Usage
 from ..aggregators import Aggregator, WrapperAggregator
 from ..layer import Layer
@@ -131,7 +132,7 @@ class TimeLimited(WrapperAggregator):
         task = asyncio.create_task(self.aggregator.aggregate(request, references, span))
         try:
             done, _ = await asyncio.wait({task}, timeout=max(0.0, self.until - span.run.now()))
-            if not done and not span.spoke:
+            if not done and not span.committed:
                 raise ModelError(f"no answer within the {self.until:.1f} s that the budget gave")
             return await task
         finally:

@@ -14,8 +14,9 @@ from typing import Literal
 
 from ...costs.forecast import INSTRUCTION
 from ...errors import ConfigError, MoaError
-from ...model import Model, Span
+from ...model import Model
 from ...prompts.prompt import SAME, Prompt
+from ...span import CallSpec, Span
 from ...text.similarity import similarities
 from ...types import Request, Response, estimate_tokens
 from ...waker import Waker
@@ -135,17 +136,17 @@ async def _judged(
         return False
     until = plan.until(number) if plan else None
     patience = PATIENCE if until is None else min(PATIENCE, until - span.run.now())
-    bell = Waker()
-    span.run.bells.add(bell)
-    call = asyncio.create_task(span.call(judge, asked, role="judge"))
-    call.add_done_callback(bell.ring)
+    waker = Waker()
+    span.run.wakers.add(waker)
+    call = asyncio.create_task(span.call(judge, asked, CallSpec("judge")))
+    call.add_done_callback(waker.wake)
     try:
-        await bell.rung(patience)
+        await waker.wait(patience)
         return call.done() and _is_yes(call.result().text)
     except (MoaError, TimeoutError):  # it is seen in the trace; the mixture goes on as if nobody had been asked
         return False
     finally:
-        span.run.bells.discard(bell)
+        span.run.wakers.discard(waker)
         call.cancel("not waited for any longer")
         await asyncio.gather(call, return_exceptions=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import BadReply, ModelError
-from ...model import Span
+from ...span import Span
 from ...text.similarity import cosines
 from ...types import Message, Request, Response
 from ...wire.response_format import problem
@@ -45,7 +45,7 @@ class Guarded(WrapperAggregator):
         found = flaw(answer, request, references)
         if found is None:
             return answer
-        if span.spoke:
+        if span.committed:
             span.note("flaw", flaw=found)
             return replace(answer, fallback=f"{found}; it was being read, so it stands")
         return _instead(found, references, span)
@@ -59,7 +59,7 @@ class Guarded(WrapperAggregator):
             if not fitting:
                 raise
             return _instead(f"the aggregator failed: {_line(error)}", fitting, span)
-        if span.watched:
+        if span.streaming:
             span.text(answer.text)
         return answer
 
@@ -129,8 +129,8 @@ def _instead(reason: str, references: Sequence[Response], span: Span) -> Respons
     chosen = best(references)
     told = f"{reason}; this is the proposal of {chosen.model}"
     span.note("fallback", model=chosen.model, error=reason)
-    if span.watched:
-        span.text(f"\n\n[{told}]\n\n{chosen.text}" if span.spoke else chosen.text)
+    if span.streaming:
+        span.text(f"\n\n[{told}]\n\n{chosen.text}" if span.committed else chosen.text)
     return replace(chosen, fallback=told)
 
 

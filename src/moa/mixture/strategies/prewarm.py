@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from ...errors import ModelError
-from ...model import Model, Span, TextListener, WithDefaults, prefix_cache
+from ...model import Model, WithDefaults, info
+from ...span import Span, TextListener
 from ...types import Response
 from ..layer import Layer
 from .prewarm_session import CHUNK, PendingPrompt, PrewarmSession, PrewarmStats
@@ -51,7 +52,7 @@ class Prewarmer:
         self._layer = layer
         self._habits = habits
         self._in_order = in_order
-        self._listens = any(prefix_cache(reader.model) == "warm" for reader in readers)
+        self._listens = any(info(reader.model).prewarm == "free" for reader in readers)
         self._words: dict[int, list[str]] = {}
         self._lengths: dict[int, int] = {}
         self._arrived: dict[int, Response] = {}
@@ -185,5 +186,5 @@ def reading_ahead(
 def _beneath(model: Model) -> int:
     """What is the same of all samples of a model, whatever their options."""
     while isinstance(model, WithDefaults):
-        model = model.model
+        model = model.inner
     return id(model)

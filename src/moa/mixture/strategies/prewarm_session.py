@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
-from ...model import Model, Span, context_window, machine, prefix_cache, unwrap_defaults, warm
+from ...model import Model, info, prewarm, unwrap_defaults
 from ...prompts.prompt import Prompt
+from ...span import Span
 from ...types import PrewarmResult, Request, Response, Usage
 
 CHUNK = 64
@@ -55,8 +56,9 @@ class PendingPrompt:
 
     def gains(self, proposers: Sequence[Model], habits: PrewarmStats, paid: bool) -> bool:
         """Whether it can read ahead, and would else be idle: somebody must be writing elsewhere."""
-        able = prefix_cache(self.model) in ("warm", "paid" if paid else "warm") and habits.pays(self.model.name)
-        return able and any(machine(proposer) != machine(self.model) for proposer in proposers)
+        known = info(self.model)
+        able = known.prewarm in ("free", "paid" if paid else "free") and habits.pays(self.model.name)
+        return able and any(info(proposer).host != known.host for proposer in proposers)
 
 
 class PrewarmSession:
@@ -71,7 +73,7 @@ class PrewarmSession:
         self._habits = habits
         self._above = above
         self._layer = layer
-        self._paid = prefix_cache(reader.model) == "paid"
+        self._paid = info(reader.model).prewarm == "paid"
         self._stack = ExitStack()
         self._span: Span | None = None
         self._asked: Request | None = None
@@ -98,7 +100,7 @@ class PrewarmSession:
         Where reading is paid for, a proposal is read when it is complete, and not again and again while it grows.
         """
         beginning = self._prompt.beginning(self._request, complete, None if self._paid else opened)
-        window = context_window(self._model)
+        window = info(self._model).context_window
         if window is not None and beginning.size > window:
             return None
         known = self._asked.size if self._asked and _goes_on(self._asked, beginning) else 0
@@ -109,7 +111,7 @@ class PrewarmSession:
         if self._span is None:
             self._span = self._stack.enter_context(self._above.section("reading", self._name, layer=self._layer))
         try:
-            warmed = await warm(self._model, beginning)
+            warmed = await prewarm(self._model, beginning)
         except ModelError as error:
             self._habits.add(self._name, kept=False)
             self._above.note("unread", model=self._name, error=str(error))

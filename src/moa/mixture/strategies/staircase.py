@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ...errors import ConfigError, EmptyReply, ModelError
-from ...model import Model, Span, TextListener, context_window, unwrap_defaults
+from ...model import Model, info, unwrap_defaults
+from ...span import CallSpec, Span, TextListener
 from ...types import Request, Response, Usage
 from ..aggregators import Aggregator, Synthesize
 from ..layer import Layer
@@ -207,7 +208,7 @@ class StaircaseAggregator:
     def _room(self, talk: StepConversation) -> bool:
         """Whether there is room for a step: tokens the caller allows beyond it, and half of the context window for
         what is still to come."""
-        window = context_window(self._synthesize.model)
+        window = info(self._synthesize.model).context_window
         tuned = unwrap_defaults(self._synthesize.model, replace(talk.request, messages=talk.messages))[1]
         left = self._left
         return (left is None or left > self._step) and (window is None or tuned.size + self._step <= window // 2)
@@ -224,12 +225,11 @@ class StaircaseAggregator:
         self._span.note("step", number=len(self._replies) + 1, shown=of, complete=complete)
         request = replace(talk.request, messages=talk.messages, max_tokens=self._left if last else self._step)
         try:
-            response = await self._span.call(
-                self._synthesize.model, request, role="aggregator", answers=True, edit=joint
-            )
+            spec = CallSpec("aggregator", is_answer=True, text_filter=joint)
+            response = await self._span.call(self._synthesize.model, request, spec)
             cut = response.finish_reason == "length" and not last
             rest = joint.close(response.text, cut)
-            if self._span.watched:
+            if self._span.streaming:
                 self._span.text(rest)
             self._replies.append(response)
             self._tokens += -(-response.usage.output_tokens * len(joint.shown) // max(1, len(response.text)))
@@ -266,7 +266,7 @@ def _unsuited(synthesize: Synthesize, request: Request, span: Span, plan: Budget
     """Why this request is answered without a staircase, or `None`."""
     tuned = unwrap_defaults(synthesize.model, request)[1]
     reasons = {
-        "its words are not the answer": not span.answers,
+        "its words are not the answer": not span.is_answer,
         "the conversation does not end with the user's words": request.messages[-1].role != "user",
         "the request has tools": bool(request.tools),
         "the request has a response format": request.response_format is not None,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, ModelError
-from ...model import PrefixCache, Run, Span
+from ...model import ModelInfo
+from ...span import CallSpec, Run, Span
 from ...types import Message, PrewarmResult, Request, Response, Usage, without_images
 from ...wire.chat_completions import Cost, Draft, request_to_json
 from ...wrappers.limiter import begins
@@ -38,26 +39,18 @@ class LlamaCpp:
     threads: int | None = None
 
     @property
-    def identity(self) -> str:
-        """The file as it is, and what decides how long an answer may be."""
+    def info(self) -> ModelInfo:
+        """A model of this process, which costs nothing. Its cache key changes with its file."""
+        return ModelInfo(self._cache_key, self.context, host="this process", prewarm="free", cost=self.cost)
+
+    @property
+    def _cache_key(self) -> str:
         if isinstance(self.file, Weights):
             file = self.file.sha256
         else:
             known = self.file.stat() if self.file.is_file() else None
             file = f"{self.file.absolute()} {known and (known.st_size, known.st_mtime_ns)}"
         return f"{file} {self.context} {self.slots}"
-
-    @property
-    def context_window(self) -> int:
-        return self.context
-
-    @property
-    def prefix_cache(self) -> PrefixCache:
-        return "warm"
-
-    @property
-    def machine(self) -> str:
-        return "this process"
 
     def check(self) -> None:
         """Raise what stands in the way of loading the file. Fetches and loads nothing."""
@@ -74,7 +67,7 @@ class LlamaCpp:
 
     async def generate(self, request: Request, span: Span) -> Response:
         request = without_images(request)
-        span.sends(request)
+        span.record_sent(request)
         try:
             body = self._body(request)
             engine = await self._engine(span)
@@ -83,7 +76,7 @@ class LlamaCpp:
             error.model = error.model or self.name
             raise
 
-    async def warm(self, request: Request) -> PrewarmResult | None:
+    async def prewarm(self, request: Request) -> PrewarmResult | None:
         """Read a prompt ahead of its call, while the engine has nothing else to do. It loads a file that is there, but
         fetches none: the call itself does, and tells how far that has come."""
         path = self._there()
@@ -190,8 +183,8 @@ class _Answer:
         self._name = name
         self._request = request
         self._span = span
-        self._watched = span.watched
-        self._speaker = span if self._watched else Span(Run(), None, span.role, name)
+        self._streaming = span.streaming
+        self._speaker = span if self._streaming else Span(Run(), None, CallSpec(span.role), name)
         self._draft = Draft(name, cost)
         self._error: Exception | None = None
         self._loop = asyncio.get_running_loop()
@@ -216,7 +209,7 @@ class _Answer:
             engine.cancel(call)
 
     def _take(self, chunk: Chunk) -> None:
-        if self._watched:
+        if self._streaming:
             _post(self._loop, lambda: self._add(chunk))
         else:
             self._add(chunk)

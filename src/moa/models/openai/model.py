@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,8 @@ import orjson
 
 from ...costs import prices
 from ...errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
-from ...model import PrefixCache, Span
+from ...model import ModelInfo, Prewarming
+from ...span import Span
 from ...types import PrewarmResult, Request, Response, Usage, without_images
 from ...wire.chat_completions import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
 from ...wire.sse import Decoder
@@ -40,8 +42,8 @@ class OpenAI:
     `base_url` usually ends in `/v1`. The key is read from the environment variable `api_key_env` at each call and
     stands nowhere else. `timeout` is how long the upstream may say nothing, in seconds. `price`, else the public price
     of `priced_as` (a provider of the genai-prices tables), gives the cost. `unsupported` are options the endpoint
-    refuses; `renamed` maps our option names to the endpoint's own. Without `images` it is told that there was an image
-    in place of each one. `prefix_cache` says whether it may be given prompts to read ahead of their calls.
+    refuses; `renamed` maps our option names to the endpoint's own. Without `vision`, images
+    are replaced by a placeholder. `prewarming` says whether it may be given prompts to read before their calls.
     """
 
     model: str
@@ -55,30 +57,26 @@ class OpenAI:
     unsupported: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    images: bool = True
-    prefix_cache: PrefixCache = "none"
+    vision: bool = True
+    prewarming: Prewarming = "off"
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.model)
 
-    @property
-    def identity(self) -> str:
-        """Where it is asked, and what becomes of a request on its way there."""
+    @cached_property
+    def info(self) -> ModelInfo:
+        """Its cache key is where it is called, and what becomes of a request on the way there."""
         way = (sorted(self.unsupported), dict(sorted(self.renamed.items())), dict(sorted(self.headers.items())))
-        return orjson.dumps((self.base_url, self.model, *way, self.images)).decode()
-
-    @property
-    def machine(self) -> str:
-        """Models at one address take time from each other."""
-        return self.base_url
+        cache_key = orjson.dumps((self.base_url, self.model, *way, self.vision)).decode()
+        return ModelInfo(cache_key, self.context_window, self.vision, self.base_url, self.prewarming, self.cost)
 
     def check(self) -> None:
         """Raise `MissingKey` if the provider's key is not in the environment."""
         if self.api_key_env and not self._key:
             raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
 
-    def reach(self) -> None:
+    def preconnect(self) -> None:
         """Open a connection, where there is no idle one."""
         if self._key or not self.api_key_env:
             reach(self.base_url)
@@ -95,10 +93,10 @@ class OpenAI:
         with self._explained():
             return await self._ask(request, span)
 
-    async def warm(self, request: Request) -> PrewarmResult:
+    async def prewarm(self, request: Request) -> PrewarmResult:
         """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
         self.check()
-        body, _ = self._body(replace(request if self.images else without_images(request), max_tokens=1))
+        body, _ = self._body(replace(request if self.vision else without_images(request), max_tokens=1))
         begun = time.perf_counter()
         with self._explained():
             async with self._posted(body) as (reply, _):
@@ -131,13 +129,13 @@ class OpenAI:
             )
 
     async def _ask(self, request: Request, span: Span) -> Response:
-        if not self.images:
+        if not self.vision:
             request = without_images(request)
-        span.sends(request)
+        span.record_sent(request)
         body, unsent = self._body(request)
         if unsent:
             span.note("unsent", options=unsent)
-        if span.watched:
+        if span.streaming:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
@@ -145,7 +143,7 @@ class OpenAI:
             if reply.content_type == "text/event-stream":
                 return await self._stream(reply, silence, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name, self.cost)
-            if span.watched:
+            if span.streaming:
                 span.text(response.reasoning, "reasoning")
                 span.text(response.text)
             return response

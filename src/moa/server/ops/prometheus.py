@@ -19,7 +19,7 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from ...events import Delta, Event, Note, SpanEnd, SpanStart
-from ...model import EventSink
+from ...sinks import EventSink
 from ..middleware.request_log import RequestLogEntry
 from ..schemas import Operation
 from ..service import RunRequest, Service

@@ -17,7 +17,7 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
 from ....errors import RequestError
-from ....mixture.graph import sees_images, smallest_window
+from ....model import accepts_images, smallest_window
 from ...errors import problem, route
 from ...http import json, parse
 from ...schemas import ANY, TABLE, TEXT, YES, Operation, rows, table
@@ -261,7 +261,7 @@ def _description(service: Service, name: str) -> dict[str, Any]:
             "general.basename": model.name,
             f"{ARCHITECTURE}.context_length": smallest_window(model),
         },
-        "capabilities": ["completion", "tools", *(["vision"] if sees_images(model) else []), "thinking"],
+        "capabilities": ["completion", "tools", *(["vision"] if accepts_images(model) else []), "thinking"],
         "modified_at": _started(service),
     }
 
