@@ -184,5 +184,5 @@ async def test_a_mixture_opens_the_way_to_its_aggregator_while_the_proposers_thi
 
 async def test_nothing_is_opened_where_the_key_is_missing() -> None:
     before = asyncio.all_tasks()
-    OpenAI("z", "http://127.0.0.1:9/v1", "far:z", "A_KEY_THAT_IS_NOT_SET").reach()
+    OpenAI("z", "http://127.0.0.1:9/v1", "far:z", "A_KEY_THAT_IS_NOT_SET").preconnect()
     assert asyncio.all_tasks() == before
