@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Prewarming = Literal["off", "free", "paid"]
+Prewarming = Literal["free", "paid", "off"]
 """Whether a model keeps the prompts it has read (a prefix cache) and may read a prompt before its call: at no cost, or
 for the price of the tokens."""
 

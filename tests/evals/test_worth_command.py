@@ -28,13 +28,13 @@ def knows(share: int) -> object:
     return lambda body: "no idea" if asked(body) % share == 0 else str(asked(body))
 
 
-def at_length(body: Body) -> str:
+def at_length(body: Body, words: int = 99) -> str:
     """Right, after many words."""
-    return f"{' '.join(f'word{place}' for place in range(99))} {asked(body)}"
+    return f"{' '.join(f'word{place}' for place in range(words))} {asked(body)}"
 
 
 def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None:
-    with Upstream({"a": knows(2), "b": knows(3), "c": "7", "big": at_length}) as upstream:
+    with Upstream({"a": knows(2), "b": knows(3), "c": "7", "big": lambda body: at_length(body, 299)}) as upstream:
         configured(upstream, PANEL)
         prompts()
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl")

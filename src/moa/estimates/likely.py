@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..costs.forecast import INSTRUCTION, expected
-from ..mixture.mixture import Mixture
-from ..model import Model, WrapperModel, info, unwrap_defaults
+from ..costs.forecast import Call, Forecast, assumed, forecast
+from ..model import Model, WrapperModel, info
 from ..span import Span
 from ..trace.tree import Trace
 from ..types import Request, Response, Usage
-from ..wrappers.fallback import Fallback
 
 if TYPE_CHECKING:
     from ..store.stats import Figures
@@ -52,7 +51,7 @@ def quote(model: Model, request: Request, figures: Sequence[Figures]) -> Quote:
     """The quote of a request to a model. `figures` are those of the stored runs (`Store.figures()`)."""
     past = _Past(figures)
     whole = past.of(model.name, "root", model.name)
-    likely = _likely(model, request, request.size, model.name, past)
+    likely = forecast(model, request, partial(_call, past))
     runs = whole.counts.made if whole else 0
     if whole:
         likely = _corrected(likely, model, request, whole, past)
@@ -97,18 +96,6 @@ def missed(trace: Trace) -> dict[str, float] | None:
     return {name: was / quoted - 1 for name, (quoted, was) in took.items() if quoted and was is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class _Likely:
-    """What some calls are likely to take. `written` are the tokens of the answer that others read, `unknown` the models
-    of those of which nothing is known, each as often as it is called."""
-
-    calls: int = 0
-    usage: Usage = Usage(cost=0.0)
-    written: int = 0
-    seconds: float | None = 0.0
-    unknown: tuple[str, ...] = ()
-
-
 class _Past:
     """What is known of models, by mixture, role and name."""
 
@@ -135,55 +122,30 @@ class _Past:
         return own or (others[-1] if others else None)
 
 
-def _likely(
-    model: Model, request: Request, read: int, mixture: str, past: _Past, role: str = "root", question: int = 0
-) -> _Likely:
-    """What one call is likely to take, with all below it. `read` are the tokens of its prompt, as far as nothing is
-    known of that, and `question` those of what its mixture is asked."""
-    model, request = unwrap_defaults(model, request)
-    while isinstance(model, WrapperModel):
-        model = model.inner
-        model, request = unwrap_defaults(model, request)
-    if isinstance(model, Fallback):
-        return _likely(model.models[0], request, read, mixture, past, role, question)
-    if isinstance(model, Mixture):
-        return _mixture(model, request, read, past)
-    read = past.read(mixture, role, model.name, question) or read
-    known = past.nearest(mixture, role, model.name)
-    usage = replace(expected(model, request), input_tokens=read)
-    if known:
-        counts = known.counts
-        written = round(counts.output_tokens / counts.made)
-        asked = round(read * counts.input_tokens / counts.asked) if counts.asked else read
-        usage = Usage(asked, min(written, request.max_tokens or written))
-    usage = replace(usage, cost=info(model).cost(usage))
-    spread = known.seconds if known else None
-    return _Likely(1, usage, usage.output_tokens, spread.p50 if spread else None, () if known else (model.name,))
+def _call(past: _Past, call: Call) -> Forecast:
+    """Return what a single model will use, from its stored calls where there are any."""
+    name = call.model.name
+    read = past.read(call.mixture, call.role, name, call.asked) or call.request.size + call.references
+    known = past.nearest(call.mixture, call.role, name)
+    if known is None:
+        without = assumed(call)
+        usage = replace(without.usage, input_tokens=read)
+        return replace(without, usage=replace(usage, cost=info(call.model).cost(usage)), unknown=(name,))
+    counts = known.counts
+    written = round(counts.output_tokens / counts.made)
+    usage = Usage(
+        round(read * counts.input_tokens / counts.asked) if counts.asked else read,
+        min(written, call.request.max_tokens or written),
+    )
+    usage = replace(usage, cost=info(call.model).cost(usage))
+    return Forecast(1, usage, usage.output_tokens, known.seconds.p50 if known.seconds else None)
 
 
-def _mixture(mixture: Mixture, request: Request, read: int, past: _Past) -> _Likely:
-    question = Request(request.messages)
-    parts: list[_Likely] = []
-    seconds: float | None = 0.0
-    asked = read
-    for layer in mixture.layers:
-        made = [_likely(model, question, asked, mixture.name, past, "proposer", read) for model in layer.proposers]
-        seconds = _sum(seconds, _longest(made))
-        asked = read + INSTRUCTION + sum(one.written for one in made)
-        parts += made
-    written = parts[-1].written
-    if mixture.aggregator.models:
-        last = _likely(mixture.aggregator.models[0], request, asked, mixture.name, past, "aggregator", read)
-        seconds, written = _sum(seconds, last.seconds), last.written
-        parts.append(last)
-    unknown = tuple(name for part in parts for name in part.unknown)
-    return _Likely(sum(one.calls for one in parts), Usage.total(one.usage for one in parts), written, seconds, unknown)
-
-
-def _corrected(likely: _Likely, model: Model, request: Request, whole: Figures, past: _Past) -> _Likely:
+def _corrected(likely: Forecast, model: Model, request: Request, whole: Figures, past: _Past) -> Forecast:
     """The same, in the proportion in which its runs took more or less than would have been reckoned for them."""
     counts = whole.counts
-    usual = _likely(model, request, round(counts.asked / counts.made), model.name, past).usage
+    longer = round(counts.asked / counts.made) - request.size
+    usual = forecast(model, request, partial(_call, past), longer).usage
 
     def factor(was: float | None, reckoned: float | None) -> float:
         return was / counts.made / reckoned if was and reckoned else 1.0
@@ -195,12 +157,3 @@ def _corrected(likely: _Likely, model: Model, request: Request, whole: Figures, 
         None if usage.cost is None else usage.cost * factor(whole.cost, usual.cost),
     )
     return replace(likely, usage=corrected)
-
-
-def _longest(made: Sequence[_Likely]) -> float | None:
-    known = [one.seconds for one in made if one.seconds is not None]
-    return max(known) if len(known) == len(made) else None
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other

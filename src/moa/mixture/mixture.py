@@ -14,10 +14,10 @@ from ..budget import Budget
 from ..errors import ConfigError, LayerError
 from ..model import Model, check, info, preconnect
 from ..span import Span
-from ..types import Request, Response, Usage
+from ..types import Request, Response
 from .aggregators import Aggregator, reader, said
 from .layer import Layer, ProposalObserver
-from .strategies.budgeted import Budgeted, likely
+from .strategies.budgeted import Budgeted
 from .strategies.early_exit import EarlyExit, Exit, early_exit
 from .strategies.prewarm import reading_ahead
 from .strategies.prewarm_session import PendingPrompt, PrewarmStats
@@ -113,9 +113,9 @@ class Mixture:
         answer = await aggregator.aggregate(request, references, span)
         return replace(answer, model=self.name, references=references)
 
-    def expected(self, request: Request, read: int) -> Usage:
-        """What one question is likely to use, see `budget.expected`."""
-        return likely(self.layers, self.aggregator, request, read)
+    def stages(self) -> tuple[Sequence[Sequence[Model]], Model | None]:
+        """The proposers of each layer, and the model that writes the answer. See `moa.costs.forecast`."""
+        return [layer.proposers for layer in self.layers], next(iter(self.aggregator.models), None)
 
     def _reach_ahead(self) -> None:
         """Open the way to the machines of later calls while the first layer thinks."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ..config.build import Builder
 from ..config.messages import did_you_mean
 from ..config.schema import AggregatorTable
-from ..costs.forecast import expected
+from ..costs.forecast import forecast
 from ..errors import ConfigError, ModelError
 from ..mixture.adaptive_timeout import AdaptiveTimeout
 from ..mixture.aggregators import Aggregator, Pick, Synthesize
@@ -223,8 +223,9 @@ class DryRun(WrapperModel):
         """Do nothing, as no call follows."""
 
     async def generate(self, request: Request, span: Span) -> Response:
-        usage = replace(expected(self.inner, request), estimated=True)
-        length = min(usage.output_tokens, LONGEST)
+        expected = forecast(self.inner, request)
+        usage = replace(expected.usage, estimated=True)
+        length = min(expected.written or 0, LONGEST)
         text = "1" if span.role == "judge" else " ".join(f"{number:03d}" for number in range(length))
         return Response(self.name, text, usage)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...costs.forecast import Forecast
 from ...estimates.likely import Quote
-from ...estimates.worst_case import Bound
 from .escape import printable
 from .footer import cost
 
 
-def quoted(quote: Quote, most: Bound) -> Iterator[str]:
+def quoted(quote: Quote, most: Forecast) -> Iterator[str]:
     """A line or two; where no past call is known, the most that it can cost, which is `most`, stands for it."""
     if not quote.known:
         unknown = f" (nobody knows {', '.join(most.unknown)})" if most.unknown else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from ...api import get_builder
 from ...config.load import Config
 from ...config.schema import MixtureTable, Sampling
+from ...costs.forecast import INSTRUCTION
 from ...errors import ConfigError
-from ...estimates.worst_case import INSTRUCTION
 from ...model import Model
 from ..manifest import price
 from ..report.measured import Measured

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ...budget import Budget
-from ...costs.forecast import INSTRUCTION, expected
+from ...costs.forecast import INSTRUCTION, forecast, forecast_stages
 from ...errors import ModelError, RequestError
 from ...model import Model
 from ...span import Span
@@ -22,20 +22,14 @@ from .guarded import Guarded
 
 
 def aggregation(aggregator: Aggregator, request: Request, read: int) -> Usage:
-    """What the last call is likely to use; a vote asks nobody."""
-    asked = aggregator.models[:1]
-    return expected(asked[0], request, read + INSTRUCTION) if asked else Usage(cost=0.0)
+    """Return the forecast of the last call. A vote makes none."""
+    return likely((), aggregator, request, read + INSTRUCTION)
 
 
 def likely(layers: Sequence[Layer], aggregator: Aggregator, request: Request, read: int) -> Usage:
-    """What these layers and the answer are likely to use. `read` are the tokens of references the first layer reads."""
-    question, parts = Request(request.messages), []
-    for layer in layers:
-        proposals = [expected(model, question, read) for model in layer.proposers]
-        read = INSTRUCTION + sum(usage.output_tokens for usage in proposals)
-        parts += proposals
-    parts.append(aggregation(aggregator, request, read))
-    return replace(Usage.total(parts), output_tokens=sum(one.output_tokens for one in parts))
+    """Return the forecast of these layers and the answer. `read` are tokens of references."""
+    proposers = [layer.proposers for layer in layers]
+    return forecast_stages(proposers, next(iter(aggregator.models), None), request, references=read).usage
 
 
 class Budgeted:
@@ -99,12 +93,14 @@ class Budgeted:
         """Whether one more call and the answer from these references fit into what is left."""
         read = _written(reference.usage for reference in references)
         answer = aggregation(self._aggregator, self._request, read)
-        return self._excess([expected(model, request), answer]) is None
+        return self._excess([forecast(model, request).usage, answer]) is None
 
     def _problem(self, proposers: Sequence[Model], question: Request, read: int) -> str | None:
         """Why these proposers and the answer do not fit into what is left, or `None` if they do."""
-        proposals = [expected(model, question, read) for model in proposers]
-        return self._excess([*proposals, aggregation(self._aggregator, self._request, _written(proposals))])
+        proposals = [forecast(model, question, references=read) for model in proposers]
+        written = sum(proposal.written or 0 for proposal in proposals)
+        answer = aggregation(self._aggregator, self._request, written)
+        return self._excess([*(proposal.usage for proposal in proposals), answer])
 
     def _excess(self, calls: Iterable[Usage]) -> str | None:
         """What makes these calls too much for what is left, or `None`."""
