@@ -8,16 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from .errors import ModelError
 from .model import Model
 from .sinks import EventSink
 from .span import generate
 from .types import Request, Response
-
-if TYPE_CHECKING:
-    from .config.load import Config
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -77,12 +74,3 @@ async def answers(
         async for (place, _), answer in results:
             found[place] = answer
     return [found[place] for place in range(len(requests))]
-
-
-def bounded(config: Config, at_once: int = AT_ONCE) -> Config:
-    """The configuration with so many calls at once for every provider that has no limit of its own."""
-    limited = {
-        name: table.model_copy(update={"max_concurrency": table.max_concurrency or at_once})
-        for name, table in config.providers.items()
-    }
-    return config.model_copy(update={"providers": limited})

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class MoaError(Exception):
@@ -63,6 +64,12 @@ class ModelError(MoaError):
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+
+    def with_message(self, message: str) -> Self:
+        """Return the same error with another message."""
+        error = type(self)(message)
+        vars(error).update(vars(self))
+        return error
 
 
 class MissingKey(ModelError, ConfigError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..costs.prices import Price
 from ..errors import ConfigError
 from ..mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
-from ..mixture.layer import Layer
+from ..mixture.layer import Layer, Order
 from ..mixture.mixture import Mixture
 from ..mixture.strategies.early_exit import EarlyExit
 from ..mixture.strategies.guarded import Guarded
@@ -25,75 +26,104 @@ from ..wrappers.hedge import Hedged
 from ..wrappers.limiter import Limited, Limiter
 from ..wrappers.retry import Retried
 from .load import Config
-from .schema import AdaptiveTimeoutTable, AggregatorTable, MemberTable, MixtureTable, ModelTable, PriceTable, Sampling
+from .schema import (
+    AdaptiveTimeoutTable,
+    AggregatorTable,
+    MemberTable,
+    MixtureTable,
+    ModelTable,
+    PriceTable,
+    ProviderTable,
+    Sampling,
+)
 
 
 class Builder:
-    """Makes the models of one configuration. Models of one provider share its limit on calls at once.
+    """Makes the models of one configuration. Models of one provider share its limit of concurrent calls.
 
-    With `calls`, every single model that it makes, also those in mixtures, remembers its answers there.
+    Every single model stores its answers in the cache `calls`, if one is given. A provider without a limit of its own
+    gets `max_concurrency`, a mixture without an order of its own `reference_order`.
     """
 
-    def __init__(self, config: Config, folder: Path, calls: Cache | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        calls: Cache | None = None,
+        *,
+        max_concurrency: int | None = None,
+        reference_order: Order | None = None,
+    ) -> None:
         self.config = config
         self.folder = folder
         self._calls = calls
+        self._reference_order = reference_order
+        self._around: Callable[[Model, str], Model] | None = None
         self._limiters = {
-            name: Limiter(table.max_concurrency, one_model=table.max_loaded_models is not None)
+            name: Limiter(table.max_concurrency or max_concurrency, one_model=table.max_loaded_models is not None)
             for name, table in config.providers.items()
-            if table.max_concurrency or table.max_loaded_models or table.prewarming != "off"
+            if table.max_concurrency or max_concurrency or table.max_loaded_models or table.prewarming != "off"
         }
         self.latencies = LatencyHistory(file=cache_folder() / "latencies.json")
         self.breakers: dict[str, BreakerState] = {}
         self._built: dict[str, Model] = {}
-        self.around: Callable[[Model, str], Model] = lambda model, address: model
-        """What is to stand around each model at an address that is made from now on."""
+
+    def around(self, around: Callable[[Model, str], Model]) -> Builder:
+        """Return a builder of the same configuration that wraps the model at each endpoint, a base URL."""
+        builder = copy(self)
+        builder._around, builder._built = around, {}
+        return builder
 
     def model(self, name: str) -> Model:
-        """The model or mixture of a name. Raises `ConfigError` if there is no such."""
+        """Return the model or mixture of a name. Raises `ConfigError` if there is none."""
         provider, model = self.config.resolve(name)
         full = f"{provider}:{model}"
         if full not in self._built:
             if provider == "moa":
                 self._built[full] = self.mixture(full, self.config.mixtures[model])
             elif provider in ("local", "gguf"):
-                self._built[full] = self._remembering(self._embedded(full, provider, model))
+                self._built[full] = self._cached(self._embedded(full, provider, model))
             else:
-                always = self.config.providers[provider].cache
-                self._built[full] = self._remembering(self._endpoint(full, provider, model), always)
+                self._built[full] = self._endpoint(full, provider, model)
         return self._built[full]
 
     def _endpoint(self, name: str, provider: str, model: str) -> Model:
+        """Return the model behind an endpoint with its wrappers, of which the order matters."""
+        table = self.config.providers[provider]
+        breaker = table.circuit_breaker
+        self.breakers[name] = BreakerState(breaker.failures, breaker.cooldown)
+        endpoint = self._openai(name, table, model)
+        if self._around:  # innermost, so that no other wrapper stores or reports what it hides
+            endpoint = self._around(endpoint, table.base_url)
+        if provider in self._limiters:  # within retries: a call that waits to be retried leaves its place to others
+            endpoint = Limited(endpoint, self._limiters[provider])
+        endpoint = CircuitBreaker(endpoint, self.breakers[name])  # an open circuit fails without waiting for a place
+        if table.attempts > 1:  # around the circuit breaker, so that every attempt counts
+            endpoint = Retried(endpoint, table.attempts)
+        return self._cached(endpoint, table.cache)  # outermost: a stored answer needs no call
+
+    def _openai(self, name: str, table: ProviderTable, model: str) -> Model:
         from ..models.openai.model import OpenAI
 
-        table = self.config.providers[provider]
-        known = table.models.get(model, ModelTable())
-        price = known.price or table.price
-        built: Model = OpenAI(
+        own = table.models.get(model, ModelTable())
+        price = own.price or table.price
+        return OpenAI(
             model,
             table.base_url,
             name,
-            table.api_key_env,
-            table.read_timeout,
-            known.context_window or table.context_window,
-            _price(price) if price else None,
-            table.priced_as,
-            table.unsupported,
-            table.renamed,
-            table.headers,
-            table.vision if known.vision is None else known.vision,
-            table.prewarming,
+            api_key_env=table.api_key_env,
+            timeout=table.read_timeout,
+            context_window=own.context_window or table.context_window,
+            price=_price(price) if price else None,
+            priced_as=table.priced_as,
+            unsupported=table.unsupported,
+            renamed=table.renamed,
+            headers=table.headers,
+            vision=table.vision if own.vision is None else own.vision,
+            prewarming=table.prewarming,
         )
-        built = self.around(built, table.base_url)
-        if provider in self._limiters:
-            built = Limited(built, self._limiters[provider])
-        self.breakers[name] = BreakerState(table.circuit_breaker.failures, table.circuit_breaker.cooldown)
-        built = CircuitBreaker(built, self.breakers[name])
-        if table.attempts > 1:
-            built = Retried(built, table.attempts)
-        return built
 
-    def _remembering(self, model: Model, always: bool = False) -> Model:
+    def _cached(self, model: Model, always: bool = False) -> Model:
         if self._calls is None:
             return Cached(model) if always else model
         return Cached(model, self._calls, always)
@@ -115,7 +145,7 @@ class Builder:
                 table.quorum,
                 self._timeout(table),
                 table.grace,
-                table.reference_order,
+                table.reference_order or self._reference_order,
                 prompt,
             )
             for members in table.proposer_layers

@@ -9,10 +9,9 @@ from importlib import import_module
 from pathlib import Path
 
 from ..api import get_builder
-from ..batch import AT_ONCE, bounded
+from ..batch import AT_ONCE
 from ..config.build import Builder
 from ..config.download import ensure
-from ..config.load import Config
 from ..errors import ConfigError
 from ..model import Model, check
 from ..optional import needs
@@ -103,7 +102,8 @@ def session(asked: EvalSpec) -> Iterator[Session]:
     path = asked.out or RESULTS / f"{benchmark.name}-{identity(told)}"
     folder = Folder.begin(path, told, benchmark.samples)
     with _calls(plain, folder) as calls, Store(path / RUNS) as store:
-        builder = Builder(_steady(bounded(plain.config, asked.at_once)), plain.folder, calls)
+        # in the order of arrival, cached answers would be read in another order than at first
+        builder = Builder(plain.config, plain.folder, calls, max_concurrency=asked.at_once, reference_order="declared")
         yield Session(
             replace(asked, models=names, judge=judge),
             benchmark,
@@ -116,16 +116,6 @@ def session(asked: EvalSpec) -> Iterator[Session]:
 
 def _full(builder: Builder, name: str) -> str:
     return ":".join(builder.config.resolve(name))
-
-
-def _steady(config: Config) -> Config:
-    """The configuration with references in the order in which they are declared, where nothing else is said: in that of
-    their arrival, answers that come from the call cache would be read in another order than at first."""
-    mixtures = {
-        name: table.model_copy(update={"reference_order": table.reference_order or "declared"})
-        for name, table in config.mixtures.items()
-    }
-    return config.model_copy(update={"mixtures": mixtures})
 
 
 def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -> None:

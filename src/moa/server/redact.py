@@ -37,9 +37,9 @@ class Redacted(WrapperModel):
         try:
             yield
         except ModelError as error:
-            if not self.owner():
-                error.args = (self._without_address(str(error)),)
-            raise
+            if self.owner():
+                raise
+            raise error.with_message(self._without_address(str(error))) from error.__cause__
 
     def _without_address(self, words: str) -> str:
         host = urlsplit(self.address).hostname or ""

@@ -151,8 +151,8 @@ class Service:
                 f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
                 "or say open = true in [server]"
             )
-        builder.around = lambda model, address: Redacted(model, address, lambda: self.client is None)
-        return builder, table, keys
+        redacted = builder.around(lambda model, address: Redacted(model, address, lambda: self.client is None))
+        return redacted, table, keys
 
     def keep(self, store: Store) -> None:
         """Keep every run in this store, as its caller's."""

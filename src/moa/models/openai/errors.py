@@ -53,7 +53,7 @@ def refusal(
     if isinstance(error, ContextOverflow):
         return error, "; shorten the prompt, or name a model with a larger context window"
     if 300 <= status < 400:
-        error.args = (f"{name}: HTTP {status}: redirects are not followed",)
+        error = error.with_message(f"{name}: HTTP {status}: redirects are not followed")
         place = headers.get("Location", "").removesuffix("/chat/completions")
         return error, f"; put its address into base_url: {place}" if place else ""
     if status in (401, 403) and not api_key_env:

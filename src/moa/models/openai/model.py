@@ -111,8 +111,7 @@ class OpenAI:
         try:
             yield
         except ModelError as error:
-            error.args = (self._without_key(str(error), 500),)
-            raise
+            raise error.with_message(self._without_key(str(error), 500)) from error.__cause__
         except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as error:
             words, kind, retryable = failure(error, self.base_url, self.timeout)
             words = self._without_key(words, 500)
@@ -246,8 +245,7 @@ class OpenAI:
     def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> ModelError:
         error, advice = refusal(self.name, status, headers, data, self.model, self.base_url, self.api_key_env)
         said = self._without_key(str(error), 300)
-        error.args = (said.rstrip(".") + advice if advice else said,)
-        return error
+        return error.with_message(said.rstrip(".") + advice if advice else said)
 
     def _without_key(self, words: str, most: int) -> str:
         """Words from outside, without the key, which some providers repeat, and no more of them than one can read."""
