@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
-from weakref import WeakSet
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HTTPRequest
@@ -83,13 +82,10 @@ def problem(error: Exception) -> Problem:
             return Problem(500, "server_error", f"internal server error ({type(error).__name__})")
 
 
-_logged: WeakSet[Exception] = WeakSet()
-
-
 def _log_once(error: Exception) -> None:
     """Log an internal error. Several clients may receive the same one, and again when they read its run."""
-    if error not in _logged:
-        _logged.add(error)
+    if "logged" not in vars(error):  # builtin exceptions cannot be kept in a weak set
+        vars(error)["logged"] = True
         log.error("internal server error", exc_info=error)
 
 
