@@ -8,16 +8,15 @@ import sqlite3
 import orjson
 
 from ..events import SpanEnd, SpanStart, from_json
+from ..text.scripts import spaced
 from .texts import stored_texts, unfolded, whole
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_EACH = re.compile(f"([{_UNSPACED}])")
 _ASKED = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def put(db: sqlite3.Connection, number: int, question: str, answer: str) -> None:
     """Have the run of this number found by these words, and by no others."""
-    row = number, _spaced(question), _spaced(answer)
+    row = number, spaced(question), spaced(answer)
     db.execute("INSERT OR REPLACE INTO search (rowid, question, answer) VALUES (?, ?, ?)", row)
 
 
@@ -31,7 +30,7 @@ def query(asked: str) -> str:
     stand next to each other. Nothing to look for is ""."""
     told = []
     for phrase, word in _ASKED.findall(asked):
-        if term := " ".join(re.findall(r"\w+", _spaced(phrase or word))):
+        if term := " ".join(re.findall(r"\w+", spaced(phrase or word))):
             told.append(f'"{term}"' + "*" * word.endswith("*"))
     return " AND ".join(told)
 
@@ -52,8 +51,3 @@ def _words(db: sqlite3.Connection, number: int) -> tuple[str, str]:
     assert isinstance(start, SpanStart)
     answer = (end.text or end.error) if isinstance(end, SpanEnd) and end.span == start.span else None
     return start.request.question if start.request else "", answer or ""
-
-
-def _spaced(text: str) -> str:
-    """The text with spaces about each character of a script that has none, as the index goes by words."""
-    return _EACH.sub(r" \1 ", text)

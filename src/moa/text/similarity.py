@@ -18,17 +18,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .scripts import UNSPACED, is_unspaced
+
 SHORT = 40
 """Words of a sentence or two. In a text of no more, and between the same neighbours at the end of a longer one, a word
 that stands for another counts as a contradiction, and one contradiction halves the similarity."""
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese: no spaces between words."""
-
 _TOKEN = re.compile(
-    rf"[{_UNSPACED}]"
+    rf"[{UNSPACED}]"
     r"|(?:(?<![^\s(=<>])-)?\d+(?:[.,']\d+)*"  # 42, -1, 1,000, 3.14
-    rf"|[^\W\d{_UNSPACED}][^\W{_UNSPACED}]*"
+    rf"|[^\W\d{UNSPACED}][^\W{UNSPACED}]*"
     r"|(?<=[\w)\]]) ?[<>=!]=? ?(?=[\w(\[])|(?<=[\w)\]]) ?[-+*/^%] (?=[\w(\[])"  # of code and formulas
 )
 _ENUMERATOR = re.compile(r"^([ \t]*)(\d{1,3})[.)](?=[ \t]+\S)", re.MULTILINE)
@@ -229,4 +228,4 @@ def statements(found: Sequence[str], least: int = 4) -> tuple[set[tuple[str, ...
 
 
 def _unspaced(word: str) -> bool:
-    return len(word) == 1 and re.match(f"[{_UNSPACED}]", word) is not None
+    return len(word) == 1 and is_unspaced(word)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 
+from ...text.scripts import UNSPACED
+
 MEMORY = 400
 """Characters before a joint that a step may say again."""
 
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001\u3002\u3040-\u30ff\u3400-\u9fff\uff01\uff0c\uff1f"
+_SPACELESS = f"{UNSPACED}\u3001\u3002\uff01\uff0c\uff1f"
+"""Characters that are words by themselves, and the punctuation that goes with them."""
+
 _WORD = re.compile(rf"\s+|[{_SPACELESS}]")
 _SENTENCE = re.compile(r"(?<!\d)[.!?…][)\]\"'”’»*_`]*\s+|[。！？][”’」』）]*|\n\s*")
 _NOTHING = "nothing to add"
