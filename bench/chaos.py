@@ -37,7 +37,7 @@ proposers = ["mock:{model}-a", "mock:{model}-b", "mock:{model}-c"]
 aggregator = {{ model = "mock:{model}-judge", fallback = ["mock:{model}-deputy"] }}
 grace = 0.5
 [server]
-at_once = {at_once}
+max_concurrency = {at_once}
 """
 
 

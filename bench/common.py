@@ -73,7 +73,7 @@ class Mock:
         """A moa.toml whose provider `mock` is this upstream."""
         path = folder / "moa.toml"
         provider = f'[providers.mock]\nbase_url = "{self.url}"\nprice = {{ input = 0, output = 0 }}\n'
-        path.write_text(f'[store]\ncalls = "off"\n{provider}{mixtures}')
+        path.write_text(f'[store]\ncache = "off"\n{provider}{mixtures}')
         return path
 
     def late(self) -> Late:

@@ -38,8 +38,8 @@ CONFIG = f"""
 proposers = ["mock:{MODEL}-a", "mock:{MODEL}-b", "mock:{MODEL}-c"]
 aggregator = "mock:{MODEL}"
 [server]
-at_once = 4096
-proposals = "%s"
+max_concurrency = 4096
+show_proposals = "%s"
 """
 SHOWN = {"unwatched": "off", "watched": "fields"}
 

@@ -58,7 +58,7 @@ def test_as_json_it_stands_beside_the_rest_of_the_run() -> None:
 
 def test_a_run_without_its_words_has_no_provenance() -> None:
     with Path("moa.toml").open("a", encoding="utf-8") as settings:
-        settings.write("\n[store]\ntext = false\n")
+        settings.write("\n[store]\nstore_content = false\n")
     command("ask", "When?")
     done = command("runs", "show", "--provenance")
     assert (done.returncode, done.stdout) == (2, "")

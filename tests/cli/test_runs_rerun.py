@@ -101,7 +101,8 @@ def test_proposals_that_were_read_as_they_arrived_are_read_in_that_order_again()
     with Upstream(says) as upstream:
         configured(
             upstream,
-            '[mixtures.panel]\nproposers = ["lab:a", "lab:b", "lab:c"]\naggregator = "lab:big"\norder = "arrival"\n',
+            '[mixtures.panel]\nproposers = ["lab:a", "lab:b", "lab:c"]\naggregator = "lab:big"\n'
+            'reference_order = "arrival"\n',
         )
         moa("ask", "Which colour?")
         moa("runs", "rerun")
@@ -176,7 +177,7 @@ def test_a_change_that_does_not_fit_is_refused_before_anybody_is_asked(
 
 def test_a_run_whose_words_were_not_kept_cannot_be_made_again(upstream: Upstream) -> None:
     told = Path("moa.toml").read_text("utf-8")
-    Path("moa.toml").write_text(told + "[store]\ntext = false\n", "utf-8")
+    Path("moa.toml").write_text(told + "[store]\nstore_content = false\n", "utf-8")
     moa("ask", "Which colour?")
     done = moa("runs", "rerun")
     assert done.returncode == 2 and "were not kept, so it cannot be made again" in done.stderr

@@ -171,7 +171,7 @@ class TestOurProviderForInspect:
         from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, get_model
 
         with Upstream({"a": "red", "b": "blue", "judge": "purple"}) as upstream:
-            configured(TOML.replace("attempts = 1", "attempts = 1\nimages = true"), upstream)
+            configured(TOML.replace("attempts = 1", "attempts = 1\nvision = true"), upstream)
             model = get_model("moa/up:judge")
             shown = [ContentText(text="What is it?"), ContentImage(image=DOT)]
             assert (await model.generate([ChatMessageUser(content=shown)])).completion == "purple"

@@ -114,7 +114,7 @@ def test_a_whole_message_has_the_proposals_where_thinking_is_asked_for() -> None
 
 
 def test_silence_is_filled_with_pings() -> None:
-    toml = TOML + "\n[server]\nkeep_alive = 0.05\n"
+    toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
     says = {"a": Reply("red", delay=0.3), "b": Reply("blue", delay=0.3), "judge": "purple"}
     with serving(says, toml) as (served, _):
         answer = ask(served, stream=True)
@@ -123,7 +123,7 @@ def test_silence_is_filled_with_pings() -> None:
 
 
 def test_an_error_after_a_ping_is_an_event() -> None:
-    toml = TOML + "\n[server]\nkeep_alive = 0.05\n"
+    toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
     says = {"a": Reply("no", status=400, delay=0.3), "b": Reply("no", status=400, delay=0.3), "judge": "purple"}
     with serving(says, toml) as (served, _):
         answer = ask(served, stream=True)
@@ -159,7 +159,7 @@ def test_a_conversation_reaches_the_models_as_openai_would_have_it() -> None:
         },
     ]
     system = [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]
-    toml = TOML.replace("attempts = 1", "attempts = 1\nimages = true")
+    toml = TOML.replace("attempts = 1", "attempts = 1\nvision = true")
     with serving(toml=toml) as (served, upstream):
         assert ask(served, messages=turns, system=system).status == 200
         messages = upstream.to("a")[0].messages

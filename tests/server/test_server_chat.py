@@ -95,8 +95,8 @@ def test_a_stream_shows_the_proposals_as_reasoning_under_both_names_and_then_the
 def test_proposals_stand_in_the_content_or_are_not_shown_as_the_caller_wishes(show: str, words: str) -> None:
     toml = TOML.replace('["up:a", "up:b"]', '["up:a"]')
     with serving(toml=toml) as (served, _):
-        streamed = served.post("/v1/chat/completions", {**ASK, "stream": True, "moa": {"proposals": show}})
-        whole = served.post("/v1/chat/completions", {**ASK, "moa": {"proposals": show}}).json
+        streamed = served.post("/v1/chat/completions", {**ASK, "stream": True, "moa": {"show_proposals": show}})
+        whole = served.post("/v1/chat/completions", {**ASK, "moa": {"show_proposals": show}}).json
     assert content(streamed) == words
     assert reasoning(streamed) == ""
     assert whole["choices"][0]["message"] == {"role": "assistant", "content": words, "refusal": None}
@@ -376,7 +376,7 @@ def test_an_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
 
 
 def test_comments_keep_the_connection_until_the_first_word_and_an_error_after_them_is_an_event() -> None:
-    toml = TOML + "[server]\nkeep_alive = 0.05\n"
+    toml = TOML + "[server]\nsse_ping_interval = 0.05\n"
     with serving({"a": Reply("red", delay=0.3), "b": Reply(status=500, text="broken", delay=0.3)}, toml) as (served, _):
         answer = served.post("/v1/chat/completions", {**ASK, "model": "up:a", "stream": True})
         failed = served.post("/v1/chat/completions", {**ASK, "model": "up:b", "stream": True})

@@ -89,7 +89,7 @@ def test_openai_chat_streams_the_proposals_and_the_answer(client: Any) -> None:
     assert chunks[-1].usage.total_tokens == chunks[-1].usage.prompt_tokens + 5
 
 
-@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL]}, {"moa": {"proposals": "think"}}])
+@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL]}, {"moa": {"show_proposals": "think"}}])
 def test_every_chunk_is_valid_to_the_letter(served: Served, fields: Body) -> None:
     types = pytest.importorskip("openai.types.chat")
     body = {"model": "moa:duo", "messages": ASK, "stream": True, "stream_options": {"include_usage": True}, **fields}
@@ -198,7 +198,7 @@ def test_errors_raise_the_classes_of_openais_library(
     client: Any, fields: Body, kind: str, code: str | None, stream: bool
 ) -> None:
     openai = pytest.importorskip("openai")
-    quiet = {"moa": {"proposals": "off"}}
+    quiet = {"moa": {"show_proposals": "off"}}
     with pytest.raises(getattr(openai, kind)) as caught:
         client.chat.completions.create(messages=ASK, stream=stream, extra_body=quiet, **fields)
     assert caught.value.code == code

@@ -35,7 +35,7 @@ def test_a_stream_is_the_answer_alone_and_the_usage_where_it_is_asked_for() -> N
 def test_proposals_and_the_prompt_stand_before_the_answer_when_asked_for(stream: bool) -> None:
     toml = TOML.replace('["up:a", "up:b"]', '["up:a"]')
     with serving(toml=toml) as (served, _):
-        asked = {**ASK, "prompt": ["Colour: "], "echo": True, "moa": {"proposals": "think"}, "stream": stream}
+        asked = {**ASK, "prompt": ["Colour: "], "echo": True, "moa": {"show_proposals": "think"}, "stream": stream}
         answer = served.post("/v1/completions", asked)
     told = "".join(one["choices"][0]["text"] for one in (answer.events if stream else [answer.json]))
     assert told == "Colour: <think>\n[up:a]\nred\n\n\n</think>\n\npurple it is"

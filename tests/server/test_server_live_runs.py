@@ -200,7 +200,7 @@ def test_a_wrong_question_is_refused_before_it_begins() -> None:
         ({"prompt": "a", "options": {"temprature": 0.2}}, 400),
         ({"prompt": "a", "options": {"reasoning_effort": "high"}}, 400),
         ({"prompt": "a", "moa": {"quorum": 9}}, 400),
-        ({"prompt": "a", "moa": {"proposals": "off"}}, 400),
+        ({"prompt": "a", "moa": {"show_proposals": "off"}}, 400),
         ({"prompt": "a", "moa": {"provenance": True}}, 400),
         ({"prompt": "a", "moa": {"budget": {"dollars": -1}}}, 400),
         (b"{", 400),

@@ -85,7 +85,7 @@ def test_no_line_of_the_log_holds_words_or_keys(form: str, monkeypatch: pytest.M
     keyed = TOML.replace("attempts = 1", 'attempts = 1\napi_key_env = "UP_KEY"')
     toml = f'{keyed}\n[server]\nkeys_env = "CLIENT_KEYS"\n'
     bearer = {"Authorization": f"Bearer {SECRET}"}
-    with Upstream(SAYS) as upstream, process(upstream, toml, "--log", form) as served:
+    with Upstream(SAYS) as upstream, process(upstream, toml, "--log-format", form) as served:
         for path, body, headers in (
             (CHAT, ASK, bearer),
             (CHAT, {**ASK, "stream": True}, bearer),

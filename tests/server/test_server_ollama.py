@@ -227,7 +227,7 @@ def test_results_find_the_calls_they_belong_to() -> None:
 
 
 def test_silence_is_filled_with_lines_that_say_nothing() -> None:
-    toml = TOML + "\n[server]\nkeep_alive = 0.05\n"
+    toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
     says = {"a": Reply("red", delay=0.3), "b": Reply("blue", delay=0.3), "judge": "purple"}
     with serving(says, toml) as (served, _):
         told = lines(chat(served))

@@ -50,7 +50,7 @@ def test_a_reply_says_where_its_sentences_come_from_if_it_is_asked(path: str, bo
 def test_a_stream_says_so_in_its_last_chunk_whatever_it_shows_of_the_proposals() -> None:
     with serving(SAYS) as (served, _):
         for show in ("off", "fields"):
-            ask = {**CHAT, "stream": True, "moa": {"provenance": True, "proposals": show}}
+            ask = {**CHAT, "stream": True, "moa": {"provenance": True, "show_proposals": show}}
             *_, last = served.post("/v1/chat/completions", ask).events
             assert [one["own"] for one in last["moa"]["provenance"]["sentences"]] == [False, True]
 

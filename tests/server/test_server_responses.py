@@ -148,7 +148,9 @@ def test_images_go_to_the_models_that_see() -> None:
 
 def test_tools_go_to_the_aggregator_and_its_calls_are_items() -> None:
     with serving({**SAYS, "judge": calling("look", '{"at": "sky"}')}) as (served, upstream):
-        streamed = served.post("/v1/responses", {**ASK, "tools": [LOOK], "stream": True, "moa": {"proposals": "off"}})
+        streamed = served.post(
+            "/v1/responses", {**ASK, "tools": [LOOK], "stream": True, "moa": {"show_proposals": "off"}}
+        )
         whole = served.post("/v1/responses", {**ASK, "tools": [LOOK]}).json
     item = {
         "type": "function_call",
@@ -238,7 +240,7 @@ def test_an_error_before_the_first_word_has_a_status_and_one_after_it_is_a_faile
 
 
 def test_a_failure_after_comments_is_still_a_whole_stream() -> None:
-    toml = TOML + "[server]\nkeep_alive = 0.05\n"
+    toml = TOML + "[server]\nsse_ping_interval = 0.05\n"
     with serving({"a": Reply(status=500, text="broken", delay=0.2)}, toml) as (served, _):
         answer = served.post("/v1/responses", {**ASK, "model": "up:a", "stream": True})
     assert answer.body.startswith(b": keep-alive\n\n")

@@ -311,7 +311,12 @@ def test_off_this_machine_it_does_not_begin_without_keys() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
         with pytest.raises(ConfigError, match="moa keys add"):
             begun(f'host = "{host}"')
-    for settings in ('host = "0.0.0.0"\nopen = true', 'host = "127.0.0.2"', 'host = "::1"', 'host = "localhost"'):
+    for settings in (
+        'host = "0.0.0.0"\nallow_unauthenticated = true',
+        'host = "127.0.0.2"',
+        'host = "::1"',
+        'host = "localhost"',
+    ):
         assert begun(settings).keys.required is False
 
 
@@ -364,7 +369,7 @@ def test_a_name_that_is_not_its_own_is_refused() -> None:
 
 
 def test_a_page_of_another_origin_is_refused_and_an_own_or_a_named_one_is_served() -> None:
-    toml = f'{TOML}\n[server]\norigins = ["https://app.example"]\n'
+    toml = f'{TOML}\n[server]\nallowed_origins = ["https://app.example"]\n'
     with serving(SAYS, toml) as (served, _):
         status = {
             origin: served.post("/v1/chat/completions", ASK, {"Origin": origin}).status
@@ -389,7 +394,7 @@ def test_a_page_of_another_origin_is_refused_and_an_own_or_a_named_one_is_served
 
 def test_a_browser_that_asks_first_is_answered_only_for_a_named_origin() -> None:
     headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-    with locked(f'{KEYED}origins = ["https://app.example"]\n') as (served, _, _):
+    with locked(f'{KEYED}allowed_origins = ["https://app.example"]\n') as (served, _, _):
         allowed = served.ask("OPTIONS", "/v1/chat/completions", None, {**headers, "Origin": "https://app.example"})
         other = served.ask("OPTIONS", "/v1/chat/completions", None, {**headers, "Origin": "https://evil.example"})
     assert (allowed.status, allowed.headers["access-control-allow-headers"]) == (204, "authorization")
@@ -397,7 +402,7 @@ def test_a_browser_that_asks_first_is_answered_only_for_a_named_origin() -> None
 
 
 def test_a_body_that_is_too_large_is_refused_however_it_comes() -> None:
-    toml = f"{TOML}\n[server]\nmax_body = 2048\n"
+    toml = f"{TOML}\n[server]\nmax_body_bytes = 2048\n"
     fitting = {**ASK, "user": "x" * 1000}
     with serving(SAYS, toml) as (served, upstream):
         assert served.post("/v1/chat/completions", fitting).status == 200

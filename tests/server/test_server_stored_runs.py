@@ -204,7 +204,14 @@ def test_a_key_sees_its_own_runs_and_nobody_elses() -> None:
         assert sorted(listed(served)) == sorted([private, *runs[first], *runs[second]])
 
 
-@pytest.mark.parametrize("open_to", ['host = "0.0.0.0"\nopen = true', 'hosts = ["moa.example.org"]', 'origins = ["*"]'])
+@pytest.mark.parametrize(
+    "open_to",
+    [
+        'host = "0.0.0.0"\nallow_unauthenticated = true',
+        'allowed_hosts = ["moa.example.org"]',
+        'allowed_origins = ["*"]',
+    ],
+)
 def test_where_others_may_come_without_a_key_they_see_nothing_that_was_asked_elsewhere(open_to: str) -> None:
     store = Store()
     private = asked(store, "What only the owner asked?")

@@ -52,14 +52,14 @@ def test_a_question_that_fails_and_a_chat_are_kept_too() -> None:
 @pytest.mark.parametrize("off", ["MOA_STORE", "moa.toml"])
 def test_nothing_is_kept_where_the_store_is_off(off: str) -> None:
     with Upstream(SAYS) as upstream:
-        configured(upstream, "[store]\noff = true\n" if off == "moa.toml" else "")
+        configured(upstream, "[store]\nenabled = false\n" if off == "moa.toml" else "")
         done = moa("ask", "Which colour?", **({"MOA_STORE": "off"} if off == "MOA_STORE" else {}))
     assert done.stdout == "purple it is\n" and not STATE.exists()
 
 
 def test_the_environment_and_the_settings_say_where_it_is_and_what_is_kept() -> None:
     with Upstream(SAYS) as upstream:
-        configured(upstream, '[store]\npath = "mine.sqlite"\ntext = false\n')
+        configured(upstream, '[store]\npath = "mine.sqlite"\nstore_content = false\n')
         moa("ask", "Which colour?")
         moa("ask", "Which colour?", MOA_STORE="other.sqlite")
     assert not STATE.exists()

@@ -376,7 +376,7 @@ OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}
         ({"endpoint": "http://h:1"}, OTLP, Places("http://h:1/v1/traces", None)),
         ({}, OTLP, Places("http://c:4318/v1/traces", None)),
         ({"metrics": True}, OTLP, Places("http://c:4318/v1/traces", "http://c:4318/v1/metrics")),
-        ({"off": True}, OTLP, None),
+        ({"enabled": False}, OTLP, None),
         ({}, {**OTLP, "OTEL_SDK_DISABLED": "true"}, None),
         ({}, {**OTLP, "OTEL_TRACES_EXPORTER": "none"}, None),
         ({}, {"OTEL_TRACES_EXPORTER": "otlp"}, Places("http://localhost:4318/v1/traces", None)),

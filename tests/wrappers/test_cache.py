@@ -399,9 +399,14 @@ def test_moa_ask_pays_once_for_what_has_a_seed() -> None:
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-@pytest.mark.parametrize("how", ["calls", "off", "text", "MOA_STORE"])
+@pytest.mark.parametrize("how", ["cache", "enabled", "store_content", "MOA_STORE"])
 def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
-    said = {"calls": 'calls = "off"', "off": "off = true", "text": "text = false", "MOA_STORE": ""}[how]
+    said = {
+        "cache": 'cache = "off"',
+        "enabled": "enabled = false",
+        "store_content": "store_content = false",
+        "MOA_STORE": "",
+    }[how]
     off = {"MOA_STORE": "off"} if how == "MOA_STORE" else {}
     with Upstream(SAYS) as upstream:
         settings(upstream, f"[store]\n{said}\n")
@@ -412,7 +417,7 @@ def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
 
 def test_a_run_made_again_is_asked_anew() -> None:
     with Upstream(SAYS) as upstream:
-        settings(upstream, '[store]\ncalls = "all"\n')
+        settings(upstream, '[store]\ncache = "all"\n')
         models(upstream, "ask", "Which?")
         assert models(upstream, "ask", "Which?") == []
         assert models(upstream, "runs", "rerun") == ["big"]
@@ -421,7 +426,7 @@ def test_a_run_made_again_is_asked_anew() -> None:
 
 def test_purging_runs_removes_remembered_answers_too() -> None:
     with Upstream(SAYS) as upstream:
-        settings(upstream, '[store]\ncalls = "all"\n')
+        settings(upstream, '[store]\ncache = "all"\n')
         models(upstream, "ask", "Which?")
         assert "removed 1 run and 4 remembered answers" in command("runs", "purge", "--all").stderr
         assert models(upstream, "ask", "Which?") == ["a", "a", "b", "big"]

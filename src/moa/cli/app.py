@@ -384,11 +384,17 @@ def serve(
     config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; 0.0.0.0 is every network.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = None,
-    unlocked: Annotated[
-        bool | None, typer.Option("--open", help="Answer off this machine without keys.", show_default=False)
+    allow_unauthenticated: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-unauthenticated",
+            help="Accept requests from other machines without a key (dangerous).",
+            show_default=False,
+        ),
     ] = None,
-    log: Annotated[
-        Literal["text", "json"] | None, typer.Option(help="The form of the log, a line a request.", show_default=False)
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Format of the log, which has a line per request.", show_default=False),
     ] = None,
 ) -> None:
     """Serve every mixture as a model that any client can choose."""
@@ -396,5 +402,5 @@ def serve(
         from ..server.serve import run
     except ModuleNotFoundError as error:
         raise ConfigError(f'moa serve needs {error.name}: pip install "mixture-of-agents[server]"') from None
-    if code := run(config, host, port, unlocked=unlocked, log_as=log):
+    if code := run(config, host, port, allow_unauthenticated=allow_unauthenticated, log_format=log_format):
         raise typer.Exit(code)

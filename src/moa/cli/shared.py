@@ -112,7 +112,7 @@ def kept(config: Path | None) -> Iterator[EventSink | None]:
 
     problems: list[str] = []
     unsent: list[str] = []
-    store, telemetry = None, TelemetryTable(off=True)
+    store, telemetry = None, TelemetryTable(enabled=False)
     try:
         configured = get_builder(config).config
         telemetry = configured.telemetry

@@ -25,7 +25,28 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "place": 'references_in; "end" is now "user"',
     },
     "mixtures.NAME.timeout": {"cap": "max", "factor": "multiplier", "floor": "min"},
-    "moa": {"deadline": "timeout"},
+    "server": {
+        "at_once": "max_concurrency",
+        "drain": "shutdown_timeout",
+        "hosts": "allowed_hosts",
+        "keep_alive": "sse_ping_interval",
+        "log": "log_format",
+        "max_body": "max_body_bytes",
+        "open": "allow_unauthenticated",
+        "origins": "allowed_origins",
+        "proposals": "show_proposals",
+        "queue": "max_queue",
+        "utility": "utility_prompts",
+    },
+    "store": {
+        "calls": "cache",
+        "days": "max_age_days",
+        "megabytes": "max_size_mb",
+        "off": "enabled; write enabled = false for off = true",
+        "text": "store_content",
+    },
+    "telemetry": {"off": "enabled; write enabled = false for off = true"},
+    "moa": {"deadline": "timeout", "proposals": "show_proposals"},
 }
 """Renamed settings, by the table of `moa.toml` they are in. `moa` is the object in a request to the server."""
 

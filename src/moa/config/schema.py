@@ -387,58 +387,68 @@ class MixtureTable(Sampling):
 class ServerTable(Table):
     """`moa serve`."""
 
+    renamed_settings = SETTINGS["server"]
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    at_once: Annotated[int, Field(ge=1)] = Field(256, description="requests answered at the same time")
-    queue: Annotated[int, Field(ge=0)] = Field(256, description="requests that may wait beyond that; more get a 429")
-    proposals: Literal["fields", "think", "details", "off"] = Field(
-        "fields", description="how proposals are shown while a client waits"
+    max_concurrency: Annotated[int, Field(ge=1)] = Field(256, description="concurrent requests")
+    max_queue: Annotated[int, Field(ge=0)] = Field(256, description="waiting requests; further ones get a 429")
+    show_proposals: Literal["fields", "think", "details", "off"] = Field(
+        "fields", description="how proposals are shown to a client while it waits for the answer"
     )
-    provenance: bool = Field(False, description="say in every reply which proposals its sentences come from")
-    utility: tuple[str, ...] = Field(
+    provenance: bool = Field(False, description="report in every reply which proposals its sentences come from")
+    utility_prompts: tuple[str, ...] = Field(
         ("### Task:", "Generate a title for this conversation"),
-        description="openings of requests (titles, tags) that go to the aggregator alone",
+        description="prefixes of a client's own requests (titles, tags), which only the aggregator answers",
     )
-    aliases: dict[str, str] = Field({}, description="a name that clients send, * for any letters = the model meant")
-    keep_alive: Annotated[float, Field(gt=0)] = Field(5.0, description="seconds of silence before a comment is sent")
-    max_body: Annotated[int, Field(ge=1024)] = Field(32 * 2**20, description="bytes of a request's body")
-    drain: Annotated[float, Field(gt=0)] = Field(600.0, description="seconds running answers get when it stops")
+    aliases: dict[str, str] = Field({}, description="a name that clients send, * as a wildcard = the model to use")
+    sse_ping_interval: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="seconds without data until a stream sends a comment"
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(32 * 2**20, description="size limit of a request's body")
+    shutdown_timeout: Annotated[float, Field(gt=0)] = Field(
+        600.0, description="seconds that running answers have when the server stops"
+    )
     keys_env: str | None = Field(None, description="environment variable with client keys, separated by commas")
-    keys_file: str | None = Field(None, description="file of client keys: lines made by moa keys add")
-    open: bool = Field(False, description="answer off loopback without keys")
-    hosts: tuple[str, ...] = Field((), description="further host names it may be called by")
-    origins: tuple[str, ...] = Field((), description="web origins that may call it from a browser")
-    log: Literal["text", "json"] = Field("text", description="the form of a line of the log")
+    keys_file: str | None = Field(None, description="file with client keys, as moa keys add writes it")
+    allow_unauthenticated: bool = Field(False, description="serve other machines without a key")
+    allowed_hosts: tuple[str, ...] = Field((), description="additional host names that clients may use")
+    allowed_origins: tuple[str, ...] = Field((), description="web origins that may use the API from a browser")
+    log_format: Literal["text", "json"] = Field("text", description="format of a line of the log")
 
 
 class StoreTable(Table):
-    """The runs that are kept, and the answers that are remembered."""
+    """The stored runs and the cached answers."""
 
-    off: bool = Field(False, description="keep nothing")
+    renamed_settings = SETTINGS["store"]
+
+    enabled: bool = Field(True, description="store runs")
     path: str | None = Field(None, description="the file; default: runs.sqlite in the user's state folder")
-    text: bool = Field(True, description="keep the words; else only how long they were")
-    days: Annotated[float, Field(gt=0)] | None = Field(None, description="older runs are removed")
-    megabytes: Annotated[float, Field(gt=0)] | None = Field(
-        1000, description="the oldest runs are removed when all of them take more"
+    store_content: bool = Field(True, description="store prompts and answers; otherwise only their length")
+    max_age_days: Annotated[float, Field(gt=0)] | None = Field(None, description="older runs are deleted")
+    max_size_mb: Annotated[float, Field(gt=0)] | None = Field(
+        1000, description="the oldest runs are deleted when all of them take more megabytes"
     )
-    calls: Literal["seeded", "all", "off"] = Field(
-        "seeded", description="calls whose answers are remembered: those with a seed or temperature 0, all, or none"
+    cache: Literal["seeded", "all", "off"] = Field(
+        "seeded", description="calls whose answers are cached: those with a seed or temperature 0, all, or none"
     )
 
 
 class TelemetryTable(Table):
-    """What is sent to OpenTelemetry."""
+    """Export of traces and metrics to OpenTelemetry."""
 
-    off: bool = Field(False, description="send nothing, whatever the environment says")
+    renamed_settings = SETTINGS["telemetry"]
+
+    enabled: bool = Field(True, description="false sends nothing, regardless of the environment")
     endpoint: str | None = Field(
-        None, description="where OTLP is taken over HTTP, such as http://127.0.0.1:4318; default: $OTEL_EXPORTER_OTLP_*"
+        None, description="OTLP endpoint (HTTP), such as http://127.0.0.1:4318; default: $OTEL_EXPORTER_OTLP_*"
     )
-    metrics: bool = Field(False, description="send metrics there too")
+    metrics: bool = Field(False, description="send metrics as well")
     content: bool | None = Field(
         None,
-        description="also what was asked and answered; default: $OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        description="send prompts and answers as well; default: $OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
     )
-    propagate: bool = Field(True, description="give upstreams the traceparent of each call")
+    propagate: bool = Field(True, description="send the traceparent of each call to the provider")
 
     @field_validator("endpoint")
     @classmethod

@@ -132,6 +132,8 @@ def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -
 def _calls(builder: Builder, folder: Folder) -> Iterator[SQLiteCache]:
     """Where calls are remembered, every one of them: beside the runs, or with the results where no runs are kept."""
     store = keeping(builder.config.store)
-    path = answers_beside(store) if store and builder.config.store.text else folder.path / CALLS
-    with SQLiteCache(path, "all", days=builder.config.store.days, megabytes=builder.config.store.megabytes) as calls:
+    path = answers_beside(store) if store and builder.config.store.store_content else folder.path / CALLS
+    with SQLiteCache(
+        path, "all", days=builder.config.store.max_age_days, megabytes=builder.config.store.max_size_mb
+    ) as calls:
         yield calls

@@ -38,17 +38,22 @@ def run(
     host: str | None = None,
     port: int | None = None,
     *,
-    unlocked: bool | None = None,
-    log_as: Form | None = None,
+    allow_unauthenticated: bool | None = None,
+    log_format: Form | None = None,
 ) -> int:
-    """Serve until told to stop; the exit code. What is given here is instead of what the configuration says.
+    """Serve until a signal stops it, and return the exit code. Raises `ConfigError` if it cannot start.
 
-    `unlocked` answers off loopback without keys, `log_as` is the form of the log. Raises `ConfigError` where it cannot
-    begin.
+    The other parameters override the settings of the same name in `[server]`.
     """
-    source = Source(config, {"host": host, "port": port, "open": unlocked, "log": log_as})
+    given = {
+        "host": host,
+        "port": port,
+        "allow_unauthenticated": allow_unauthenticated,
+        "log_format": log_format,
+    }
+    source = Source(config, given)
     builder = source.builder()
-    begin(builder.config.server.log)
+    begin(builder.config.server.log_format)
     service = Service(builder)
     table = service.table
     told = observed(service.builder.config.telemetry, log.warning)
@@ -121,7 +126,7 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().run_in_executor(None, _prepared)
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
         ready = f"ready on {self._address} with {names}"
-        if self._service.table.log == "json":
+        if self._service.table.log_format == "json":
             log.info(ready)
         else:
             print(ready, file=sys.stderr, flush=True)  # noqa: T201
@@ -139,7 +144,7 @@ class Server(uvicorn.Server):
         if running := self._service.running:
             log.info("stopping when %d running answers have ended; once more to stop at once", running)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._service.table.drain):
+            async with asyncio.timeout(self._service.table.shutdown_timeout):
                 await self._service.drained()
         self.should_exit = True
 

@@ -124,7 +124,7 @@ class Service:
     def __init__(self, builder: Builder) -> None:
         self.builder, self.table, self.keys = self._taken(builder)
         self.known = frozenset(self._all())
-        self.admission = Admission(self.table.at_once, self.table.queue)
+        self.admission = Admission(self.table.max_concurrency, self.table.max_queue)
         self.watchers: list[Callable[[RunRequest], EventSink]] = []
         self.store: Store | None = None
         self.started_at = int(time.time())
@@ -141,15 +141,15 @@ class Service:
         """
         self.builder, self.table, self.keys = self._taken(builder)
         self.known = frozenset(self._all())
-        self.admission.resize(self.table.at_once, self.table.queue)
+        self.admission.resize(self.table.max_concurrency, self.table.max_queue)
 
     def _taken(self, builder: Builder) -> tuple[Builder, ServerTable, Keys]:
         table = builder.config.server
         keys = Keys.of(table, builder.folder)
-        if not (is_loopback(table.host) or keys.required or table.open):
+        if not (is_loopback(table.host) or keys.required or table.allow_unauthenticated):
             raise ConfigError(
                 f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
-                "or say open = true in [server]"
+                "or set allow_unauthenticated = true in [server]"
             )
         redacted = builder.around(lambda model, address: Redacted(model, address, lambda: self.client is None))
         return redacted, table, keys
@@ -175,7 +175,7 @@ class Service:
         if key := caller.get():
             return key.id
         table = self.table
-        return None if is_loopback(table.host) and not table.hosts and not table.origins else ANYONE
+        return None if is_loopback(table.host) and not table.allowed_hosts and not table.allowed_origins else ANYONE
 
     def shows(self, owner: str | None) -> bool:
         """Whether the caller may see the runs of this client; who the server belongs to may see all."""
@@ -223,7 +223,7 @@ class Service:
     def is_utility(self, request: Request) -> bool:
         """Whether a request only does a client's housekeeping, such as giving a chat its title."""
         last = takewhile(lambda message: message.role == "user", reversed(request.messages))
-        return any(message.text.lstrip().startswith(self.table.utility) for message in last)
+        return any(message.text.lstrip().startswith(self.table.utility_prompts) for message in last)
 
     @asynccontextmanager
     async def run(self, run: RunRequest, emit: EventSink | None = None) -> AsyncIterator[ActiveRun]:

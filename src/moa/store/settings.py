@@ -24,9 +24,9 @@ def chosen(table: StoreTable, tell: Callable[[str], None] | None = None) -> Stor
     path = named if named and named != OFF else table.path
     return Store(
         expanded(path) if path else None,
-        text=table.text,
-        days=table.days,
-        megabytes=table.megabytes,
+        text=table.store_content,
+        days=table.max_age_days,
+        megabytes=table.max_size_mb,
         tell=tell or logging.getLogger("moa.store").warning,
     )
 
@@ -34,16 +34,16 @@ def chosen(table: StoreTable, tell: Callable[[str], None] | None = None) -> Stor
 def keeping(table: StoreTable, tell: Callable[[str], None] | None = None) -> Store | None:
     """The store to write to, or `None` where nothing is to be kept."""
     named = os.environ.get("MOA_STORE")
-    off = named == OFF if named else table.off
+    off = named == OFF if named else not table.enabled
     return None if off else chosen(table, tell)
 
 
 def remembering(table: StoreTable) -> SQLiteCache | None:
     """Where answers are remembered, beside the runs, or `None` where none are: also where no words are to be kept."""
     store = keeping(table)
-    if store is None or table.calls == "off" or not table.text:
+    if store is None or table.cache == "off" or not table.store_content:
         return None
-    return _calls(answers_beside(store), table.calls, table.days, table.megabytes)
+    return _calls(answers_beside(store), table.cache, table.max_age_days, table.max_size_mb)
 
 
 def answers_beside(store: Store) -> Path:

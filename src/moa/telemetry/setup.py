@@ -35,7 +35,7 @@ def places(table: TelemetryTable, environment: Mapping[str, str]) -> Places | No
     The environment turns it on by naming an endpoint or an exporter, as the specification of OpenTelemetry says; an
     endpoint in `moa.toml` goes before one in the environment.
     """
-    if table.off or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if not table.enabled or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     base = table.endpoint or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 

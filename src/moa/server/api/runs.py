@@ -52,7 +52,7 @@ class RunBody(Table):
             raise RequestError("give model or draft, one of the two")
         if wrong := {"model", "messages", "stream", "moa"} & self.options.keys():
             raise RequestError(f"options.{min(wrong)} is no option; it has a place of its own")
-        if self.moa and (told := {"proposals", "provenance"} & self.moa.model_fields_set):
+        if self.moa and (told := {"show_proposals", "provenance"} & self.moa.model_fields_set):
             raise RequestError(
                 f"moa.{min(told)} has no effect here: the run's events tell its proposals, and /api/runs/ID/provenance "
                 "what came from them; leave it out"
@@ -165,7 +165,7 @@ def routes(service: Service) -> list[Route]:
     async def events(http: HTTPRequest) -> HTTPResponse:
         after = _after(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
         found = await sight.find(http.path_params["id"])
-        return StreamingReply(_sse(found, after), error_response, interval=service.table.keep_alive)
+        return StreamingReply(_sse(found, after), error_response, interval=service.table.sse_ping_interval)
 
     return [
         route("/api/runs", start, "POST"),

@@ -51,12 +51,12 @@ class HostAndOriginMiddleware:
             return None  # there is nothing here but HTTP
         table, headers = self._table(), Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or not known_host(hosts[0], (*table.hosts, table.host)):
+        if len(hosts) != 1 or not known_host(hosts[0], (*table.allowed_hosts, table.host)):
             told = "this host name is not known here; add it to hosts in [server]"
             return await refusal(403, told, "unknown_host")(scope, receive, send)
         if not origins:
             return await self._app(scope, receive, send)
-        if len(origins) > 1 or not _known_origin(origins[0], hosts[0], table.origins):
+        if len(origins) > 1 or not _known_origin(origins[0], hosts[0], table.allowed_origins):
             told = "web pages of this origin may not ask here; add it to origins in [server]"
             return await refusal(403, told, "unknown_origin")(scope, receive, send)
         shared = {"Access-Control-Allow-Origin": origins[0], "Vary": "Origin"}
@@ -123,7 +123,7 @@ class BodyLimitMiddleware:
         self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        most = self._table().max_body
+        most = self._table().max_body_bytes
         headers = Headers(scope=scope)
         told = headers.get("content-length", "0")
         if int(told) > most if told.isdecimal() else True:

@@ -86,7 +86,7 @@ class Endpoint:
                 self._error_response,
                 reply.media_type,
                 reply.ping,
-                service.table.keep_alive,
+                service.table.sse_ping_interval,
                 reply.headers,
                 reply.error_event,
             )

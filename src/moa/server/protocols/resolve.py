@@ -35,13 +35,13 @@ class Overrides(Table):
     grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds waited once the quorum is there")
     layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
     budget: BudgetTable | None = Field(None, description="what it may use; the mixture shrinks to keep within it")
-    proposals: Show | None = Field(None, description="how proposals are shown while you wait")
+    show_proposals: Show | None = Field(None, description="how proposals are shown while you wait")
     provenance: bool | None = Field(None, description="say which proposals each sentence of the answer comes from")
 
 
 def shown(overrides: Overrides | None, default: Show | None = None) -> Show | None:
     """Return how a request wants proposals shown, else `default`. `None` leaves it to the server's configuration."""
-    return (overrides and overrides.proposals) or default
+    return (overrides and overrides.show_proposals) or default
 
 
 def resolve(
@@ -78,7 +78,7 @@ def resolve(
         provenance = provenance if overrides.provenance is None else overrides.provenance
     if request.extra.get("logprobs") and isinstance(chosen, Mixture) and not chosen.aggregator.models:
         raise InvalidParam("logprobs", f"{chosen.name} votes, so no model writes its answer; remove logprobs")
-    return RunRequest(chosen, request, stream, show or service.table.proposals, provenance, unused)
+    return RunRequest(chosen, request, stream, show or service.table.show_proposals, provenance, unused)
 
 
 def _of_effort(service: Service, mixture: Mixture, effort: Effort) -> Model | None:
@@ -88,7 +88,7 @@ def _of_effort(service: Service, mixture: Mixture, effort: Effort) -> Model | No
 
 
 def _reshaped(model: Model, overrides: Overrides) -> Model:
-    settings = overrides.model_dump(exclude_none=True, exclude={"proposals", "provenance"})
+    settings = overrides.model_dump(exclude_none=True, exclude={"show_proposals", "provenance"})
     if not settings:
         return model
     if not isinstance(model, Mixture):

@@ -155,7 +155,7 @@ export interface Overrides {
   grace?: number | null;
   layers?: number | null;
   budget?: BudgetTable | null;
-  proposals?: "fields" | "think" | "details" | "off" | null;
+  show_proposals?: "fields" | "think" | "details" | "off" | null;
   provenance?: boolean | null;
 }
 
