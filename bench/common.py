@@ -80,9 +80,9 @@ class Mock:
         told = self._get("/late")
         return Late(told["most"], told["p99"])
 
-    def told(self) -> dict[str, Any]:
-        """What it was asked: the `faults` so far, how many calls are `open`, and when the last one `left_at`."""
-        return self._get("/told")
+    def state(self) -> dict[str, Any]:
+        """Return the `faults` so far, the number of `open` calls, and when the last one ended (`left_at`)."""
+        return self._get("/state")
 
     def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(self.url.removesuffix("/v1") + path) as reply:
@@ -95,11 +95,11 @@ def mock(core: int | None = None) -> Iterator[Mock]:
     command = [sys.executable, str(MOCK), *(["--core", str(core)] if core is not None else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    try:
-        yield Mock(process.stdout.readline().strip(), process)
-    finally:
-        process.terminate()
-        process.wait()
+    with process:
+        try:
+            yield Mock(process.stdout.readline().strip(), process)
+        finally:
+            process.terminate()
 
 
 def waited(process: int | str = "self") -> float:

@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
             return
         self._taken = data[end:]
         path = data.split(b" ", 2)[1]
-        if path in (b"/late", b"/told"):
+        if path in (b"/late", b"/state"):
             self._transport.write(_reply(self._account.get(path)))
             return
         if not path.endswith(b"/chat/completions"):  # some clients first ask what server this is

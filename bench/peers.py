@@ -149,7 +149,7 @@ def ask(
     kept.pop("PYTHONDONTWRITEBYTECODE", None)  # as on a user's machine, where modules are compiled once
     with tempfile.TemporaryDirectory() as folder:
         upstream.late()
-        before = sum(upstream.told()["faults"].values())
+        before = sum(upstream.state()["faults"].values())
         begun = time.monotonic()
         process = subprocess.Popen(
             [str(python), str(ADAPTERS / f"ask_{peer.name}.py"), json.dumps(task)],
@@ -168,7 +168,7 @@ def ask(
             raise CannotRun(f"{clients} at once were not answered within {limit:g} s") from None
         if process.returncode or not lines:
             raise CannotRun(_last((Path(folder) / "errors").read_text()))
-        calls = sum(upstream.told()["faults"].values()) - before
+        calls = sum(upstream.state()["faults"].values()) - before
     answers = [json.loads(line) for line in lines.splitlines()]
     counted = tuple(tuple(each for each in answers if each["round"] == number) for number in range(1, rounds + 1))
     return Cache(counted, answers[0]["at"] - begun, round(calls / len(answers)), upstream.late().most)
