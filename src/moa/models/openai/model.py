@@ -25,8 +25,8 @@ from ...wire.chat_completions import AGAIN, Draft, request_to_json, response_fro
 from ...wire.sse import Decoder
 from .errors import failure, page, refusal
 from .idle_timeout import Silence
-from .pacing import Pace
-from .pool import Way, connections, proxy_of, reach, unhurried
+from .pacing import paced
+from .pool import Way, connections, preconnect, proxy_of
 
 CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
 """Who cannot be reached is not waited for as long as one who thinks."""
@@ -79,7 +79,7 @@ class OpenAI:
     def preconnect(self) -> None:
         """Open a connection, where there is no idle one."""
         if self._key or not self.api_key_env:
-            reach(self.base_url)
+            preconnect(self.base_url)
 
     def cost(self, usage: Usage) -> float | None:
         """What tokens cost here, in US dollars, or `None` when that is unknown."""
@@ -189,8 +189,7 @@ class OpenAI:
     async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name, self.cost)
         try:
-            unhurried(reply)
-            with Pace(reply) as pace:
+            with paced(reply) as pace:
                 while packet := await reply.content.readany():
                     silence.heard()
                     events = decoder.feed(packet)

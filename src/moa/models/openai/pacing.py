@@ -40,8 +40,29 @@ SEEN, END = 4096, b"[DONE]"
 """Bytes that are looked at, and what ends a stream."""
 
 
+def paced(reply: aiohttp.ClientResponse) -> Pace:
+    """Return the pace of a stream, a context for as long as the stream is open."""
+    _resume_only_if_paused(reply)
+    return Pace(reply)
+
+
+def _resume_only_if_paused(reply: aiohttp.ClientResponse) -> None:
+    """Keep aiohttp (since 3.14) from resuming a stream that is not paused, with its parser and its transport, for each
+    chunk: every token of a stream is a chunk."""
+    protocol = reply.connection.protocol if reply.connection else None
+    if protocol is None or "resume_reading" in vars(protocol):
+        return
+    resume = protocol.resume_reading
+
+    def resume_paused(resume_parser: bool = True) -> None:
+        if protocol._reading_paused:
+            resume(resume_parser)
+
+    protocol.resume_reading = resume_paused  # type: ignore[method-assign]
+
+
 class Pace:
-    """A context for as long as a stream is open."""
+    """How often one stream is read."""
 
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
         loop = asyncio.get_running_loop()

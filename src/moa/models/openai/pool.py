@@ -67,11 +67,13 @@ def _opened_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return socket.socket(*address[:3])
 
 
-def reach(address: str) -> None:
-    """Open a connection to an address in the background and leave it in the pool, where there is no idle one: its name
-    is looked up and its encryption agreed on before a call has to wait for that. Not through a proxy."""
+def preconnect(address: str) -> None:
+    """Open a connection in the background and leave it in the pool, unless there is an idle one.
+
+    A later call then waits for neither name resolution nor the TLS handshake. Not through a proxy.
+    """
     if not proxy_of(address).url:
-        opening = asyncio.create_task(_reached(address))
+        opening = asyncio.create_task(_connect(address))
         _opening.add(opening)
         opening.add_done_callback(_opening.discard)
 
@@ -80,28 +82,13 @@ _opening: set[asyncio.Task[None]] = set()
 """Held here, since the loop itself forgets a task that nobody holds."""
 
 
-async def _reached(address: str) -> None:
+async def _connect(address: str) -> None:
     session = await connections()
     assert session.connector
     request = aiohttp.ClientRequest("POST", URL(address), session=session, loop=asyncio.get_running_loop())
     with suppress(aiohttp.ClientError, OSError, TimeoutError):  # the call will say what is wrong
         connection = await session.connector.connect(request, [], aiohttp.ClientTimeout(connect=10))
         connection.release()
-
-
-def unhurried(reply: aiohttp.ClientResponse) -> None:
-    """Keep aiohttp (since 3.14) from resuming what is not paused: it does so, with its parser and its transport, for
-    each chunk that is read, and every word of a stream is a chunk."""
-    protocol = reply.connection.protocol if reply.connection else None
-    if protocol is None or "resume_reading" in vars(protocol):
-        return
-    resume = protocol.resume_reading
-
-    def resume_paused(resume_parser: bool = True) -> None:
-        if protocol._reading_paused:
-            resume(resume_parser)
-
-    protocol.resume_reading = resume_paused  # type: ignore[method-assign]
 
 
 class Proxy(NamedTuple):
