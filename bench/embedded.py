@@ -41,7 +41,7 @@ def mixture(shape: str, tokens: int, place: Any = "system") -> moa.Mixture:
         return moa.WithDefaults(MODEL, max_tokens=tokens, extra={"ignore_eos": True}, **more)
 
     proposers = [tuned(seed=n) if shape == "samples" else tuned(seed=n, system=ROLES[n]) for n in range(3)]
-    return moa.Mixture((moa.Layer(proposers),), moa.Synthesize(tuned(seed=9), moa.Prompt(place=place)))
+    return moa.Mixture((moa.Layer(proposers),), moa.Synthesize(tuned(seed=9), moa.Prompt(references_in=place)))
 
 
 async def ours(model: moa.Model, request: Request) -> tuple[float, moa.Trace]:
@@ -104,7 +104,7 @@ async def shared(options: Any, loaded: engine.Engine) -> list[dict[str, Any]]:
 async def second_turn(options: Any) -> list[dict[str, Any]]:
     """How much of the aggregator's prompt is read in the second turn of a conversation."""
     rows = []
-    for place in ("system", "end"):
+    for place in ("system", "user"):
         model, first = mixture("samples", 32, place), question(f"turns, {place}", options.words)
         answer = await moa.generate(model, first)
         more = (*first.messages, Message("assistant", answer.text), Message("user", "And in winter?"))

@@ -134,7 +134,7 @@ def test_what_a_layer_is_told_is_what_it_does() -> None:
         """
     )
     (layer,) = mixture.layers
-    prompt = Prompt("Weigh {{references}} for {{question}}.", "end", names=True)
+    prompt = Prompt("Weigh {{references}} for {{question}}.", "user", show_model_names=True)
     assert layer == Layer(layer.proposers, 1, 2.5, 1.0, "shuffled", prompt)
     assert aggregator(mixture).prompt == prompt
 

@@ -36,10 +36,10 @@ max_tokens = 200
 
 
 @pytest.mark.parametrize("instruction", [SYNTHESIZE, CHOOSE])
-@pytest.mark.parametrize("place", ["system", "end"])
-def test_the_instruction_is_assumed_long_enough_for_six_references_with_names(instruction: str, place: str) -> None:
+@pytest.mark.parametrize("where", ["system", "user"])
+def test_the_instruction_is_assumed_long_enough_for_six_references_with_names(instruction: str, where: str) -> None:
     references = [Response(f"provider:model-{number}", "word " * 400) for number in range(6)]
-    request = Prompt(instruction, place, True)(REQUEST, references)  # type: ignore[arg-type]
+    request = Prompt(instruction, where, True)(REQUEST, references)  # type: ignore[arg-type]
     assert request.size - REQUEST.size - sum(estimate_tokens(one.text) for one in references) <= INSTRUCTION
 
 

@@ -97,7 +97,7 @@ async def test_a_good_mixture_over_http_passes_and_its_requests_are_what_was_rep
         panel(aggregator=Vote()),
         panel(aggregator=Pick(says("ranker", "2"))),
         panel(aggregator=Pick(says("ranker", "dunno"), Synthesize(says("judge", "Yellow.")))),
-        panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt(place="end"))),
+        panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt(references_in="user"))),
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt("Of {references} make one answer to {question}"))),
         panel(aggregator=Synthesize(WithDefaults(says("judge", "Yellow."), system="Be a poet."))),
         panel(aggregator=Guarded(Synthesize(says("judge", "Yellow.")))),

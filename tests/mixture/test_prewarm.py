@@ -18,7 +18,7 @@ from moa.config.schema import ProviderTable
 from moa.mixture.layer import Order
 from moa.model import ModelInfo, Prewarming
 from moa.models.openai.model import OpenAI
-from moa.prompts.prompt import Place
+from moa.prompts.prompt import ReferencesIn
 from moa.span import StreamMode
 from moa.types import PrewarmResult
 from moa.wrappers.limiter import Limited, Limiter
@@ -141,12 +141,12 @@ async def both(judge: Judge, *, order: Order | None = None, prompt: Prompt | Non
     return answer
 
 
-@pytest.mark.parametrize("place", ["system", "end"])
+@pytest.mark.parametrize("where", ["system", "user"])
 @pytest.mark.parametrize("instruction", ["Merge them.", "{question} Here:\n{references}\nMerge, {question}"])
-async def test_what_is_read_ahead_is_the_beginning_of_what_is_asked(place: Place, instruction: str) -> None:
+async def test_what_is_read_ahead_is_the_beginning_of_what_is_asked(where: ReferencesIn, instruction: str) -> None:
     judge = Judge()
-    await both(judge, prompt=Prompt(instruction, place, names=True))
-    last = -1 if place == "end" else 0
+    await both(judge, prompt=Prompt(instruction, where, True))
+    last = -1 if where == "user" else 0
     whole = judge.asked[0].messages[last].text
     for request in judge.ahead:
         assert whole.startswith(request.messages[last].text)

@@ -109,7 +109,7 @@ async def test_each_step_is_one_more_turn_of_the_same_conversation() -> None:
 
 
 async def test_at_the_end_of_the_conversation_the_steps_are_laid_out_alike() -> None:
-    one = panel(prompt=Prompt("{question} {references} Merge.", "end", names=True))
+    one = panel(prompt=Prompt("{question} {references} Merge.", "user", show_model_names=True))
     await climbed(one)
     assert prefixed(one.judge.heard)
     assert one.judge.heard[0].messages[0] == QUESTION.messages[0]

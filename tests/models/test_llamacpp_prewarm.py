@@ -22,7 +22,7 @@ from moa.models.llamacpp import engine
 from moa.models.llamacpp.batching import Call, Samples, samples
 from moa.models.llamacpp.model import LlamaCpp
 from moa.models.llamacpp.weights import SMOLLM2
-from moa.prompts.prompt import Place, Prompt
+from moa.prompts.prompt import Prompt, ReferencesIn
 from moa.span import generate
 from moa.streaming import stream
 from moa.trace.tree import Trace
@@ -49,13 +49,13 @@ async def test_samples_of_one_question_read_it_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.embedded
-@pytest.mark.parametrize(("place", "read_again"), [("end", False), ("system", True)])
-async def test_earlier_turns_stay_read_where_references_come_after_them(place: Place, read_again: bool) -> None:
+@pytest.mark.parametrize(("where", "read_again"), [("user", False), ("system", True)])
+async def test_earlier_turns_stay_read_where_references_come_after_them(where: ReferencesIn, read_again: bool) -> None:
     chat = Mixture(
         (Layer([WithDefaults(MODEL, seed=n, max_tokens=8) for n in (1, 2)]),),
-        Synthesize(MODEL, Prompt("Use these notes.", place)),
+        Synthesize(MODEL, Prompt("Use these notes.", where)),
     )
-    first, trace = ask(f"In {place}. {LONG}", temperature=0.5), Trace()
+    first, trace = ask(f"In {where}. {LONG}", temperature=0.5), Trace()
     answer = await generate(chat, first)
     said = (*first.messages, Message("assistant", answer.text), Message("user", "And then?"))
     await generate(chat, replace(first, messages=said), trace.add)

@@ -177,8 +177,8 @@ async def sent(prompt: Prompt, attack: str) -> list[Body]:
 
 PROMPTS = {
     "system": (Prompt(), ["system", "user"]),
-    "end": (Prompt(place="end"), ["system", "user"]),
-    "names": (Prompt(names=True), ["system", "user"]),
+    "user": (Prompt(references_in="user"), ["system", "user"]),
+    "names": (Prompt(show_model_names=True), ["system", "user"]),
     "choose": (Prompt(CHOOSE), ["system", "user"]),
 }
 

@@ -16,7 +16,7 @@ from helpers.upstream import Body
 from moa import Message, Request, Scripted, Store
 from moa.config.build import Builder
 from moa.config.load import Config
-from moa.prompts.prompt import laid_out
+from moa.prompts.escaping import split_references
 from moa.server.auth.keyfile import create_key, write_keys
 from moa.server.runs.repository import RunRepository
 from moa.server.service import RunRequest, Service
@@ -60,7 +60,7 @@ def test_the_messages_are_those_the_upstream_got_with_references_apart() -> None
     ],
 )
 def test_what_only_looks_like_a_reference_is_words(text: str) -> None:
-    assert list(laid_out(text)) == [(None, text)]
+    assert list(split_references(text)) == [(None, text)]
 
 
 def test_a_call_is_taken_away_as_a_line_that_makes_it_again() -> None:

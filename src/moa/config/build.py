@@ -18,7 +18,7 @@ from ..mixture.strategies.guarded import Guarded
 from ..mixture.strategies.staircase import Staircase
 from ..model import Model, WithDefaults
 from ..paths import cache_folder, expanded
-from ..prompts.prompt import CHOOSE, SYNTHESIZE, Place, Prompt
+from ..prompts.prompt import CHOOSE, SYNTHESIZE, Prompt
 from ..wrappers.cache import Cache, Cached
 from ..wrappers.circuit_breaker import BreakerState, CircuitBreaker
 from ..wrappers.fallback import Fallback
@@ -138,7 +138,7 @@ class Builder:
 
     def mixture(self, name: str, table: MixtureTable) -> Mixture:
         """The mixture of a table, whether or not it is in the configuration."""
-        prompt = Prompt(self._instruction(table, SYNTHESIZE), _PLACES[table.references_in], table.show_model_names)
+        prompt = Prompt(self._instruction(table, SYNTHESIZE), table.references_in, table.show_model_names)
         layers = [
             Layer(
                 [model for member in members for model in self._proposers(member, table)],
@@ -191,11 +191,9 @@ class Builder:
         chain = [_tuned(self.model(name), table.system, table.seed, options) for name in (table.model, *table.fallback)]
         model = Fallback(chain) if table.fallback else chain[0]
         if table.kind == "pick":
-            choose = Prompt(self._instruction(table, CHOOSE), _PLACES[mixture.references_in], mixture.show_model_names)
+            choose = Prompt(self._instruction(table, CHOOSE), mixture.references_in, mixture.show_model_names)
             return Pick(model, Synthesize(model, prompt), choose)
-        own = Prompt(
-            self._instruction(table, prompt.instruction), _PLACES[mixture.references_in], mixture.show_model_names
-        )
+        own = Prompt(self._instruction(table, prompt.instruction), mixture.references_in, mixture.show_model_names)
         return Synthesize(model, own)
 
     def check(self) -> None:
@@ -214,9 +212,6 @@ class Builder:
             raise ConfigError(f"prompt_file {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
-
-
-_PLACES: dict[str, Place] = {"system": "system", "user": "end"}
 
 
 def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:

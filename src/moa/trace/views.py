@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..events import Event
-from ..prompts.prompt import place
+from ..prompts.escaping import position
 from ..types import Response, Usage
 from ..wire.chat_completions import message_to_json
 from .tree import Node, Trace, used
@@ -95,7 +95,7 @@ def _as_read(made: list[tuple[Node, Response]], later: Sequence[Node]) -> list[t
     if not readers:
         return made
     prompt = "\n".join(message.text for message in readers[0].messages)
-    places = [place(prompt, response) for _, response in made]
+    places = [position(prompt, response) for _, response in made]
     if -1 in places or len(set(places)) < len(places):
         return made
     return [one for _, one in sorted(zip(places, made, strict=True), key=lambda pair: pair[0])]

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ...errors import RequestError
 from ...events import to_json
-from ...prompts.prompt import laid_out
+from ...prompts.escaping import split_references
 from ...provenance.attribution import of_run
 from ...store.rows import listed
 from ...text.diff import words
@@ -152,7 +152,7 @@ def _sent(call: Node) -> dict[str, Any]:
         "layer": start.layer,
         "index": start.index,
         "messages": [
-            {"role": message["role"], "pieces": [_piece(*one) for one in laid_out(_text(message))]}
+            {"role": message["role"], "pieces": [_piece(*one) for one in split_references(_text(message))]}
             for message in sent(call)
         ],
         "options": _options(call),
