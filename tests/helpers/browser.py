@@ -1,8 +1,8 @@
-"""The page in a real browser, before a server on loopback. What the tests of the page have in common.
+"""Helpers for tests of the page: a real browser and a server on loopback.
 
     uv run --group browser python -m pytest -m browser
 
-They drive the system's Chromium (`MOA_CHROMIUM`, else /usr/bin/chromium) and the page as it was built from `web/`.
+They use the system's Chromium (`MOA_CHROMIUM`, default /usr/bin/chromium) and the page as built from `web/`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ description = "two layers"
 layers = [["lab:a", "lab:b"], ["lab:c", "lab:d"]]
 aggregator = "lab:judge"
 """
-"""A mixture of six proposers, of which one is asked twice and one is lost."""
+"""A mixture of six proposers, of which one is retried and one fails."""
 
 QUESTION = "Why does the sea rise and fall?"
 TIDE = "The Moon pulls the sea into two bulges, and every coast turns through both of them each day."
@@ -63,7 +63,7 @@ OWN = "Sailors have kept tables of it for a thousand years."
 
 
 def six() -> dict[str, Any]:
-    """What the models of `SIX` say."""
+    """Return the replies of the models of `SIX`."""
     flaky = iter([Reply(status=503, text="busy"), *[Reply("It is the Moon, mostly.")] * 9])
     return {
         "a": Reply(f"{TIDE} That is all.", pace=0.005),
@@ -78,7 +78,7 @@ def six() -> dict[str, Any]:
 
 @contextmanager
 def started() -> Iterator[Browser]:
-    """Chromium, where Playwright is installed, as the group `browser` installs it."""
+    """Start Chromium; skip the test if Playwright, from the group `browser`, is not installed."""
     playwright = pytest.importorskip("playwright.sync_api")
     assert (BUILT / "index.html").is_file(), "build the page first: npm --prefix web ci && npm --prefix web run build"
     with playwright.sync_playwright() as driver:
@@ -88,52 +88,55 @@ def started() -> Iterator[Browser]:
 
 
 @dataclass
-class RequestLogEntry:
-    """A page that is looked at, and what it did: where it asked for something, and what went wrong in it."""
+class PageSession:
+    """An open page with its server and its models, the URLs that it requested, and its errors."""
 
     page: Page
     served: Served
     upstream: Upstream
-    asked: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def ask(self, question: str = QUESTION) -> None:
         """Type a question and send it."""
         self.page.get_by_label("Question").fill(question)
         self.page.keyboard.press("Enter")
 
-    def answered(self, question: str = QUESTION) -> None:
+    def ask_and_wait(self, question: str = QUESTION) -> None:
         """Ask, and wait until the answer is complete."""
         self.ask(question)
         self.page.get_by_role("button", name="Download HTML").wait_for()
 
 
-def _where(said: ConsoleMessage) -> str:
-    """What the browser said, and of what."""
-    return f"{said.text} {said.location['url']}"
+def _describe(message: ConsoleMessage) -> str:
+    """Return a console message and the URL that it is about."""
+    return f"{message.text} {message.location['url']}"
 
 
 @contextmanager
 def visiting(
     chromium: Browser, says: Any = None, toml: str = SIX, telemetry: Telemetry | None = None, **context: Any
-) -> Iterator[RequestLogEntry]:
-    """The page, just loaded, before a server of its own. At the end nothing may have gone wrong in it, and nothing may
-    have been asked of anybody but that server."""
+) -> Iterator[PageSession]:
+    """Open the page with a server of its own.
+
+    At the end, fail if the page had an error or sent a request to another host."""
     options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **context}
     with (
         Upstream(six() if says is None else says) as upstream,
         Served(toml, upstream, Store(), telemetry) as served,
-        closing(chromium.new_context(base_url=served.url, **options)) as looked,
+        closing(chromium.new_context(base_url=served.url, **options)) as browser_context,
     ):
-        visit = RequestLogEntry(looked.new_page(), served, upstream)
+        visit = PageSession(browser_context.new_page(), served, upstream)
         visit.page.set_default_timeout(20_000)
-        visit.page.on("request", lambda request: visit.asked.append(request.url))
-        visit.page.on("pageerror", lambda error: visit.wrong.append(str(error)))
-        visit.page.on("console", lambda said: visit.wrong.append(_where(said)) if said.type == "error" else None)
+        visit.page.on("request", lambda request: visit.requests.append(request.url))
+        visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        visit.page.on(
+            "console", lambda message: visit.errors.append(_describe(message)) if message.type == "error" else None
+        )
         visit.page.goto("/")
         yield visit
-        assert not visit.wrong, visit.wrong
-        elsewhere = [url for url in visit.asked if not url.startswith((f"{served.url}/", "blob:"))]
+        assert not visit.errors, visit.errors
+        elsewhere = [url for url in visit.requests if not url.startswith((f"{served.url}/", "blob:"))]
         assert not elsewhere, elsewhere
 
 

@@ -1,4 +1,4 @@
-"""The page is for everybody: keyboard, screen reader, dark and light, a phone's width."""
+"""Accessibility of the page: keyboard, screen reader, dark and light, small screens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
-def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
+def test_the_ask_view_has_no_serious_axe_violations_and_fits_the_screen(
     chromium: Browser, size: tuple[int, int], scheme: Any
 ) -> None:
     width, height = size
@@ -24,7 +24,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
         page = visit.page
         page.get_by_label("Question").wait_for()
         assert issues(page) == []
-        visit.answered()
+        visit.ask_and_wait()
         page.locator("[data-own]").first.wait_for()
         page.get_by_role("button", name="Re-run…").click()
         page.get_by_text("1 call, about").wait_for()
@@ -36,7 +36,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_question_is_asked_and_its_answer_read_with_the_keyboard_alone(chromium: Browser) -> None:
+def test_asking_and_reading_the_answer_needs_only_the_keyboard(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         keyboard, page = visit.page.keyboard, visit.page
         page.get_by_label("Question").wait_for()
@@ -53,28 +53,28 @@ def test_a_question_is_asked_and_its_answer_read_with_the_keyboard_alone(chromiu
         assert any(one.startswith("The Moon pulls the sea") for one in reached)
 
 
-def test_a_screen_reader_is_told_how_far_it_is_and_not_every_word(chromium: Browser) -> None:
+def test_progress_is_announced_to_screen_readers_but_not_the_streamed_text(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.evaluate(
             """() => {
-                window.said = [];
+                window.announcements = [];
                 new MutationObserver((changes) => {
                     for (const { target } of changes) {
                         const element = target.nodeType === 1 ? target : target.parentElement;
                         const live = element?.closest("[role=status], [aria-live]");
-                        if (live?.textContent.trim()) said.push(live.textContent.trim());
+                        if (live?.textContent.trim()) announcements.push(live.textContent.trim());
                     }
                 }).observe(document.body, { subtree: true, childList: true, characterData: true });
             }"""
         )
-        visit.answered()
-        said = visit.page.evaluate("[...new Set(said)]")
-        assert "The answer is complete." in said
-        assert len(said) < 14, said
-        assert not [one for one in said if "Moon" in one]
+        visit.ask_and_wait()
+        announcements = visit.page.evaluate("[...new Set(announcements)]")
+        assert "The answer is complete." in announcements
+        assert len(announcements) < 14, announcements
+        assert not [one for one in announcements if "Moon" in one]
 
 
-def test_dark_or_light_is_the_choice_of_the_system_until_one_chooses(chromium: Browser) -> None:
+def test_the_theme_follows_the_system_until_the_user_chooses(chromium: Browser) -> None:
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     with visiting(chromium, color_scheme="dark") as visit:
         dark = visit.page.evaluate(ground)
@@ -86,7 +86,7 @@ def test_dark_or_light_is_the_choice_of_the_system_until_one_chooses(chromium: B
         assert visit.page.evaluate(ground) == light
 
 
-def test_nothing_above_the_words_that_come_moves(chromium: Browser) -> None:
+def test_streaming_text_does_not_shift_the_layout(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.evaluate(
             """() => {
@@ -96,6 +96,6 @@ def test_nothing_above_the_words_that_come_moves(chromium: Browser) -> None:
                 }).observe({ type: "layout-shift", buffered: true });
             }"""
         )
-        visit.answered()
+        visit.ask_and_wait()
         visit.page.locator("[data-own]").first.wait_for()
         assert visit.page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") < 0.05

@@ -1,4 +1,4 @@
-"""An answer on the page: where its sentences come from, its address, and its copy as one file."""
+"""An answer on the page: the sources of its sentences, its link, and its HTML export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIT = "() => [...(CSS.highlights.get('supports') ?? [])].map(String).join('')"
 
 
 def sources(page: Page) -> list[str]:
-    """The cards that are marked as what the sentence that is pointed at comes from."""
+    """Return the cards that are highlighted as sources."""
     return [str(one.get_attribute("aria-label")) for one in page.locator("article.source").all()]
 
 
@@ -27,9 +27,9 @@ def sentence(page: Page, words: str):  # type: ignore[no-untyped-def]
     return page.get_by_role("region", name="Answer").locator("[data-sentence]", has_text=words)
 
 
-def test_pointing_at_a_sentence_lights_what_it_comes_from(chromium: Browser) -> None:
+def test_pointing_at_a_sentence_highlights_its_sources(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         sentence(visit.page, SUN).hover()
         visit.page.locator("article.source").wait_for()
         assert sources(visit.page) == ["lab:b"]
@@ -42,16 +42,16 @@ def test_pointing_at_a_sentence_lights_what_it_comes_from(chromium: Browser) -> 
         assert visit.page.evaluate(LIT) == ""
 
 
-def test_what_no_proposal_says_is_marked(chromium: Browser) -> None:
+def test_sentences_that_are_in_no_proposal_are_marked(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         visit.page.locator("[data-own]").first.wait_for()
         assert visit.page.locator("[data-own]").all_inner_texts() == [OWN]
 
 
-def test_the_sentences_are_stepped_through_with_the_arrow_keys(chromium: Browser) -> None:
+def test_arrow_keys_move_through_the_sentences(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         sentence(visit.page, TIDE).focus()
         visit.page.get_by_text("From lab:a.", exact=True).wait_for()
         visit.page.keyboard.press("ArrowRight")
@@ -63,9 +63,9 @@ def test_the_sentences_are_stepped_through_with_the_arrow_keys(chromium: Browser
         visit.page.get_by_text("Not in any proposal.", exact=True).wait_for(state="detached")
 
 
-def test_a_link_to_an_answer_shows_it_to_whoever_opens_it(chromium: Browser) -> None:
+def test_a_copied_link_opens_the_answer_in_another_browser(chromium: Browser) -> None:
     with visiting(chromium, permissions=["clipboard-read", "clipboard-write"]) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         visit.page.get_by_role("button", name="Copy link").click()
         visit.page.get_by_text("Link copied").wait_for()
         address = visit.page.evaluate("navigator.clipboard.readText()")
@@ -76,29 +76,29 @@ def test_a_link_to_an_answer_shows_it_to_whoever_opens_it(chromium: Browser) -> 
         other.context.close()
 
 
-def test_an_address_without_a_run_says_so(chromium: Browser) -> None:
+def test_the_link_of_an_unknown_run_shows_an_error(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.goto("/#/answer/01nothing")
         visit.page.get_by_role("alert").wait_for()
         assert visit.page.get_by_role("link", name="Ask a question").is_visible()
-        visit.wrong = [one for one in visit.wrong if "404" not in one]  # the browser reports it itself
+        visit.errors = [one for one in visit.errors if "404" not in one]  # the browser reports it itself
 
 
-def test_a_run_saved_as_a_page_opens_anywhere_and_lights_its_sources_without_a_script(
+def test_an_exported_run_works_offline_and_highlights_sources_without_scripts(
     chromium: Browser, tmp_path: Path
 ) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         sentence(visit.page, TIDE).wait_for()
         with visit.page.expect_download() as download:
             visit.page.get_by_role("button", name="Download HTML").click()
         file = tmp_path / "run.html"
         download.value.save_as(file)
-    told = file.read_text("utf-8")
-    assert "<script" not in told
-    looked = chromium.new_context(offline=True, java_script_enabled=False)
-    page, asked = looked.new_page(), []
-    page.on("request", lambda request: asked.append(request.url))
+    html = file.read_text("utf-8")
+    assert "<script" not in html
+    offline = chromium.new_context(offline=True, java_script_enabled=False)
+    page, requests = offline.new_page(), []
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(file.as_uri())
     assert page.get_by_role("heading", level=1).inner_text() == QUESTION
     assert page.locator(".card").count() == 6 and "no such key" in page.locator("body").inner_text()
@@ -106,5 +106,5 @@ def test_a_run_saved_as_a_page_opens_anywhere_and_lights_its_sources_without_a_s
     before = passage.evaluate("one => getComputedStyle(one).backgroundColor")
     page.locator("[data-sentence]", has_text=SUN).hover()
     assert passage.evaluate("one => getComputedStyle(one).backgroundColor") != before
-    assert asked == [file.as_uri()]
-    looked.close()
+    assert requests == [file.as_uri()]
+    offline.close()

@@ -1,4 +1,4 @@
-"""Asking on the page: what is seen while a mixture answers, what can be done meanwhile, what is kept."""
+"""Asking on the page: the view of a run in progress, its actions, and conversations."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def card(page: Page, model: str):  # type: ignore[no-untyped-def]
     return page.get_by_role("article", name=model, exact=True)
 
 
-def test_every_proposal_has_a_card_and_the_answer_stands_below(chromium: Browser) -> None:
+def test_each_proposal_has_a_card_and_the_answer_is_below(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         page = visit.page
         assert page.get_by_role("region", name="Layer 1").get_by_role("article").count() == 6
         assert TIDE in card(page, "lab:a").inner_text()
@@ -36,16 +36,16 @@ def test_every_proposal_has_a_card_and_the_answer_stands_below(chromium: Browser
         assert page.get_by_role("heading", level=1).inner_text() == QUESTION
 
 
-def test_a_lost_proposal_says_why_and_one_that_was_asked_twice_says_so(chromium: Browser) -> None:
+def test_a_failed_proposal_shows_its_error_and_a_retried_one_a_badge(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         lost, flaky = card(visit.page, "lab:lost").inner_text(), card(visit.page, "lab:flaky").inner_text()
         assert "failed" in lost and "no such key" in lost
         assert "done" in flaky and "retried" in flaky and "busy" in flaky
         assert "5 of 6 proposals" in visit.page.get_by_role("region", name="Layer 1").inner_text()
 
 
-def test_words_are_seen_while_they_are_written(chromium: Browser) -> None:
+def test_text_is_shown_while_it_is_streamed(chromium: Browser) -> None:
     go = threading.Event()
 
     async def held(body: Body) -> Reply:
@@ -66,7 +66,7 @@ def test_words_are_seen_while_they_are_written(chromium: Browser) -> None:
 SLOW = Reply("never", delay=60)
 
 
-def test_one_may_have_the_answer_from_the_proposals_that_are_there(chromium: Browser) -> None:
+def test_a_run_can_be_finished_early_with_the_proposals_that_have_arrived(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "d": SLOW}) as visit:
         visit.ask()
         card(visit.page, "lab:a").get_by_text("done").wait_for()
@@ -77,7 +77,7 @@ def test_one_may_have_the_answer_from_the_proposals_that_are_there(chromium: Bro
         assert "failed" in card(visit.page, "lab:d").inner_text()
 
 
-def test_a_run_may_be_stopped(chromium: Browser) -> None:
+def test_a_run_can_be_stopped(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "d": SLOW}) as visit:
         visit.ask()
         card(visit.page, "lab:a").get_by_text("done").wait_for()
@@ -87,9 +87,9 @@ def test_a_run_may_be_stopped(chromium: Browser) -> None:
         assert visit.upstream.to("judge") == []
 
 
-def test_a_conversation_goes_on_and_is_there_after_a_reload(chromium: Browser) -> None:
+def test_a_conversation_has_follow_up_questions_and_survives_a_reload(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         visit.page.get_by_label("Question").fill("And in the Mediterranean?")
         visit.page.keyboard.press("Enter")
         visit.page.get_by_role("button", name="Download HTML").nth(1).wait_for()
@@ -106,7 +106,7 @@ def test_a_conversation_goes_on_and_is_there_after_a_reload(chromium: Browser) -
         visit.page.get_by_text("And in the Mediterranean?").first.wait_for()
 
 
-def test_a_reload_in_the_middle_of_a_run_goes_on_watching_it(chromium: Browser) -> None:
+def test_a_run_in_progress_is_shown_again_after_a_reload(chromium: Browser) -> None:
     go = threading.Event()
 
     async def held(body: Body) -> Reply:
@@ -125,9 +125,9 @@ def test_a_reload_in_the_middle_of_a_run_goes_on_watching_it(chromium: Browser) 
     assert len(visit.upstream.to("a")) == 1
 
 
-def test_what_a_question_will_take_is_said_before_it_is_asked_and_compared_afterwards(chromium: Browser) -> None:
+def test_an_estimate_is_shown_before_the_question_is_asked_and_with_the_result(chromium: Browser) -> None:
     with visiting(chromium) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         visit.page.get_by_role("link", name="New question").click()
         visit.page.get_by_label("Question").fill(QUESTION)
         quote = visit.page.locator(".estimate")
@@ -138,18 +138,18 @@ def test_what_a_question_will_take_is_said_before_it_is_asked_and_compared_after
         visit.page.get_by_text("estimated $").wait_for()
 
 
-def test_another_mixture_may_be_chosen(chromium: Browser) -> None:
+def test_another_mixture_can_be_chosen(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.get_by_label("Mixture").select_option("two")
         visit.page.get_by_text("two layers · 5 calls per question").wait_for()
-        visit.answered()
+        visit.ask_and_wait()
         assert visit.page.get_by_role("region", name="Layer 2").get_by_role("article").count() == 2
 
 
-def test_a_run_is_asked_again_with_one_change_and_both_answers_are_kept(chromium: Browser) -> None:
+def test_a_re_run_with_one_change_keeps_both_answers(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "c": "Nothing but the Moon."}) as visit:
         visit.page.get_by_label("Mixture").select_option("two")
-        visit.answered()
+        visit.ask_and_wait()
         before = len(visit.upstream.calls)
         visit.page.get_by_role("button", name="Re-run…").click()
         visit.page.get_by_label("Use another aggregator").check()
@@ -165,18 +165,18 @@ def test_a_run_is_asked_again_with_one_change_and_both_answers_are_kept(chromium
 def test_a_single_model_answers_without_layers(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         visit.page.get_by_label("Mixture").select_option("lab:a")
-        visit.answered()
+        visit.ask_and_wait()
         assert TIDE in visit.page.get_by_role("region", name="Answer").inner_text()
         assert visit.page.get_by_role("region", name="Layer 1").count() == 0
 
 
-def test_a_question_that_fails_says_why_and_what_to_do(chromium: Browser) -> None:
+def test_a_failed_question_shows_the_error(chromium: Browser) -> None:
     with visiting(chromium, {}) as visit:
         visit.ask()
         visit.page.get_by_role("alert").get_by_text("no such model").first.wait_for()
 
 
-def test_a_server_that_wants_a_key_is_given_one_for_this_tab(chromium: Browser) -> None:
+def test_an_api_key_is_asked_for_and_stored_for_this_tab_only(chromium: Browser) -> None:
     secret, key = create_key("anna")
     write_keys(Path("keys.jsonl"), [key])
     toml = SIX + '[server]\nkeys_file = "keys.jsonl"\n'
@@ -186,11 +186,11 @@ def test_a_server_that_wants_a_key_is_given_one_for_this_tab(chromium: Browser) 
         visit.page.get_by_text("This key is not valid.").wait_for()
         visit.page.get_by_label("Key").fill(secret)
         visit.page.keyboard.press("Enter")
-        visit.answered()
+        visit.ask_and_wait()
         assert OWN in visit.page.get_by_role("region", name="Answer").inner_text()
         kept = visit.page.evaluate("JSON.stringify({...localStorage})")
         assert secret not in kept
-        visit.wrong = [one for one in visit.wrong if "401" not in one]  # the browser reports these itself
+        visit.errors = [one for one in visit.errors if "401" not in one]  # the browser reports these itself
 
 
 @pytest.mark.embedded
@@ -199,6 +199,6 @@ def test_the_embedded_model_answers_on_the_page(chromium: Browser) -> None:
     toml += 'aggregator = { model = "local:smollm2", max_tokens = 24 }\nmax_tokens = 24\n'
     with visiting(chromium, toml=toml) as visit:
         visit.page.set_default_timeout(120_000)
-        visit.answered("What is a proverb?")
+        visit.ask_and_wait("What is a proverb?")
         assert visit.page.get_by_role("region", name="Layer 1").get_by_role("article").count() == 2
         assert len(visit.page.locator(".answer").inner_text()) > 20

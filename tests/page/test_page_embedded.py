@@ -1,4 +1,4 @@
-"""Runs, mixtures and numbers on the page, of a real model in the server's own process."""
+"""Runs, mixtures and statistics on the page with the embedded model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROVERB = "What is a proverb?"
 RIDDLE = "What is a riddle?"
 
 
-def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(chromium: Browser) -> None:
+def test_runs_of_the_embedded_model_can_be_listed_inspected_and_compared(chromium: Browser) -> None:
     with visiting(chromium, {}, TINY, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.page.set_default_timeout(120_000)
         first, second = made(visit, PROVERB, "moa:tiny"), made(visit, RIDDLE, "moa:tiny")
@@ -40,10 +40,10 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         page = at(visit, f"runs/{first}?show=calls")
         table = page.get_by_role("table", name="The calls of this run")
         table.get_by_role("rowheader", name=MODEL).last.wait_for()
-        headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
-        names = [row.get_by_role("rowheader").inner_text() for row in headed]
+        call_rows = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
+        names = [row.get_by_role("rowheader").inner_text() for row in call_rows]
         assert names == ["moa:tiny", "layer 1", MODEL, MODEL, MODEL]
-        assert all("done" in row.inner_text() for row in headed)
+        assert all("done" in row.inner_text() for row in call_rows)
 
         table.get_by_role("link", name=MODEL).last.click()
         aggregator = page.get_by_role("listitem").filter(has_text=MODEL).last
@@ -67,16 +67,18 @@ def test_runs_of_the_embedded_model_are_listed_looked_into_compared_and_counted(
         page = at(visit, "stats")
         models = page.get_by_role("group", name="Table of models")
         models.wait_for()
-        told = models.get_by_role("row").filter(has_text=MODEL)
-        told.last.wait_for()
-        assert told.count() == 2 and "moa:tiny" in told.first.inner_text()  # as a proposer and as the aggregator
+        model_rows = models.get_by_role("row").filter(has_text=MODEL)
+        model_rows.last.wait_for()
+        assert (
+            model_rows.count() == 2 and "moa:tiny" in model_rows.first.inner_text()
+        )  # as a proposer and as the aggregator
         for heading, name in (("First token", "moa:tiny"), ("Total time per model", MODEL)):
             plot = page.get_by_role("figure").filter(has=page.get_by_role("heading", name=heading, exact=True))
             plot.get_by_text("Show as table").click()
             assert name in plot.get_by_role("table").inner_text()
 
 
-def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(chromium: Browser) -> None:
+def test_a_mixture_of_the_embedded_model_can_be_edited_and_tried(chromium: Browser) -> None:
     with visiting(chromium, {}, TINY) as visit:
         page = visit.page
         page.set_default_timeout(120_000)
@@ -94,6 +96,6 @@ def test_a_mixture_of_the_embedded_model_is_drawn_edited_tried_and_told_as_toml(
         page.get_by_label("Try it").fill(RIDDLE)
         page.get_by_role("button", name="Ask once").click()
         page.get_by_role("region", name="Answer").locator(".answer").wait_for()
-        told = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
-        assert list(told["mixtures"]) == ["mine"]
-        assert told["mixtures"]["mine"]["proposers"] == [MODEL]
+        config = tomllib.loads(page.get_by_role("region", name="TOML").locator("pre").inner_text())
+        assert list(config["mixtures"]) == ["mine"]
+        assert config["mixtures"]["mine"]["proposers"] == [MODEL]

@@ -1,4 +1,4 @@
-"""What a model says changes nothing on the page but its own card, and makes the browser ask nobody for anything."""
+"""The output of a model changes nothing on the page but its own card, and causes no requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.browser
 
 @contextmanager
 def beacon() -> Iterator[tuple[str, list[str]]]:
-    """A server that writes down who was lured to it."""
-    lured: list[str] = []
+    """A server that records its requests."""
+    hits: list[str] = []
 
     class Lure(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # a beacon is fetched
-            lured.append(self.path)
+            hits.append(self.path)
             self.send_response(204)
             self.end_headers()
 
@@ -38,14 +38,14 @@ def beacon() -> Iterator[tuple[str, list[str]]]:
     server = HTTPServer(("127.0.0.1", 0), Lure)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", lured
+        yield f"http://127.0.0.1:{server.server_port}", hits
     finally:
         server.shutdown()
         server.server_close()
 
 
 def attacks(url: str) -> str:
-    """Markdown and HTML that would do something, were it more than text."""
+    """Return Markdown and HTML that attack the page unless they are shown as text."""
     return f"""<script>document.title = "owned"; fetch("{url}/script")</script>
 <img src="{url}/img" onerror="document.title='owned'"> ![beacon]({url}/markdown) <svg onload="document.title='owned'">
 <style>body {{ display: none !important; background: url({url}/style) }}</style>
@@ -87,12 +87,12 @@ MEASURES = """() => {
 
 
 def test_a_hostile_proposal_changes_nothing_but_its_own_card(chromium: Browser) -> None:
-    with beacon() as (url, lured):
+    with beacon() as (url, hits):
         with visiting(chromium, {**six(), "c": "Gravity."}) as visit:
-            visit.answered()
+            visit.ask_and_wait()
             harmless = visit.page.evaluate(MEASURES)
         with visiting(chromium, {**six(), "c": attacks(url)}) as visit:
-            visit.answered()
+            visit.ask_and_wait()
             page = visit.page
             assert page.evaluate(MEASURES) == harmless
             card = page.get_by_role("article", name="lab:c", exact=True)
@@ -105,18 +105,18 @@ def test_a_hostile_proposal_changes_nothing_but_its_own_card(chromium: Browser) 
             assert links and all(link.startswith("http") for link in links)
             assert page.get_by_role("article", name="lab:a", exact=True).get_by_text(TIDE).is_visible()
             assert OWN in page.get_by_role("region", name="Answer").inner_text()
-        assert lured == []
+        assert hits == []
 
 
-def test_a_hostile_answer_is_text_on_the_page_and_in_the_file(chromium: Browser, tmp_path: Path) -> None:
-    with beacon() as (url, lured):
+def test_a_hostile_answer_is_text_on_the_page_and_in_the_export(chromium: Browser, tmp_path: Path) -> None:
+    with beacon() as (url, hits):
         with visiting(chromium, {**six(), "judge": attacks(url)}) as visit:
-            visit.answered()
+            visit.ask_and_wait()
             answer = visit.page.get_by_role("region", name="Answer")
             assert '<script>document.title = "owned"' in answer.inner_text()
-            told = visit.page.evaluate(MEASURES)
-            assert (told["strange"], told["handlers"], told["ids"], told["wide"]) == (0, 0, 1, True)
-            assert "owned" not in told["title"]
+            measured = visit.page.evaluate(MEASURES)
+            assert (measured["strange"], measured["handlers"], measured["ids"], measured["wide"]) == (0, 0, 1, True)
+            assert "owned" not in measured["title"]
             with visit.page.expect_download() as download:
                 visit.page.get_by_role("button", name="Download HTML").click()
             file = tmp_path / "run.html"
@@ -127,17 +127,17 @@ def test_a_hostile_answer_is_text_on_the_page_and_in_the_file(chromium: Browser,
             assert reader.evaluate("[document.title, document.scripts.length, document.images.length]")[1:] == [0, 0]
             assert "owned" not in reader.title()
             reader.context.close()
-        assert lured == []
+        assert hits == []
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # the judge is sent all of it
-def test_a_line_of_five_megabytes_leaves_the_page_as_quick_as_it_was(chromium: Browser) -> None:
+def test_the_page_stays_responsive_with_a_proposal_of_five_megabytes(chromium: Browser) -> None:
     line = "x" * 5_000_000
     with visiting(chromium, {**six(), "c": Reply(line)}) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         page = visit.page
-        told = page.evaluate(MEASURES)
-        assert told["wide"] and told["strange"] == 0
+        measured = page.evaluate(MEASURES)
+        assert measured["wide"] and measured["strange"] == 0
         assert len(page.get_by_role("article", name="lab:c", exact=True).inner_text()) < 100_000
         page.get_by_role("article", name="lab:a", exact=True).get_by_text(TIDE).wait_for()
         assert OWN in page.get_by_role("region", name="Answer").inner_text()
@@ -146,7 +146,7 @@ def test_a_line_of_five_megabytes_leaves_the_page_as_quick_as_it_was(chromium: B
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # the judge is sent all of it
-def test_a_line_of_five_megabytes_among_the_messages_leaves_the_page_as_quick_as_it_was(chromium: Browser) -> None:
+def test_the_messages_view_stays_responsive_with_a_proposal_of_five_megabytes(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "c": Reply("x" * 5_000_000)}) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}?show=calls")
@@ -159,9 +159,9 @@ def test_a_line_of_five_megabytes_among_the_messages_leaves_the_page_as_quick_as
         page.get_by_role("region", name="Answer").get_by_text(OWN).wait_for()
 
 
-def test_words_that_reverse_what_is_read_end_with_their_card(chromium: Browser) -> None:
+def test_bidirectional_control_characters_affect_only_their_own_card(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "c": "\u202e\u2067\u202b never closed"}) as visit:
-        visit.answered()
+        visit.ask_and_wait()
         words = visit.page.get_by_role("article", name="lab:c", exact=True).locator(".prose")
         assert words.evaluate("one => getComputedStyle(one).unicodeBidi") == "isolate"
         names = visit.page.locator("article h3 bdi").all_inner_texts()

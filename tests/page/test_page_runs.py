@@ -1,4 +1,4 @@
-"""Runs on the page: found, looked into, compared, removed."""
+"""Runs on the page: search, inspection, comparison, deletion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.browser import OWN, QUESTION, RequestLogEntry, six, visiting
+from helpers.browser import OWN, QUESTION, PageSession, six, visiting
 from helpers.upstream import Reply
 
 if TYPE_CHECKING:
@@ -21,25 +21,25 @@ OTHER = "Who named the neap tide?"
 MEMBERS = [f"lab:{name}" for name in ("a", "b", "c", "d", "flaky", "lost", "judge")]
 
 
-def made(visit: RequestLogEntry, question: str = QUESTION, model: str = "moa:six") -> str:
-    """Ask over HTTP, as another client does; the run's id, once it is over."""
+def made(visit: PageSession, question: str = QUESTION, model: str = "moa:six") -> str:
+    """Complete a run over HTTP, as another client would. Return its id."""
     run = visit.served.post("/api/runs", {"model": model, "prompt": question}).json["run_id"]
     visit.served.get(f"/api/runs/{run}/events")
     return str(run)
 
 
-def at(visit: RequestLogEntry, place: str) -> Page:
-    """Go to a place of the page."""
+def at(visit: PageSession, place: str) -> Page:
+    """Open a route of the page."""
     visit.page.goto(f"/#/{place}")
     return visit.page
 
 
 def rows(page: Page) -> list[str]:
-    """The questions in the list."""
+    """Return the questions in the list."""
     return [one.inner_text() for one in page.get_by_role("rowheader").get_by_role("link").all()]
 
 
-def test_runs_are_listed_and_found_by_their_words_mixture_and_state(chromium: Browser) -> None:
+def test_runs_can_be_searched_and_filtered_by_mixture_and_state(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         made(visit)
         made(visit, OTHER, "moa:two")
@@ -61,14 +61,14 @@ def test_runs_are_listed_and_found_by_their_words_mixture_and_state(chromium: Br
         assert rows(page) == [OTHER, QUESTION]
 
 
-def test_without_runs_the_way_to_the_first_question_is_shown(chromium: Browser) -> None:
+def test_an_empty_list_links_to_the_ask_view(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         page = at(visit, "runs")
         page.get_by_role("link", name="Ask a question").click()
         page.get_by_label("Question").wait_for()
 
 
-def test_a_run_is_seen_as_its_calls_in_time(chromium: Browser) -> None:
+def test_the_timeline_shows_all_calls_of_a_run(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}")
@@ -76,15 +76,15 @@ def test_a_run_is_seen_as_its_calls_in_time(chromium: Browser) -> None:
         page.get_by_role("navigation", name="Parts of the run").get_by_role("link", name="Timeline").click()
         table = page.get_by_role("table", name="The calls of this run")
         table.get_by_role("rowheader", name="lab:judge").wait_for()
-        headed = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
-        told = {row.get_by_role("rowheader").inner_text(): row.inner_text() for row in headed}
-        assert list(told) == ["moa:six", "layer 1", *MEMBERS]
-        assert "retried" in told["lab:flaky"] and "failed" in told["lab:lost"] and "done" in told["lab:judge"]
-        assert re.search(r"to first token \d+\.\d s, writing \d+\.\d s", told["lab:judge"])
+        call_rows = [row for row in table.get_by_role("row").all()[1:] if row.get_by_role("rowheader").count()]
+        texts = {row.get_by_role("rowheader").inner_text(): row.inner_text() for row in call_rows}
+        assert list(texts) == ["moa:six", "layer 1", *MEMBERS]
+        assert "retried" in texts["lab:flaky"] and "failed" in texts["lab:lost"] and "done" in texts["lab:judge"]
+        assert re.search(r"to first token \d+\.\d s, writing \d+\.\d s", texts["lab:judge"])
         assert "no such key" in table.inner_text()
 
 
-def test_the_messages_are_those_that_were_sent_with_the_proposals_apart(chromium: Browser) -> None:
+def test_the_messages_view_shows_what_was_sent_with_proposals_set_apart(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}?show=calls")
@@ -98,7 +98,7 @@ def test_the_messages_are_those_that_were_sent_with_the_proposals_apart(chromium
         assert judge.get_by_role("region", name="user message").inner_text().endswith(QUESTION)
 
 
-def test_a_call_is_copied_as_a_line_for_the_shell(chromium: Browser) -> None:
+def test_a_call_can_be_copied_as_a_curl_command(chromium: Browser) -> None:
     with visiting(chromium, permissions=["clipboard-read", "clipboard-write"]) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}?show=messages")
@@ -109,7 +109,7 @@ def test_a_call_is_copied_as_a_line_for_the_shell(chromium: Browser) -> None:
         assert line.startswith(f"curl {visit.upstream.url}/chat/completions") and '"model": "a"' in line
 
 
-def test_two_runs_are_chosen_and_compared(chromium: Browser) -> None:
+def test_two_runs_can_be_selected_and_compared(chromium: Browser) -> None:
     answers = iter(["It is the Moon alone.", "It is the Sun alone."])
     with visiting(chromium, {**six(), "judge": lambda body: next(answers)}) as visit:
         first, second = made(visit), made(visit)
@@ -126,7 +126,7 @@ def test_two_runs_are_chosen_and_compared(chromium: Browser) -> None:
         assert "7" in page.get_by_role("region", name="Usage").get_by_role("row", name="Calls").inner_text()
 
 
-def test_a_run_is_removed_only_after_a_second_thought(chromium: Browser) -> None:
+def test_deleting_a_run_needs_a_confirmation(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         run = made(visit)
         page = at(visit, f"runs/{run}")
@@ -139,7 +139,7 @@ def test_a_run_is_removed_only_after_a_second_thought(chromium: Browser) -> None
         assert visit.served.get(f"/api/runs/{run}").status == 404
 
 
-def test_a_run_that_goes_on_is_followed(chromium: Browser) -> None:
+def test_the_list_follows_a_run_in_progress(chromium: Browser) -> None:
     with visiting(chromium, {**six(), "d": Reply("never", delay=60)}) as visit:
         run = visit.served.post("/api/runs", {"prompt": QUESTION}).json["run_id"]
         page = at(visit, "runs")
@@ -154,7 +154,7 @@ HOSTILE = (
 )
 
 
-def test_what_a_question_or_a_proposal_says_is_text_wherever_it_is_shown(chromium: Browser) -> None:
+def test_questions_and_proposals_are_shown_as_text_in_every_view(chromium: Browser) -> None:
     answers = iter([f"{HOSTILE} one", f"{HOSTILE} two"])
     with visiting(chromium, {**six(), "a": HOSTILE, "judge": lambda body: next(answers)}) as visit:
         first, second = made(visit, HOSTILE), made(visit, HOSTILE)

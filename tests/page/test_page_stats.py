@@ -1,4 +1,4 @@
-"""Numbers on the page: plots, and the tables behind them."""
+"""Statistics on the page: plots and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 
-def test_what_was_asked_is_counted_by_mixture_and_by_model(chromium: Browser) -> None:
+def test_stats_are_grouped_by_mixture_and_by_model(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         made(visit)
         made(visit, OTHER, "moa:two")
@@ -34,19 +34,19 @@ def test_what_was_asked_is_counted_by_mixture_and_by_model(chromium: Browser) ->
         assert models.get_by_role("row").count() == 1 + 5
 
 
-def test_a_plot_is_read_with_the_keyboard_and_as_a_table(chromium: Browser) -> None:
+def test_a_plot_can_be_read_with_the_keyboard_and_as_a_table(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         made(visit)
         page = at(visit, "stats")
         cost = page.get_by_role("figure").filter(has=page.get_by_role("heading", name="Cost", exact=True))
         cost.get_by_role("img").focus()
         page.keyboard.press("ArrowRight")
-        told = cost.get_by_text("moa:six $0.0").inner_text()
+        text = cost.get_by_text("moa:six $0.0").inner_text()
         cost.get_by_text("Show as table").click()
-        assert cost.get_by_role("row").nth(1).get_by_role("cell").inner_text() == told.split("moa:six ")[1]
+        assert cost.get_by_role("row").nth(1).get_by_role("cell").inner_text() == text.split("moa:six ")[1]
 
 
-def test_where_nothing_was_asked_it_says_so(chromium: Browser) -> None:
+def test_stats_without_runs_show_an_empty_state(chromium: Browser) -> None:
     with visiting(chromium) as visit:
         page = at(visit, "stats")
         page.get_by_text("No runs in this period.").wait_for()

@@ -1,4 +1,4 @@
-"""What the page shows of a run is what its events tell: a nested mixture, a retry, a loss, an answer from the cache."""
+"""The page shows the content of a run's events: a nested mixture, a retry, a failure, a cached answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ aggregator = "lab:both"
 
 
 def says() -> dict[str, Any]:
-    """One model is busy every second time, one is lost; a word is a token."""
+    """Return replies where one model is busy every second time and one fails; a word is a token."""
     asked: Counter[str] = Counter()
 
     def flaky(body: Body) -> Reply:
@@ -64,7 +64,7 @@ def says() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fact:
-    """What is told of a call: how it ended, the tokens it wrote, where it wrote any, and what happened on the way."""
+    """The state of a call, its output tokens if any, and whether it was retried or cached."""
 
     state: str
     tokens: int | None = None
@@ -73,43 +73,43 @@ class Fact:
 
 
 def fact(node: Node) -> Fact:
-    """What its events tell of a call."""
+    """Return the facts of a call from its events."""
     kinds = {note.kind for note in node.notes}
     tokens = node.usage.output_tokens or None if node.usage else None
     return Fact(state(node), tokens, "retry" in kinds, "cached" in kinds)
 
 
 def read(shown: str) -> Fact:
-    """What is shown of a call."""
+    """Return the facts of a call from its text on the page."""
     found, tokens = re.search(r"\b(done|failed)\b", shown), re.search(r"([\d,]+) tok", shown)
     assert found, shown
     state = {"done": "done", "failed": "lost"}[found[0]]
     return Fact(state, int(tokens[1]) if tokens else None, "retried" in shown, "cached" in shown)
 
 
-def looked(page: Page) -> dict[str, Fact]:
-    """Every call on the page; of the calls inside a proposal, only how they ended is shown."""
-    told: dict[str, Fact] = {}
+def shown_facts(page: Page) -> dict[str, Fact]:
+    """Return the facts of every call on the page. Calls inside a proposal show only their state."""
+    facts: dict[str, Fact] = {}
     for card in page.get_by_role("region", name="Layer 1").get_by_role("article").all():
-        told[str(card.get_attribute("aria-label"))] = read(" ".join(card.locator("header, .state").all_inner_texts()))
+        facts[str(card.get_attribute("aria-label"))] = read(" ".join(card.locator("header, .state").all_inner_texts()))
         for inner in card.get_by_role("list", name="Calls of this mixture").get_by_role("listitem").all():
-            told[inner.inner_text().split()[0]] = read(inner.inner_text())
+            facts[inner.inner_text().split()[0]] = read(inner.inner_text())
     answer = page.get_by_role("region", name="Answer").locator(".call").inner_text()
     assert "lab:judge" in answer
-    told["lab:judge"] = read(answer)
-    return told
+    facts["lab:judge"] = read(answer)
+    return facts
 
 
-def test_the_page_shows_of_every_call_what_its_events_tell(chromium: Browser) -> None:
+def test_the_page_shows_the_facts_of_every_call(chromium: Browser) -> None:
     with visiting(chromium, says(), TOML) as visit:
         before = visit.served.post("/api/runs", {"prompt": "Why?"}).json["run_id"]
         visit.served.get(f"/api/runs/{before}/events")
-        visit.answered("Why?")
-        live = looked(visit.page)
+        visit.ask_and_wait("Why?")
+        live = shown_facts(visit.page)
         run = visit.served.get("/api/runs").json["runs"][0]["id"]
         visit.page.goto(f"/#/answer/{run}")
         visit.page.get_by_role("button", name="Download HTML").wait_for()
-        stored = looked(visit.page)
+        stored = shown_facts(visit.page)
         lines = visit.served.get(f"/api/runs/{run}/export").body.splitlines()
     trace = folded(from_json(line) for line in lines)
     assert trace.root

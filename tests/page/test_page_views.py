@@ -1,4 +1,4 @@
-"""The views of runs, mixtures and numbers are for everybody: screen reader, dark and light, a phone's width."""
+"""Accessibility of the runs, mixtures and stats views: screen reader, dark and light, small screens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
-def test_axe_finds_nothing_serious_in_any_view_and_none_is_wider_than_the_screen(
+def test_each_view_has_no_serious_axe_violations_and_fits_the_screen(
     chromium: Browser, size: tuple[int, int], scheme: Any
 ) -> None:
     width, height = size

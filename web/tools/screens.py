@@ -115,7 +115,7 @@ def main() -> None:
             saved(visit.page.screenshot(), "page-asking.png")
         tall = {"width": 1280, "height": 900}
         with visiting(chromium, says(0.001), TOML, viewport=tall, device_scale_factor=1.25) as visit:
-            visit.answered(QUESTION)
+            visit.ask_and_wait(QUESTION)
             visit.page.locator("[data-own]").first.wait_for()
             visit.page.evaluate("scrollTo(0, 110)")
             visit.page.locator("[data-sentence]", has_text="Its gravity").hover()
