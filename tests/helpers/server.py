@@ -78,14 +78,18 @@ class Prompt(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        connections, tasks = self.server_state.connections, self.server_state.tasks
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
-                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)  # a connection that was accepted just now is not among them yet
+                while connections or tasks:
+                    for connection in list(connections):
+                        connection.shutdown()
                     await asyncio.sleep(0.002)
-        for task in self.server_state.tasks:
+        for task in tasks:
             task.cancel()
+        for connection in list(connections):
+            connection.transport.abort()
         await self.lifespan.shutdown()
 
     def end(self) -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -70,33 +73,52 @@ class Upstream:
         self.says = says
         self.calls: list[Call] = []
         self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._opened: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="upstream", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._opened.result()
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
-        self._loop.close()
 
     def to(self, model: str) -> list[Call]:
         """The calls to one model, in the order they came."""
         return [call for call in self.calls if call.model == model]
 
-    async def _open(self) -> None:
+    async def _serve(self) -> None:
+        """Serve until `_end` is set, then close every connection."""
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        try:
+            await runner.setup()
+            listener = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, listener).start()
+        except BaseException as error:
+            self._opened.set_exception(error)
+            raise
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._opened.set_result(None)
+        await self._end.wait()
+        await stop_accepting(listener)
+        server = runner.server
+        assert server is not None
+        transports = {one.transport for one in server.connections}
+        await runner.cleanup()
+        while running := asyncio.all_tasks() - {asyncio.current_task()}:  # connections accepted during the cleanup, too
+            transports |= {one.transport for one in server.connections}
+            for transport in transports - {None}:
+                transport.abort()  # a transport with unsent data would outlive the loop
+            await asyncio.wait(running, timeout=0.01)
+        for transport in transports - {None}:
+            transport.abort()
+        await asyncio.sleep(0)
 
     async def _models(self, request: web.Request) -> web.Response:
         known = self.says if isinstance(self.says, Mapping) else {}
@@ -157,6 +179,42 @@ class Upstream:
             await asyncio.sleep(reply.pace)
         await response.write_eof()
         return response
+
+
+async def stop_accepting(listener: socket.socket) -> None:
+    """Prepare to close a server: `asyncio` loses a connection that is accepted as its server closes, and leaks it."""
+    asyncio.get_running_loop().remove_reader(listener)
+    await asyncio.sleep(0)  # a connection that was accepted just now gets its transport
+
+
+@asynccontextmanager
+async def listening(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve connections with `answer`, at the URL that is given. All are closed in the end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.start_server(connected, sock=listener)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        await stop_accepting(listener)
+        server.close()
+        for _ in range(4):  # a transport is connected, its task is made, the task begins
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def usage(body: Body, text: str) -> Body:

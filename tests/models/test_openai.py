@@ -12,7 +12,7 @@ import pytest
 
 import moa
 from helpers.http_client import KEY, REQUEST, ask, at, failed
-from helpers.upstream import Upstream
+from helpers.upstream import Upstream, listening
 from moa import ContextOverflow, Message, MissingKey, Request, RequestError, Usage
 from moa.costs.prices import Price
 from moa.models.openai.model import OpenAI
@@ -173,11 +173,9 @@ async def test_a_mixture_opens_the_way_to_its_aggregator_while_the_proposers_thi
         assert await asyncio.to_thread(met.wait, 10)  # a proposal is not made before somebody stands at the other door
         return "red"
 
-    server = await asyncio.start_server(aggregator, "127.0.0.1", 0)
-    other = OpenAI("z", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "far:z")
-    async with server:
+    async with listening(aggregator) as url:
         with Upstream({"a": red}) as upstream:
-            mixture = moa.Mixture([moa.Layer([at(upstream, "a")])], moa.Synthesize(other))
+            mixture = moa.Mixture([moa.Layer([at(upstream, "a")])], moa.Synthesize(OpenAI("z", url, "far:z")))
             assert (await ask(mixture)).text == "violet"
     assert len(reached) == 1  # the call went out over the connection that was there
 

@@ -11,7 +11,7 @@ import pytest
 
 import moa
 from helpers.http_client import DONE, FINISH, REQUEST, ask, at, failed, said, streaming, until
-from helpers.upstream import Reply, Upstream, chunk, event, usage
+from helpers.upstream import Reply, Upstream, chunk, event, listening, usage
 from moa import BadReply, CutStream, Usage
 from moa.models.openai.model import OpenAI
 from moa.span import StreamMode
@@ -129,9 +129,8 @@ async def test_a_connection_that_the_server_closes_after_its_reply_fails_no_late
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(once, "127.0.0.1", 0)
-    async with server:
-        model = OpenAI("m", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    async with listening(once) as url:
+        model = OpenAI("m", url)
         assert [(await ask(model)).text for _ in range(3)] == ["red"] * 3
     assert connections == 3
 
@@ -140,10 +139,8 @@ async def test_an_upstream_that_hangs_up_without_a_word_may_be_asked_again() -> 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        error = await failed(OpenAI("m", f"http://127.0.0.1:{port}/v1"))
+    async with listening(hang_up) as url:
+        error = await failed(OpenAI("m", url))
     assert isinstance(error, CutStream)
     assert (str(error), error.retryable) == ("m: the connection was cut before the reply was complete", True)
 
