@@ -107,10 +107,10 @@ def test_all_events_of_a_run_can_be_taken_into_another_store(tmp_path: Path) -> 
     with serving(store=Store()) as (served, _):
         run = answered(served)
         lines = served.get(f"/api/runs/{run}/export")
-    other = Store(tmp_path / "other.sqlite")
     assert lines.headers["content-type"] == "application/jsonl"
-    assert other.take(lines.body.splitlines()) == (1, 0)
-    assert other.events(run) == Store().events(run)
+    with Store(tmp_path / "other.sqlite") as other:
+        assert other.take(lines.body.splitlines()) == (1, 0)
+        assert other.events(run) == Store().events(run)
 
 
 def test_the_answer_is_traced_to_its_proposals() -> None:

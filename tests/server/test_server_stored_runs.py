@@ -267,7 +267,8 @@ class Slow(Store):
 
 def test_a_slow_disk_holds_up_no_answer() -> None:
     go = threading.Event()
-    asked(Store(), "Is there anything to be read?")
+    with Store() as store:
+        asked(store, "Is there anything to be read?")
     with serving(store=Slow(go)) as (served, _):
         told: list[int] = []
         reader = threading.Thread(target=lambda: told.append(served.get("/api/runs").status))
