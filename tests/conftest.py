@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from helpers.leaks import Leaks
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,12 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
     else each of hundreds of processes compiles all that it imports. And a shell that runs the tests in the background
     has them ignore SIGINT, which tests send.
     """
-    if sys.dont_write_bytecode and config.cache:
+    cache = getattr(config, "cache", None)  # None without the cache plugin (-p no:cacheprovider)
+    if sys.dont_write_bytecode and cache:
         sys.dont_write_bytecode = False
-        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("compiled"))
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("compiled"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(Leaks())
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +43,32 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("OTEL_") or name.endswith(("_API_KEY", "_API_TOKEN")) or name == "HF_TOKEN":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def process_wide() -> None:
+    """Open what a process opens once and keeps, so that it is not a leak of the test which happens to need it first."""
+    import moa
+
+    moa.ask(moa.Scripted("any", "answer"), "Anything")  # starts the event loop of `moa.ask`
+    with suppress(ImportError):
+        import uvloop
+
+        uvloop.new_event_loop().close()  # opens libuv's pipe for signals
+
+
+@pytest.fixture(autouse=True)
+def engine(request: pytest.FixtureRequest) -> None:
+    """Load the embedded model, which a process keeps, before a test that needs it."""
+    if request.node.get_closest_marker("embedded"):
+        request.getfixturevalue("smollm2")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> None:
+    from helpers.embedded import the_engine
+
+    the_engine()
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +85,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The embedded model with little room: 256 tokens, two answers side by side."""
     import shutil
 
+    from helpers.embedded import the_engine
     from moa.models.llamacpp import weights
     from moa.models.llamacpp.model import LlamaCpp
 
     path = tmp_path_factory.mktemp("small") / "small.gguf"
     shutil.copyfile(weights.fetch(weights.SMOLLM2), path)
-    return LlamaCpp(path, "small", context=256, slots=2)
+    model = LlamaCpp(path, "small", context=256, slots=2)
+    the_engine(model)
+    return model

@@ -55,13 +55,16 @@ def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequenc
 
 @cache
 def _loaded() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    here, there = socket.socketpair()
-    with there:
-        command = [sys.executable, "-P", __file__, str(there.fileno())]
-        nothing = subprocess.DEVNULL
-        process = subprocess.Popen(
-            command, stdin=nothing, stdout=nothing, pass_fds=[there.fileno()], start_new_session=True
-        )
+    from helpers.leaks import kept_open  # not in the process that forks, which needs no pytest
+
+    with kept_open():
+        here, there = socket.socketpair()
+        with there:
+            command = [sys.executable, "-P", __file__, str(there.fileno())]  # this folder has names of libraries
+            nothing = subprocess.DEVNULL
+            process = subprocess.Popen(
+                command, stdin=nothing, stdout=nothing, pass_fds=[there.fileno()], start_new_session=True
+            )
 
     def close() -> None:
         here.close()
