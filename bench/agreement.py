@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import MOA, arguments, outputs, report
+from moa.mixture.proposal_quality import best_proposal
 from moa.mixture.strategies.early_exit import agreement
-from moa.mixture.strategies.guarded import best
 from moa.types import Response
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -135,7 +135,9 @@ def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
             for threshold in THRESHOLDS:
                 left = [question for question, one in zip(asked, found, strict=True) if one >= threshold]
                 stays = [question for question, one in zip(asked, found, strict=True) if one < threshold]
-                said = sum(question.right[question.proposals.index(best(question.proposals))] for question in left)
+                said = sum(
+                    question.right[question.proposals.index(best_proposal(question.proposals))] for question in left
+                )
                 quality = (said + sum(question.aggregate for question in stays)) / len(asked)
                 yield {
                     "data": f"simulated: {kind}, {name} errors",
@@ -164,7 +166,7 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
             if all(row[model] for model in panel) and all(instruction in answer for answer in answers):
                 proposals = [Response(m, one[instruction]) for m, one in zip(panel, answers, strict=True)]
                 liked = {model: float(row[model]) for model in panel}
-                said = liked[best(proposals).model]
+                said = liked[best_proposal(proposals).model]
                 asked.append((agreement(proposals), said, max(liked.values()) - said))
         whole = sum(lost for _, _, lost in asked) / len(asked)
         for threshold in THRESHOLDS:
@@ -188,7 +190,7 @@ def _mixed(data: Path) -> Iterator[dict[str, Any]]:
     asked = []
     for instruction, aggregate in aggregates.items():
         proposals = [Response(m, one[instruction]) for m, one in zip(MOA, proposers, strict=True)]
-        near = agreement([best(proposals), Response("aggregate", aggregate)])
+        near = agreement([best_proposal(proposals), Response("aggregate", aggregate)])
         asked.append((agreement(proposals), near))
     for threshold in THRESHOLDS:
         left = [near for found, near in asked if found >= threshold]

@@ -27,8 +27,9 @@ QUESTION = Request((Message("user", "Which colour?"),))
 LATE = 60.0
 
 
-def panel(*layers: Layer, by: Aggregator | None = None) -> Mixture:
-    return Mixture(layers, by or Guarded(Synthesize(Scripted("judge", "purple"))), "panel")
+def panel(*layers: Layer, by: Aggregator | None = None, guard: bool = True) -> Mixture:
+    aggregator = by or Synthesize(Scripted("judge", "purple"))
+    return Mixture(layers, aggregator, "panel", strategies=[Guarded()] if guard else [])
 
 
 async def run(mixture: Mixture, request: Request = QUESTION, **how: Any) -> tuple[Response, list[moa.Event]]:
@@ -223,7 +224,7 @@ LONG = " ".join(["the same words again and again"] * 30)
 )
 async def test_an_aggregation_that_is_no_good_gives_way_to_the_best_proposal(said: Any, reason: str) -> None:
     events: list[moa.Event] = []
-    mixture = panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said))))
+    mixture = panel(*TWO, by=Synthesize(Scripted("judge", said)))
     answer = await moa.generate(mixture, QUESTION, events.append)
     assert answer.text in ("It is red.", "It is blue, I think.")
     assert answer.fallback == f"{reason}; this is the proposal of {noted(events, 'fallback')[-1]['model']}"
@@ -236,18 +237,18 @@ async def test_a_good_aggregation_stands() -> None:
         "Red.",
         Response("judge", "Blue", reasoning="Hm"),
     ):
-        answer, events = await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said)))))
+        answer, events = await run(panel(*TWO, by=Synthesize(Scripted("judge", said))))
         assert (answer.fallback, noted(events, "fallback")) == (None, [])
 
 
 async def test_a_refusal_stands_where_every_proposal_refuses() -> None:
     refusing = Layer([Scripted("a", "I can't help with that."), Scripted("b", "Sorry, I cannot do this.")])
-    answer, _ = await run(panel(refusing, by=Guarded(Synthesize(Scripted("judge", "I'm sorry, I can't.")))))
+    answer, _ = await run(panel(refusing, by=Synthesize(Scripted("judge", "I'm sorry, I can't."))))
     assert (answer.text, answer.fallback) == ("I'm sorry, I can't.", None)
 
 
 async def test_an_answer_that_breaks_off_while_it_is_read_is_followed_by_a_proposal() -> None:
-    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(Fails("judge", "It might be")))))
+    answer, events = await run(panel(*TWO, by=Synthesize(Fails("judge", "It might be"))))
     assert read(events).startswith(
         "It might be\n\n[the aggregator failed: judge: out of order; this is the proposal of "
     )
@@ -262,28 +263,28 @@ async def test_the_best_proposal_is_whole_answers_and_agrees_with_the_others() -
         Scripted("one", "The sky is blue by day and black at night."),
         Scripted("two", "The sky is blue by day."),
     ]
-    answer, _ = await run(panel(Layer(proposers), by=Guarded(Synthesize(Fails("judge")))))
+    answer, _ = await run(panel(Layer(proposers), by=Synthesize(Fails("judge"))))
     assert answer.text in ("The sky is blue by day and black at night.", "The sky is blue by day.")
 
 
 async def test_every_model_of_the_chain_is_tried_before_a_proposal_stands_in() -> None:
     chain = Fallback([Fails("first"), Fails("second"), Scripted("third", "purple")])
-    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(chain))))
+    answer, events = await run(panel(*TWO, by=Synthesize(chain)))
     assert (answer.text, answer.fallback) == ("purple", None)
     assert [note["model"] for note in noted(events, "fallback")] == ["first", "second"]
     failing = Fallback([Fails("first"), Fails("second")])
-    answer, _ = await run(panel(*TWO, by=Guarded(Synthesize(failing))))
+    answer, _ = await run(panel(*TWO, by=Synthesize(failing)))
     assert answer.fallback and answer.fallback.startswith("the aggregator failed: second: out of order")
 
 
 async def test_without_the_guard_the_failure_is_told() -> None:
     with pytest.raises(ModelError, match="out of order"):
-        await run(panel(*TWO, by=Synthesize(Fails("judge"))))
+        await run(panel(*TWO, by=Synthesize(Fails("judge")), guard=False))
 
 
 async def test_a_bug_is_never_covered_up() -> None:
     with pytest.raises(ZeroDivisionError):
-        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", ZeroDivisionError())))))
+        await run(panel(*TWO, by=Synthesize(Scripted("judge", ZeroDivisionError()))))
 
 
 # Answers in a form
@@ -300,7 +301,7 @@ SHAPED = Request(QUESTION.messages, response_format=FORM)
 
 async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_problem() -> None:
     judge = Scripted("judge", ["no json", '{"c": "red"}'])
-    answer, events = await run(panel(*TWO, by=Guarded(Synthesize(judge))), SHAPED)
+    answer, events = await run(panel(*TWO, by=Synthesize(judge)), SHAPED)
     assert (answer.text, read(events), answer.fallback) == ('{"c": "red"}', '{"c": "red"}', None)
     assert len(judge.heard) == 2
     assert judge.heard[1].messages[-2].text == "no json"
@@ -322,7 +323,7 @@ async def test_the_patterns_of_a_schema_hold_up_nobody(slow: dict[str, Any]) -> 
     long = "a" * 60 + "!"
     said = json.dumps({"c": long, long: 1})
     request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": slow}})
-    answer, _ = await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", said)))), request)
+    answer, _ = await run(panel(*TWO, by=Synthesize(Scripted("judge", said))), request)
     assert answer.text == said
 
 
@@ -333,22 +334,22 @@ async def test_a_schema_that_refers_to_itself_again_and_again_is_refused(depth: 
     schema = {**more, "$ref": "#/$defs/d0", "$defs": {**twice, f"d{depth}": True if depth else {"$ref": "#"}}}
     request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema}})
     with pytest.raises(RequestError, match="refers to itself again and again"):
-        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", "{}")))), request)
+        await run(panel(*TWO, by=Synthesize(Scripted("judge", "{}"))), request)
 
 
 @pytest.mark.parametrize("said", ["no json", ModelError("judge: no")])
 async def test_a_proposal_in_the_form_stands_in_for_an_answer_that_is_not(said: Any) -> None:
     layer = Layer([Scripted("a", "red"), Scripted("b", '{"c": "blue"}')])
-    answer, events = await run(panel(layer, by=Guarded(Synthesize(Scripted("judge", said)))), SHAPED)
+    answer, events = await run(panel(layer, by=Synthesize(Scripted("judge", said))), SHAPED)
     assert (answer.text, read(events)) == ('{"c": "blue"}', '{"c": "blue"}')
     assert answer.fallback and answer.fallback.endswith("this is the proposal of b")
 
 
 async def test_where_nothing_is_in_the_form_the_error_says_so() -> None:
     with pytest.raises(BadReply, match="judge: not in the form asked for, also when asked again"):
-        await run(panel(*TWO, by=Guarded(Synthesize(Scripted("judge", "no json")))), SHAPED)
+        await run(panel(*TWO, by=Synthesize(Scripted("judge", "no json"))), SHAPED)
     with pytest.raises(BadReply, match="not in the form asked for"):
-        await run(panel(*TWO, by=Guarded(Vote())), SHAPED)
+        await run(panel(*TWO, by=Vote()), SHAPED)
 
 
 # A later layer
@@ -378,7 +379,7 @@ def costly(layers: int = 1, proposers: int = 3) -> Mixture:
     """A mixture in which every call costs $1."""
     names = "abcdef"[:proposers]
     layer = [Layer([priced(f"{name}{number}", name) for name in names], quorum=2) for number in range(1, layers + 1)]
-    return panel(*layer, by=Guarded(Synthesize(priced("judge", "purple"))))
+    return panel(*layer, by=Synthesize(priced("judge", "purple")))
 
 
 async def test_within_its_budget_a_mixture_is_whole() -> None:
@@ -394,7 +395,9 @@ async def test_proposers_that_do_not_fit_are_left_out_from_the_end() -> None:
 
 async def test_a_cheaper_one_behind_a_dear_one_may_still_fit() -> None:
     layer = Layer([priced("a", "a"), priced("b", "b", 5.0), priced("c", "c", 0.5)])
-    answer, _ = await run(panel(layer, by=Synthesize(priced("judge", "purple"))), budget=Budget(dollars=2.6))
+    answer, _ = await run(
+        panel(layer, by=Synthesize(priced("judge", "purple")), guard=False), budget=Budget(dollars=2.6)
+    )
     assert texts(answer) == ["a", "c"]
 
 
@@ -411,7 +414,7 @@ async def test_no_budget_is_ever_overspent_and_none_that_suffices_fails() -> Non
         for proposers in (1, 2, 4):
             mixture = panel(
                 *(Layer([priced(f"p{n}", "x") for n in range(proposers)]) for _ in range(layers)),
-                by=Guarded(Synthesize(priced("judge", "purple"))),
+                by=Synthesize(priced("judge", "purple")),
             )
             for dollars in range(2, 16):
                 answer, _ = await run(mixture, budget=Budget(dollars=dollars))
@@ -448,14 +451,14 @@ async def test_seconds_leave_time_for_the_aggregator() -> None:
 
 
 async def test_an_aggregator_without_time_gives_way_to_the_best_proposal() -> None:
-    slow = Guarded(Synthesize(Scripted("judge", "purple", delay=LATE)))
+    slow = Synthesize(Scripted("judge", "purple", delay=LATE))
     answer, _ = await run(panel(Layer([Scripted("a", "red")]), by=slow), budget=Budget(seconds=0.3))
     assert answer.text == "red"
     assert answer.fallback and "the budget gave" in answer.fallback
 
 
 async def test_an_aggregator_that_is_being_read_is_not_cut_off() -> None:
-    speaking = Guarded(Synthesize(Scripted("judge", "one two three four", pace=0.1)))
+    speaking = Synthesize(Scripted("judge", "one two three four", pace=0.1))
     answer, _ = await run(panel(Layer([Scripted("a", "red")]), by=speaking), budget=Budget(seconds=0.2))
     assert (answer.text, answer.fallback) == ("one two three four", None)
 
@@ -463,12 +466,12 @@ async def test_an_aggregator_that_is_being_read_is_not_cut_off() -> None:
 async def test_a_mixture_keeps_to_its_own_budget_too() -> None:
     small = replace(costly(), budget=Budget(dollars=2))
     assert (await run(small))[0].usage.cost == 2.0
-    outer = panel(Layer([small]), by=Synthesize(priced("last", "green")))
+    outer = panel(Layer([small]), by=Synthesize(priced("last", "green")), guard=False)
     assert (await run(outer))[0].usage.cost == 3.0
 
 
 async def test_a_budget_reckons_with_the_mixtures_inside() -> None:
-    outer = panel(Layer([costly(), priced("d", "d")]), by=Synthesize(priced("last", "green")))
+    outer = panel(Layer([costly(), priced("d", "d")]), by=Synthesize(priced("last", "green")), guard=False)
     answer, _ = await run(outer, budget=Budget(dollars=6))
     assert answer.usage.cost == 6.0
     answer, _ = await run(outer, budget=Budget(dollars=3))

@@ -20,8 +20,10 @@ from .mixture.adaptive_timeout import AdaptiveTimeout
 from .mixture.aggregators import Aggregator, Pick, Synthesize, Vote
 from .mixture.layer import Layer
 from .mixture.mixture import Mixture
+from .mixture.run import Hooks, MixtureRun, Strategy
 from .mixture.strategies.early_exit import EarlyExit
 from .mixture.strategies.guarded import Guarded
+from .mixture.strategies.prewarm import Prewarm
 from .mixture.strategies.staircase import Staircase
 from .model import Model, ModelInfo, WithDefaults
 from .models.scripted import Scripted
@@ -53,6 +55,7 @@ __all__ = [
     "Events",
     "Fallback",
     "Guarded",
+    "Hooks",
     "Layer",
     "LayerError",
     "Limited",
@@ -62,6 +65,7 @@ __all__ = [
     "Message",
     "MissingKey",
     "Mixture",
+    "MixtureRun",
     "MoaError",
     "Model",
     "ModelError",
@@ -69,6 +73,7 @@ __all__ = [
     "Node",
     "Note",
     "Pick",
+    "Prewarm",
     "Prompt",
     "Request",
     "RequestError",
@@ -83,6 +88,7 @@ __all__ = [
     "Staircase",
     "Store",
     "StoreError",
+    "Strategy",
     "Synthesize",
     "Trace",
     "Usage",

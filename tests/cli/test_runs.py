@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -229,9 +229,15 @@ RED, BLUE = Scripted("a", "red wine", usage=PAID), Scripted("b", "blue", usage=P
 LOST, EMPTY = Scripted("c", moa.ModelError("c: HTTP 500: on fire")), Scripted("e", moa.ModelError("e: empty"))
 
 
-def panel(*proposers: moa.Model, judge: Any = None, name: str = "panel", **more: Any) -> Mixture:
+def panel(
+    *proposers: moa.Model,
+    judge: Any = None,
+    name: str = "panel",
+    strategies: Sequence[moa.Strategy] = (),
+    **more: Any,
+) -> Mixture:
     judge = judge or Synthesize(Scripted("judge", "dark green", usage=PAID))
-    return Mixture((Layer(proposers, **more),), judge, name)
+    return Mixture((Layer(proposers, **more),), judge, name, strategies=strategies)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +254,8 @@ def panel(*proposers: moa.Model, judge: Any = None, name: str = "panel", **more:
         Mixture((Layer((RED, BLUE)), Layer((LOST, EMPTY))), Synthesize(RED)),
         panel(RED, BLUE, judge=moa.Vote()),
         panel(RED, BLUE, judge=moa.Pick(Scripted("picks", "2"))),
-        panel(RED, BLUE, judge=Guarded(Synthesize(LOST))),
-        panel(RED, BLUE, judge=Guarded(Synthesize(Scripted("refuses", "I'm sorry, I cannot help.")))),
+        panel(RED, BLUE, judge=Synthesize(LOST), strategies=[Guarded()]),
+        panel(RED, BLUE, judge=Synthesize(Scripted("refuses", "I'm sorry, I cannot help.")), strategies=[Guarded()]),
         panel(RED, judge=Synthesize(moa.Fallback((LOST, BLUE)))),
     ],
     ids=[

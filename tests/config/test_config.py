@@ -30,7 +30,6 @@ from moa import (
 from moa.config.build import Builder
 from moa.config.load import find, load, schema
 from moa.costs.prices import Price
-from moa.mixture.strategies.guarded import Guarded
 from moa.model import WrapperModel
 from moa.models.openai.model import OpenAI
 
@@ -49,11 +48,6 @@ def written(text: str) -> moa.Model:
     """The default model of a `moa.toml` in the folder one works in."""
     Path("moa.toml").write_text(text)
     return moa.get_model()
-
-
-def aggregator(mixture: Mixture) -> Any:
-    """The aggregator beneath the guard."""
-    return mixture.aggregator.aggregator if isinstance(mixture.aggregator, Guarded) else mixture.aggregator
 
 
 def endpoint(model: Any) -> OpenAI:
@@ -136,7 +130,7 @@ def test_what_a_layer_is_told_is_what_it_does() -> None:
     (layer,) = mixture.layers
     prompt = Prompt("Weigh {{references}} for {{question}}.", "user", show_model_names=True)
     assert layer == Layer(layer.proposers, 1, 2.5, 1.0, "shuffled", prompt)
-    assert aggregator(mixture).prompt == prompt
+    assert mixture.aggregator.prompt == prompt
 
 
 def test_what_a_provider_is_told_is_what_its_models_do() -> None:
@@ -234,12 +228,12 @@ def test_a_mixture_of_the_user_takes_the_place_of_the_shipped_one() -> None:
     ],
 )
 def test_an_aggregator_synthesizes_picks_or_votes(table: str, kind: type) -> None:
-    assert isinstance(aggregator(built(f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\n{table}\n')), kind)
+    assert isinstance(built(f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\n{table}\n').aggregator, kind)
 
 
 def test_an_aggregators_fallback_is_a_chain_of_models_with_its_options() -> None:
     table = 'aggregator = { model = "lab:j", fallback = ["lab:k"], temperature = 0.1 }'
-    model = aggregator(built(f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\n{table}\n')).model
+    model = built(f'{LAB}[mixtures.panel]\nproposers = ["lab:a"]\n{table}\n').aggregator.model
     assert isinstance(model, Fallback)
     assert [(one.name, one.temperature) for one in model.models if isinstance(one, WithDefaults)] == [
         ("lab:j", 0.1),
@@ -253,7 +247,7 @@ def test_a_prompt_file_is_looked_for_beside_the_moa_toml_and_read_as_it_is() -> 
     (folder / "prompt.txt").write_text("Weigh {these} answers: {references} \\n 日本")
     (folder / "moa.toml").write_text(f'{PANEL}prompt_file = "prompt.txt"\n')
     mixture: Any = moa.get_model("panel", config=folder / "moa.toml")
-    assert aggregator(mixture).prompt == Prompt("Weigh {these} answers: {references} \\n 日本")
+    assert mixture.aggregator.prompt == Prompt("Weigh {these} answers: {references} \\n 日本")
 
 
 def test_an_aggregators_own_prompt_goes_before_the_mixtures() -> None:
@@ -267,7 +261,7 @@ def test_an_aggregators_own_prompt_goes_before_the_mixtures() -> None:
     """
     mixture = built(text)
     assert mixture.layers[0].prompt == Prompt("For proposers.")
-    assert aggregator(mixture).prompt == Prompt("For the aggregator.")
+    assert mixture.aggregator.prompt == Prompt("For the aggregator.")
 
 
 # --- where it is looked for -------------------------------------------------------------------------------------------
@@ -349,7 +343,7 @@ def test_every_shipped_mixture_can_be_built(name: str) -> None:
 )
 def test_the_papers_mixtures_are_exactly_the_papers(name: str, rounds: int, last: str) -> None:
     mixture: Any = moa.get_model(f"moa:{name}")
-    judge = aggregator(mixture)
+    judge = mixture.aggregator
     assert [[model.name for model in layer.proposers] for layer in mixture.layers] == [PAPER] * rounds
     assert isinstance(judge, Synthesize)
     assert judge.model.name == last
@@ -363,20 +357,20 @@ def test_the_papers_mixtures_are_exactly_the_papers(name: str, rounds: int, last
 def test_ollama_one_is_one_proposer_and_an_aggregator() -> None:
     mixture: Any = moa.get_model("moa:ollama-one")
     assert [[model.name for model in layer.proposers] for layer in mixture.layers] == [["ollama:stablelm-zephyr"]]
-    assert aggregator(mixture).model.name == "ollama:llama3"
+    assert mixture.aggregator.model.name == "ollama:llama3"
 
 
 def test_ollama_two_proposes_three_times() -> None:
     mixture: Any = moa.get_model("moa:ollama-two")
     two = ["ollama:mistral", "ollama:stablelm-zephyr"]
     assert [[model.name for model in layer.proposers] for layer in mixture.layers] == [two] * 3
-    assert aggregator(mixture).model.name == "ollama:llama3"
+    assert mixture.aggregator.model.name == "ollama:llama3"
 
 
 def test_self_is_one_model_sampled_six_times_with_six_seeds() -> None:
     mixture: Any = moa.get_model("moa:self")
     (layer,) = mixture.layers
-    assert {model.name for model in layer.proposers} == {aggregator(mixture).model.name}
+    assert {model.name for model in layer.proposers} == {mixture.aggregator.model.name}
     assert [model.seed for model in layer.proposers] == [0, 1, 2, 3, 4, 5]
 
 

@@ -44,10 +44,15 @@ def says(name: str, text: str, **options: object) -> Scripted:
     return Scripted(name, text, usage=PAID, context_window=8000, **options)  # type: ignore[arg-type]
 
 
-def panel(*, aggregator: moa.Aggregator | None = None, layers: Sequence[Layer] = ()) -> Mixture:
+def panel(
+    *,
+    aggregator: moa.Aggregator | None = None,
+    layers: Sequence[Layer] = (),
+    strategies: Sequence[moa.Strategy] = (),
+) -> Mixture:
     judge = says("judge", "Most canaries are yellow.")
     first = Layer([says(f"m{number}", text) for number, text in enumerate(ANSWERS)])
-    return Mixture(layers or (first,), aggregator or Synthesize(judge), "panel")
+    return Mixture(layers or (first,), aggregator or Synthesize(judge), "panel", strategies=strategies)
 
 
 def lines(report: Report, outcome: str) -> list[str]:
@@ -100,7 +105,7 @@ async def test_a_good_mixture_over_http_passes_and_its_requests_are_what_was_rep
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt(references_in="user"))),
         panel(aggregator=Synthesize(says("judge", "Yellow."), Prompt("Of {references} make one answer to {question}"))),
         panel(aggregator=Synthesize(WithDefaults(says("judge", "Yellow."), system="Be a poet."))),
-        panel(aggregator=Guarded(Synthesize(says("judge", "Yellow.")))),
+        panel(aggregator=Synthesize(says("judge", "Yellow.")), strategies=[Guarded()]),
         panel(layers=(Layer((panel(), says("m3", "It depends on the breed of the canary."))),)),
         panel(layers=(Layer([says(f"m{n}", t) for n, t in enumerate(ANSWERS)]), Layer((panel(), says("x", "Red."))))),
         panel(layers=(Layer([WithDefaults(says("m", ANSWERS[0]), seed=seed) for seed in range(3)]),)),
@@ -440,13 +445,13 @@ async def test_an_aggregator_that_writes_from_a_judges_report_gets_a_warning() -
 
 async def test_a_proposal_that_stands_in_for_a_failed_aggregator_fails() -> None:
     judge = Scripted("judge", ModelError("judge: out of order"))
-    report = await examine(panel(aggregator=Guarded(Synthesize(judge))))
+    report = await examine(panel(aggregator=Synthesize(judge), strategies=[Guarded()]))
     assert lines(report, "fail")[0] == "fail the aggregator did not answer: judge: out of order"
 
 
 async def test_a_flawed_aggregation_is_a_warning() -> None:
     sorry = says("judge", "I'm sorry, but I can't help with that.")
-    report = await examine(panel(aggregator=Guarded(Synthesize(sorry))))
+    report = await examine(panel(aggregator=Synthesize(sorry), strategies=[Guarded()]))
     assert lines(report, "warn")[0].startswith("warn the aggregation is flawed: the aggregation refuses")
 
 

@@ -113,7 +113,8 @@ def panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
     model = how.pop("model", lambda judge: judge)(judge)
     synthesize = Synthesize(model, prompt)
     layers = (*how.pop("before", ()), Layer(how.pop("proposers", lambda x: x)(writers), **layer))
-    mixture = Mixture(layers, Guarded(synthesize) if guard else synthesize, "panel", staircase=Staircase(STEP), **how)
+    strategies = [Staircase(STEP), *how.pop("strategies", ()), *([Guarded()] if guard else [])]
+    mixture = Mixture(layers, synthesize, "panel", strategies=strategies, **how)
     return Panel(writers, judge, mixture)
 
 

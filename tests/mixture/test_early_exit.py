@@ -41,7 +41,8 @@ def panel(
     rest = [Scripted(f"later{n}", "35 bridges in all.", usage=Usage(20, 5, 0.02)) for n in range(later)]
     judge = Scripted("judge", "It has 35.", usage=Usage(30, 5, 0.05))
     layers = [Layer(first), *(Layer([one]) for one in rest)]
-    return Mixture(layers, by or Synthesize(judge), "panel", agree=agree), [*rest, judge]
+    strategies = [agree] if agree else []
+    return Mixture(layers, by or Synthesize(judge), "panel", strategies=strategies), [*rest, judge]
 
 
 async def run(mixture: Mixture, request: Request = QUESTION, **how: Any) -> tuple[Response, moa.Trace]:
@@ -120,7 +121,7 @@ async def test_one_dissenter_among_many_is_no_agreement() -> None:
 async def test_later_layers_may_agree_where_the_first_did_not() -> None:
     layers = [Layer(said(*OTHER)), Layer(said(*SAME))]
     judge = Scripted("judge", "purple")
-    answer, trace = await run(Mixture(layers, Synthesize(judge), agree=EarlyExit(0.8, "aggregator")))
+    answer, trace = await run(Mixture(layers, Synthesize(judge), strategies=[EarlyExit(0.8, "aggregator")]))
     assert (answer.text, judge.heard, noted(trace, "agreed")[0]["layer"]) == (SAME[0], [], 2)
 
 
@@ -138,7 +139,7 @@ async def test_a_mixture_that_proposes_may_leave_early_by_itself() -> None:
 
 
 async def test_what_is_saved_is_unknown_where_a_price_is() -> None:
-    mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), agree=EarlyExit(0.8, "aggregator"))
+    mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), strategies=[EarlyExit(0.8, "aggregator")])
     _, trace = await run(mixture)
     assert (trace.agreed[0]["calls"], trace.agreed[0]["cost"]) == (1, None)
 
@@ -283,7 +284,7 @@ def configured(folder: Path, settings: str, further: str = "") -> Mixture:
 
 
 def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
-    assert configured(tmp_path, "").agree is None
+    assert configured(tmp_path, "").strategy(EarlyExit) is None
 
 
 @pytest.mark.parametrize(
@@ -296,14 +297,15 @@ def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
     ],
 )
 def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: EarlyExit) -> None:
-    assert configured(tmp_path, settings).agree == expected
+    assert configured(tmp_path, settings).strategy(EarlyExit) == expected
 
 
 def test_the_judge_is_a_model_of_the_configuration(tmp_path: Path) -> None:
     mixture = configured(tmp_path, 'early_exit = { skip = "aggregator", judge = "up:d" }')
-    assert mixture.agree
-    assert mixture.agree.judge
-    assert mixture.agree.judge.name == "up:d"
+    early_exit = mixture.strategy(EarlyExit)
+    assert early_exit
+    assert early_exit.judge
+    assert early_exit.judge.name == "up:d"
     assert [member.name for member in leaves(mixture)] == ["up:a", "up:b", "up:c", "up:d"]
 
 

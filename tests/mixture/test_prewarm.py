@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 import moa
 from helpers.upstream import Reply, Upstream
-from moa import Budget, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Span, Synthesize, Usage
+from moa import Budget, Layer, Message, Mixture, ModelError, Prewarm, Prompt, Request, Response, Span, Synthesize, Usage
 from moa.config.schema import ProviderTable
 from moa.mixture.layer import Order
 from moa.model import ModelInfo, Prewarming
@@ -107,7 +107,8 @@ def told(request: Request) -> str:
 
 
 def panel(judge: Judge, *writers: moa.Model, order: Order | None = None, prompt: Prompt | None = None) -> Mixture:
-    return Mixture((Layer(writers, order=order),), Synthesize(judge, prompt or Prompt()), "panel")
+    layers = (Layer(writers, order=order),)
+    return Mixture(layers, Synthesize(judge, prompt or Prompt()), "panel", strategies=[Prewarm()])
 
 
 async def run(
@@ -294,7 +295,8 @@ async def test_what_was_read_stands_in_the_trace() -> None:
 async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -> None:
     judge, writer = Judge("b"), Writer("a")
     samples = [moa.WithDefaults(judge, seed=n, system="Be kind.") for n in range(3)]
-    mixture = Mixture((Layer((writer,)), Layer(samples)), Synthesize(moa.Scripted("c", "Yes.")), "panel")
+    layers = (Layer((writer,)), Layer(samples))
+    mixture = Mixture(layers, Synthesize(moa.Scripted("c", "Yes.")), "panel", strategies=[Prewarm()])
 
     async def script() -> None:
         writer.writes("First. " + LONG)
@@ -348,6 +350,23 @@ async def test_reading_ahead_stops_where_the_server_keeps_nothing() -> None:
     judge.ahead.clear()
     writer.writes(LONG, None)
     await run(mixture)
+    assert judge.ahead == []
+
+
+async def test_a_copy_of_the_mixture_keeps_what_was_learned_of_its_servers() -> None:
+    judge, writer = Judge(kept=False), Writer("a")
+    mixture = panel(judge, writer)
+
+    async def script() -> None:
+        for number in range(4):
+            writer.writes(f"Part {number}. " + LONG)
+            await judge.reads(f"Part {number}. ")
+        writer.writes(None)
+
+    await run(mixture, script)
+    judge.ahead.clear()
+    writer.writes(LONG, None)
+    await run(replace(mixture, name="copy"))
     assert judge.ahead == []
 
 

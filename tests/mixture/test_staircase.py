@@ -28,7 +28,6 @@ from moa import (
     Budget,
     ConfigError,
     EarlyExit,
-    Guarded,
     Layer,
     Message,
     Mixture,
@@ -309,19 +308,21 @@ async def test_a_window_that_would_be_half_full_is_left_for_the_whole_proposals(
 
 
 @pytest.mark.parametrize(
-    ("aggregator", "layer", "agree", "words"),
+    ("aggregator", "layer", "strategies"),
     [
-        (Vote(), {}, None, "only an aggregator that synthesizes"),
-        (Guarded(Pick(Writer("judge"))), {}, None, "only an aggregator that synthesizes"),
-        (Synthesize(Writer("judge")), {}, EarlyExit(skip="aggregator"), "before agree could skip it"),
-        (Synthesize(Writer("judge")), {"order": "shuffled"}, None, "order cannot be 'shuffled'"),
+        (Vote(), {}, []),
+        (Pick(Writer("judge")), {}, []),
+        (Synthesize(Writer("judge")), {}, [EarlyExit(skip="aggregator")]),
+        (Synthesize(Writer("judge")), {"order": "shuffled"}, []),
     ],
+    ids=["vote", "pick", "early exit that skips the aggregator", "shuffled"],
 )
 def test_what_cannot_be_combined_is_refused(
-    aggregator: moa.Aggregator, layer: dict[str, Any], agree: EarlyExit | None, words: str
+    aggregator: moa.Aggregator, layer: dict[str, Any], strategies: list[moa.Strategy]
 ) -> None:
-    with pytest.raises(ConfigError, match=f"staircase: .*{words}"):
-        Mixture((Layer([Writer("a")], **layer),), aggregator, agree=agree, staircase=Staircase())
+    with pytest.raises(ConfigError) as caught:
+        Mixture((Layer([Writer("a")], **layer),), aggregator, strategies=[Staircase(), *strategies])
+    assert caught.value.setting == "staircase"
 
 
 def test_a_step_has_a_least_length() -> None:

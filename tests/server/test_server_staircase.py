@@ -48,7 +48,7 @@ def configured(more: str = "") -> Config:
 def test_it_is_a_setting_of_a_mixture() -> None:
     mixture = Builder(configured(), Path.cwd()).model("moa:duo")
     assert isinstance(mixture, Mixture)
-    assert mixture.staircase == Staircase(16)
+    assert mixture.strategy(Staircase) == Staircase(16)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_the_doctor_examines_the_mixture_with_whole_proposals() -> None:
         return f"A canary is yellow as a rule, {found[0]}. {MORE}"
 
     models = [Scripted("a", told), Scripted("b", lambda request: told(request).upper()), Scripted("judge", THIRD)]
-    mixture = Mixture((Layer(models[:2]),), Synthesize(models[2]), "panel", staircase=Staircase(STEP))
+    mixture = Mixture((Layer(models[:2]),), Synthesize(models[2]), "panel", strategies=[Staircase(STEP)])
     report = await examine(mixture)
     assert report.ok, report.lines
 
@@ -142,7 +142,7 @@ async def test_a_real_model_goes_on_with_its_answer() -> None:
     model = LlamaCpp(SMOLLM2, "local:smollm2")
     proposers = [WithDefaults(model, max_tokens=96, seed=seed, temperature=0.7) for seed in (1, 2)]
     judge = WithDefaults(model, max_tokens=96, temperature=0)
-    mixture = Mixture((Layer(proposers),), Synthesize(judge), "panel", staircase=Staircase(24))
+    mixture = Mixture((Layer(proposers),), Synthesize(judge), "panel", strategies=[Staircase(24)])
     trace, read = moa.Trace(), ""
     async with moa.stream(mixture, Request((Message("user", "How does one bake a good bread?"),))) as events:
         async for seen in events:

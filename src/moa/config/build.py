@@ -13,9 +13,6 @@ from ..mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
 from ..mixture.layer import Layer, Order
 from ..mixture.mixture import Mixture
-from ..mixture.strategies.early_exit import EarlyExit
-from ..mixture.strategies.guarded import Guarded
-from ..mixture.strategies.staircase import Staircase
 from ..model import Model, WithDefaults
 from ..paths import cache_folder, expanded
 from ..prompts.prompt import CHOOSE, SYNTHESIZE, Prompt
@@ -151,20 +148,11 @@ class Builder:
             for members in table.proposer_layers
         ]
         aggregator = self._aggregator(table.aggregator, table, prompt)
-        return Mixture(
-            layers,
-            Guarded(aggregator) if table.guard else aggregator,
-            name,
-            agree=self._early_exit(table),
-            staircase=None if table.staircase is None else Staircase(table.staircase),
-        )
+        return Mixture(layers, aggregator, name, strategies=table.strategies(self._judge(table)))
 
-    def _early_exit(self, table: MixtureTable) -> EarlyExit | None:
-        if table.early_exit is None:
-            return None
-        name = table.early_exit.judge
-        judge = _tuned(self.model(name), None, None, _options(table, table)) if name else None
-        return EarlyExit(table.early_exit.threshold, table.early_exit.skip, judge)
+    def _judge(self, table: MixtureTable) -> Model | None:
+        name = table.early_exit and table.early_exit.judge
+        return _tuned(self.model(name), None, None, _options(table, table)) if name else None
 
     def _timeout(self, table: MixtureTable) -> float | AdaptiveTimeout | None:
         learned = table.timeout

@@ -19,7 +19,17 @@ from pydantic import (
     model_validator,
 )
 
-from ..model import Prewarming
+from ..errors import ConfigError
+from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
+from ..mixture.layer import Layer
+from ..mixture.mixture import Mixture
+from ..mixture.run import Strategy
+from ..mixture.strategies.early_exit import EarlyExit
+from ..mixture.strategies.guarded import Guarded
+from ..mixture.strategies.prewarm import Prewarm
+from ..mixture.strategies.staircase import Staircase
+from ..model import Model, Prewarming
+from ..models.scripted import Scripted
 from .messages import did_you_mean, setting_error
 from .network import is_loopback
 from .renamed import SETTINGS, renamed_to
@@ -281,7 +291,7 @@ def _threshold(value: Any) -> Any:
     return {"threshold": value} if isinstance(value, (int, float)) else value
 
 
-EarlyExit = Annotated[
+EarlyExitSetting = Annotated[
     EarlyExitTable,
     BeforeValidator(_threshold, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | EarlyExitTable),
 ]
@@ -306,7 +316,7 @@ class MixtureTable(Sampling):
         None, description="seconds to wait for the remaining proposals once the quorum is reached"
     )
     guard: bool = Field(True, description="fall back to the best proposal if the aggregation fails or is flawed")
-    early_exit: EarlyExit | None = Field(
+    early_exit: EarlyExitSetting | None = Field(
         None, description="similarity of proposals, up to 1, from which later layers are skipped; or a table"
     )
     staircase: Annotated[int, Field(ge=16)] | None = Field(
@@ -342,8 +352,7 @@ class MixtureTable(Sampling):
         _one_prompt(self)
         if self.early_exit:
             self._check_early_exit(self.early_exit.skip)
-        if self.staircase is not None:
-            self._check_staircase()
+        self._check_strategies()
         return self
 
     def _check_early_exit(self, skip: str) -> None:
@@ -355,17 +364,29 @@ class MixtureTable(Sampling):
         if all(sum(member.samples for member in layer) < 2 for layer in compared):
             raise setting_error("early_exit", "needs a layer with at least two proposals to compare")
 
-    def _check_staircase(self) -> None:
-        if self.aggregator.kind != "synthesize":
-            raise setting_error(
-                "staircase", f"a {self.aggregator.kind} needs complete proposals; remove one of the two"
-            )
-        if self.early_exit and self.early_exit.skip == "aggregator":
-            raise setting_error(
-                "staircase", 'the aggregator starts before early_exit could skip it; use early_exit.skip = "layers"'
-            )
-        if self.reference_order not in (None, "declared"):
-            raise setting_error("staircase", f"needs reference_order 'declared', got {self.reference_order!r}")
+    def strategies(self, judge: Model | None = None) -> list[Strategy]:
+        """Return the strategies of this mixture. `judge` is the model that decides on an early exit."""
+        strategies: list[Strategy] = [Prewarm()]
+        if self.guard:
+            strategies.append(Guarded())
+        if self.early_exit:
+            strategies.append(EarlyExit(self.early_exit.threshold, self.early_exit.skip, judge))
+        if self.staircase is not None:
+            strategies.append(Staircase(self.staircase))
+        return strategies
+
+    def _check_strategies(self) -> None:
+        """Have the engine check the strategies, with a placeholder for every model."""
+        model = Scripted("placeholder", "")
+        kinds: dict[str, Aggregator] = {"synthesize": Synthesize(model), "pick": Pick(model), "vote": Vote()}
+        sizes = [sum(member.samples for member in layer) for layer in self.proposer_layers]
+        layers = [Layer([model] * size, order=self.reference_order) for size in sizes]
+        try:
+            Mixture(layers, kinds[self.aggregator.kind], strategies=self.strategies())
+        except ConfigError as error:
+            if error.setting is None:
+                raise ValueError(str(error)) from error
+            raise setting_error(error.setting, str(error).removeprefix(f"{error.setting}: ")) from error
 
     @property
     def proposer_layers(self) -> tuple[tuple[MemberTable, ...], ...]:

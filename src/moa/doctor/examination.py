@@ -15,6 +15,8 @@ from typing import Any
 from ..errors import ConfigError, MoaError, ModelError
 from ..events import Delta, Event
 from ..mixture.mixture import Mixture
+from ..mixture.strategies.early_exit import EarlyExit
+from ..mixture.strategies.staircase import Staircase
 from ..model import Model, WithDefaults, WrapperModel, check, leaves
 from ..sinks import EventSink
 from ..span import generate
@@ -109,7 +111,8 @@ def _unhurried(model: Model) -> Model:
             return replace(model, inner=_unhurried(model.inner))
         case Mixture():
             layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
-            return replace(model, layers=layers, agree=None, staircase=None)
+            strategies = [one for one in model.strategies if not isinstance(one, (EarlyExit, Staircase))]
+            return replace(model, layers=layers, strategies=strategies)
     return model
 
 

@@ -9,19 +9,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import BadReply, ContextOverflow
 from ..model import Model
 from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
 from ..span import CallSpec, Span
 from ..types import Request, Response
-from .references import read
-from .strategies.prewarm_session import PendingPrompt
+from .references import PendingPrompt, read
 
 
 class Aggregator(Protocol):
-    """Turns references into the answer. One that has a model read them all says how, see `reader`."""
+    """Turns references into the answer. One whose model reads them all may be a `ReferenceReader` too."""
 
     @property
     def models(self) -> tuple[Model, ...]: ...
@@ -29,26 +28,24 @@ class Aggregator(Protocol):
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response: ...
 
 
-def reader(aggregator: Aggregator, request: Request) -> PendingPrompt | None:
-    """The model that will read all references (its method `reader`), and how; `None` if there is no such."""
-    told = getattr(aggregator, "reader", None)
-    reading: PendingPrompt | None = told(request) if told else None
-    return reading
+@runtime_checkable
+class ReferenceReader(Protocol):
+    """An aggregator in which one model reads all references, so that its prompt can be prewarmed."""
+
+    def pending_prompt(self, request: Request) -> PendingPrompt:
+        """Return the prompt as far as it is known before the references."""
+        ...
 
 
 @dataclass(frozen=True)
 class WrapperAggregator:
-    """An aggregator around an aggregator: the models and the reader are those of the one beneath."""
+    """An aggregator around an aggregator."""
 
     aggregator: Aggregator
 
     @property
     def models(self) -> tuple[Model, ...]:
         return self.aggregator.models
-
-    def reader(self, request: Request) -> PendingPrompt | None:
-        """The model that will read the references, and how."""
-        return reader(self.aggregator, request)
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ class Synthesize:
     def models(self) -> tuple[Model, ...]:
         return (self.model,)
 
-    def reader(self, request: Request) -> PendingPrompt:
-        """The model that will read the references, and how."""
+    def pending_prompt(self, request: Request) -> PendingPrompt:
+        """Return the prompt as far as it is known before the references."""
         return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
@@ -86,8 +83,8 @@ class Pick:
     def models(self) -> tuple[Model, ...]:
         return (self.model, *(self.fallback.models if self.fallback else ()))
 
-    def reader(self, request: Request) -> PendingPrompt:
-        """The model that will read the references, and how."""
+    def pending_prompt(self, request: Request) -> PendingPrompt:
+        """Return the prompt as far as it is known before the references."""
         return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
@@ -104,7 +101,7 @@ class Pick:
             number = _number(verdict.text)
             if 1 <= number <= len(references):
                 span.note("choice", number=number, model=references[number - 1].model)
-                return said(references[number - 1], span)
+                return as_answer(references[number - 1], span)
             named = f"a number from 1 to {len(references)}"
             problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
             if not self.fallback:
@@ -126,7 +123,18 @@ class Vote:
         ballots = [_ballot(reference.text) for reference in references]
         votes = Counter(ballots).most_common()
         span.note("votes", votes=[[ballot, count] for ballot, count in votes])
-        return said(references[ballots.index(votes[0][0])], span)
+        return as_answer(references[ballots.index(votes[0][0])], span)
+
+
+@dataclass(frozen=True)
+class GivenAnswer:
+    """An aggregator for an answer that is known already."""
+
+    answer: Response
+    models: tuple[Model, ...] = ()
+
+    async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
+        return as_answer(self.answer, span)
 
 
 def _number(text: str) -> int:
@@ -139,8 +147,8 @@ def _ballot(text: str) -> str:
     return re.sub(r"^\W+|\W+$", "", " ".join(text.casefold().split())) or text.strip()
 
 
-def said(reference: Response, span: Span) -> Response:
-    """A reference as the answer; its tokens were counted when it was proposed."""
+def as_answer(reference: Response, span: Span) -> Response:
+    """Return a reference as the answer and stream its text. Its tokens were counted when it was proposed."""
     if span.streaming:
         span.text(reference.text)
     return reference

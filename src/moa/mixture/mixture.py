@@ -1,124 +1,107 @@
 """A mixture of agents (Wang et al. 2024, arXiv 2406.04692): layers of proposers, then an aggregator.
 
-A mixture is a model made of models, so mixtures nest. The paper counts the aggregator as the last layer, and so do we
-wherever layers are counted: "3 layers" is two layers of proposers and one aggregator.
+A mixture is a model made of models, so mixtures nest. As in the paper, the aggregator counts as the last layer: "3
+layers" are two layers of proposers and one aggregator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ..budget import Budget
 from ..errors import ConfigError, LayerError
 from ..model import Model, check, info, preconnect
 from ..span import Span
 from ..types import Request, Response
-from .aggregators import Aggregator, reader, said
-from .layer import Layer, ProposalObserver
+from .aggregators import Aggregator
+from .layer import Layer
+from .run import MixtureRun, Strategy
 from .strategies.budgeted import Budgeted
-from .strategies.early_exit import EarlyExit, Exit, early_exit
-from .strategies.prewarm import reading_ahead
-from .strategies.prewarm_session import PendingPrompt, PrewarmStats
-from .strategies.staircase import Staircase, StaircaseAggregator, climbing
+from .strategies.early_exit import EarlyExit
+from .strategies.guarded import Guarded
+from .strategies.prewarm import Prewarm
+from .strategies.staircase import Staircase
+
+ORDER: tuple[type[Strategy], ...] = (
+    Staircase,  # first: it replaces the single call to the aggregator, and observes the last layer before Prewarm can
+    Budgeted,  # around the steps of a staircase, so that its time limit holds for them too
+    EarlyExit,  # where it stands does not matter, as no other strategy here acts after a layer
+    Prewarm,  # observes the layers that the staircase leaves
+    Strategy,  # strategies of your own, as they are listed: theirs are the layers that are not observed yet
+    Guarded,  # outermost, to catch failures of all aggregators below, also one that the time limit ended
+)
+"""The order of a mixture's strategies, however they are listed. It decides who observes a layer and who wraps whom."""
+
+S = TypeVar("S", bound=Strategy)
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Layers of proposers and an aggregator that answer as one model.
 
-    The caller's conversation reaches every stage. The caller's sampling options, tools and response format belong to
-    the aggregator, whose words are the answer; proposers have options of their own (see `WithDefaults`) and share the
-    seed. A conversation that ends with what a tool gave back goes to the aggregator alone. A later layer that fails is
-    skipped, for what the layer before it proposed is paid for. `budget` is the most that one request may use; `agree`
-    says when proposals agree so that the rest is skipped, `None` that they are never asked whether they do; `staircase`
-    that the aggregator begins while the last proposals are being written, `None` that it waits for them.
+    The conversation reaches every stage. The request's sampling options, tools and response format are for the
+    aggregator, which writes the answer; proposers have options of their own (see `WithDefaults`) and share the seed. A
+    conversation that ends with a tool result goes to the aggregator alone. A later layer that fails is skipped, as the
+    proposals before it are paid for.
+
+    `budget` limits each request. `strategies` change how the mixture runs, see `Strategy`. Without any, it runs as in
+    the paper. They take effect in the order of `ORDER`, whatever the order of the list. What they learn belongs to
+    them, so `dataclasses.replace` keeps it.
     """
 
     layers: Sequence[Layer]
     aggregator: Aggregator
     name: str = "mixture"
     budget: Budget | None = None
-    agree: EarlyExit | None = None
-    staircase: Staircase | None = None
-    _habits: PrewarmStats = field(default_factory=PrewarmStats, init=False, repr=False, compare=False)
+    strategies: Sequence[Strategy] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "strategies", _in_order(self.strategies))
         if not self.layers:
             raise ConfigError("a mixture needs at least one layer of proposers")
-        if self.staircase:
-            self.staircase.check(self.layers, self.aggregator, self.agree)
-
-    @property
-    def children(self) -> tuple[Model, ...]:
-        """The proposers of all layers, the models of the aggregator, and the judge of an early exit."""
-        proposers = [model for layer in self.layers for model in layer.proposers]
-        judge = (self.agree.judge,) if self.agree and self.agree.judge else ()
-        return (*proposers, *self.aggregator.models, *judge)
-
-    def check(self) -> None:
-        """Raise what would stop the aggregator, before anything is paid for proposals it could not read."""
-        for model in self.aggregator.models:
-            check(model)
+        for strategy in self.strategies:
+            strategy.check(self)
 
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
-        self._reach_ahead()
-        plan = self._plan(request, span)
-        async with climbing(self.staircase, self.aggregator, request, span, plan) as climb:
-            return await self._answer(request, span, plan, climb)
-
-    async def _answer(
-        self, request: Request, span: Span, plan: Budgeted | None, climb: StaircaseAggregator | None
-    ) -> Response:
-        question = Request(request.messages, seed=request.seed)
-        references: tuple[Response, ...] = ()
-        leaving: Exit | None = None
-        # What a tool gave back is for the model that called it.
-        acting = request.messages[-1].role == "tool" and bool(self.aggregator.models)
-        for number, layer in enumerate(() if acting else self.layers, 1):
-            if references and span.run.finishing:
-                break
-            fitting = plan.layer(number, question, references) if plan else layer
-            if fitting is None:
-                break
-            until = plan.until(number) if plan else None
-            try:
-                readers = self._readers(number, question, request)
-                follower: AbstractAsyncContextManager[ProposalObserver | None]
-                if climb and number == len(self.layers):
-                    follower = nullcontext(climb.follow(fitting))
-                else:
-                    follower = reading_ahead(readers, fitting, span, number + 1, self._habits, paid=plan is None)
-                async with follower as following:
-                    references = await fitting.propose(question, references, span, number, until, following)
-            except LayerError as error:
-                if not references:
-                    raise
-                span.note("skipped", layer=number, error=str(error))
-                continue
-            if self.agree:
-                later = self.layers[number:]
-                leaving = await early_exit(self.agree, number, later, self.aggregator, request, references, span, plan)
-                if leaving:
+        self._preconnect()
+        async with MixtureRun(self, request, span, self._budget(span)) as run:
+            for layer in run.layers():
+                try:
+                    run.references = await run.propose(layer)
+                except LayerError as error:
+                    run.skip(error)
+                    continue
+                if await run.is_done():
                     break
-        if leaving and leaving.answer:
-            said(leaving.answer, span)
-            return replace(leaving.answer, model=self.name, references=references)
-        aggregator = plan.aggregator() if plan else self.aggregator
-        if climb:
-            aggregator = climb.within(aggregator)
-        answer = await aggregator.aggregate(request, references, span)
-        return replace(answer, model=self.name, references=references)
+            answer = await run.aggregator().aggregate(request, run.references, span)
+        return replace(answer, model=self.name, references=run.references)
+
+    @property
+    def children(self) -> tuple[Model, ...]:
+        """The proposers of all layers, the models of the aggregator, and those of the strategies."""
+        proposers = [model for layer in self.layers for model in layer.proposers]
+        further = [model for strategy in self.strategies for model in strategy.models]
+        return (*proposers, *self.aggregator.models, *further)
+
+    def check(self) -> None:
+        """Raise what would stop the aggregator, before anything is paid for proposals."""
+        for model in self.aggregator.models:
+            check(model)
+
+    def strategy(self, kind: type[S]) -> S | None:
+        """Return the strategy of this kind, or `None`."""
+        return next((one for one in self.strategies if isinstance(one, kind)), None)
 
     def stages(self) -> tuple[Sequence[Sequence[Model]], Model | None]:
-        """The proposers of each layer, and the model that writes the answer. See `moa.costs.forecast`."""
+        """Return the proposers of each layer, and the model that writes the answer. See `moa.costs.forecast`."""
         return [layer.proposers for layer in self.layers], next(iter(self.aggregator.models), None)
 
-    def _reach_ahead(self) -> None:
-        """Open the way to the machines of later calls while the first layer thinks."""
+    def _preconnect(self) -> None:
+        """Open connections to the hosts of later calls while the first layer runs."""
         known = {info(model).host for model in self.layers[0].proposers}
         later = [model for layer in self.layers[1:] for model in layer.proposers]
         for model in (*later, *self.aggregator.models[:1]):
@@ -126,16 +109,21 @@ class Mixture:
                 known.add(info(model).host)
                 preconnect(model)
 
-    def _readers(self, number: int, question: Request, request: Request) -> list[PendingPrompt]:
-        """Who will read the proposals of a layer."""
-        if number == len(self.layers):
-            last = reader(self.aggregator, request)
-            return [last] if last else []
-        following = self.layers[number]
-        return [PendingPrompt(model, following.prompt, question) for model in following.proposers]
-
-    def _plan(self, request: Request, span: Span) -> Budgeted | None:
-        """How the budget is kept: the run's by the mixture that was asked, its own by every mixture."""
+    def _budget(self, span: Span) -> Budget | None:
+        """Return the limits for one request: the mixture's own, and those of the run if the run is this request."""
         whole = span.run.budget if span.role == "root" else None
-        budget = self.budget.within(whole) if self.budget else whole
-        return Budgeted(budget, self.layers, self.aggregator, request, span) if budget else None
+        return self.budget.within(whole) if self.budget else whole
+
+
+def _in_order(strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
+    """Return the strategies in their order, `Budgeted` among them: any run may have a budget."""
+
+    def kind(strategy: Strategy) -> type[Strategy]:
+        return next(kind for kind in type(strategy).__mro__ if kind in ORDER)
+
+    kinds = [kind(strategy) for strategy in strategies]
+    for one in kinds:
+        if one is not Strategy and kinds.count(one) > 1:
+            raise ConfigError(f"strategies: {one.__name__} is listed more than once; keep one of them")
+    complete = strategies if Budgeted in kinds else (Budgeted(), *strategies)
+    return tuple(sorted(complete, key=lambda strategy: ORDER.index(kind(strategy))))

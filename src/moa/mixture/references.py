@@ -8,13 +8,22 @@ the trace says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import ContextOverflow
 from ..model import Model, info, unwrap_defaults
 from ..prompts.prompt import Prompt
 from ..span import CallSpec, Span
 from ..types import Request, Response
+
+
+@dataclass(frozen=True)
+class PendingPrompt:
+    """A prompt without its references: they are still being written."""
+
+    model: Model
+    prompt: Prompt
+    request: Request
 
 
 async def read(

@@ -21,7 +21,8 @@ from ..mixture.adaptive_timeout import AdaptiveTimeout
 from ..mixture.aggregators import Aggregator, Pick, Synthesize
 from ..mixture.layer import Layer
 from ..mixture.mixture import Mixture
-from ..mixture.strategies.guarded import Guarded
+from ..mixture.strategies.early_exit import EarlyExit
+from ..mixture.strategies.staircase import Staircase
 from ..model import Model, ModelInfo, WithDefaults, WrapperModel
 from ..span import Span, generate
 from ..trace.tree import Node, Trace
@@ -88,13 +89,14 @@ class Rerun:
                 return wrap(model) if anew else Replayed(wrap(model), answers, start.run)
 
             rebuilt.append(self._layer(layer, orders[number - 1] if number <= len(orders) else [], kept))
-        judge = mixture.agree and mixture.agree.judge
-        agree = mixture.agree
-        if agree and judge:
-            agree = replace(agree, judge=_within(judge, lambda model: Replayed(wrap(model), answers, start.run)))
+        # the proposals are there already, so there is nothing for a staircase to follow
+        strategies = [one for one in mixture.strategies if not isinstance(one, Staircase)]
+        for index, strategy in enumerate(strategies):
+            if isinstance(strategy, EarlyExit) and strategy.judge:
+                judge = _within(strategy.judge, lambda model: Replayed(wrap(model), answers, start.run))
+                strategies[index] = replace(strategy, judge=judge)
         aggregator = _asking(mixture.aggregator, wrap)
-        # the proposals are there, so there is nothing to climb along
-        again = replace(mixture, layers=rebuilt, aggregator=aggregator, agree=agree, staircase=None)
+        again = replace(mixture, layers=rebuilt, aggregator=aggregator, strategies=strategies)
         return RerunOf(again, start.run, str(self.changes))
 
     @property
@@ -254,8 +256,6 @@ def _within(model: Model, wrap: Wrap) -> Model:
 def _asking(aggregator: Aggregator, wrap: Wrap) -> Aggregator:
     """The aggregator with the models it asks wrapped."""
     match aggregator:
-        case Guarded():
-            return replace(aggregator, aggregator=_asking(aggregator.aggregator, wrap))
         case Synthesize():
             return replace(aggregator, model=_within(aggregator.model, wrap))
         case Pick():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
-from ...mixture.strategies.guarded import refuses
+from ...mixture.proposal_quality import refuses
 
 Guard = Literal["constant", "alike", "refusals", "length", "self-preference", "unstable", "contaminated", "repeated"]
 

@@ -1,7 +1,7 @@
-"""An early exit: where the proposals of a layer say the same, what would come after them is not asked.
+"""An early exit: where the proposals of a layer agree, what would come after them is skipped.
 
-Agreement is the least similarity of any two proposals, since one that dissents is what later layers are for. It says
-that models agree, not that they are right; where they tend to err alike, as in reasoning, leave it off.
+Agreement is the least similarity of any two proposals, because one dissenter is what later layers are for. It says that
+models agree, not that they are right. Where they tend to make the same mistakes, as in reasoning, leave it off.
 """
 
 from __future__ import annotations
@@ -10,37 +10,36 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ...costs.forecast import INSTRUCTION
 from ...errors import ConfigError, MoaError
 from ...model import Model
 from ...prompts.prompt import SAME, Prompt
-from ...span import CallSpec, Span
+from ...span import CallSpec
 from ...text.similarity import similarities
 from ...types import Request, Response, estimate_tokens
 from ...waker import Waker
 from ...wire.response_format import problem
-from ..aggregators import Aggregator
-from ..layer import Layer
-from .budgeted import Budgeted, aggregation, likely
-from .guarded import best, refuses, repeats
+from ..proposal_quality import best_proposal, is_complete
+from ..run import MixtureRun, Strategy
+from .budgeted import aggregation, likely
 
 Skip = Literal["layers", "aggregator"]
-"""What is not asked: the layers of proposers that are left, or these and the aggregator."""
+"""What is skipped: the remaining layers of proposers, or these and the aggregator."""
 
-PATIENCE = 30.0
-"""Seconds a judge is waited for; an early exit that comes late is none."""
+JUDGE_TIMEOUT = 30.0
+"""Timeout for the judge in seconds. A late verdict saves nothing."""
 
 
 @dataclass(frozen=True)
-class EarlyExit:
-    """When proposals count as the same answer, and what is skipped then.
+class EarlyExit(Strategy):
+    """Skips later layers, or the aggregator as well, where the proposals of a layer agree.
 
-    `threshold` is the similarity that any two of them must have, up to 1 (the same words). With skip="aggregator" the
-    proposal most like the others is the answer, word for word, unless the request wants what a proposal cannot give. A
-    `judge` is asked where the words leave it in doubt, from half the threshold up to it; less is taken for a
-    difference, and unless it replies with a plain yes in time, the proposals count as different.
+    `threshold` is the similarity that every two proposals must reach, up to 1 (the same words). With skip="aggregator"
+    the proposal most similar to the others is the answer, word for word, unless the request wants what a proposal
+    cannot give. A `judge` is called where the words leave it open, from half the threshold up to it. Less counts as a
+    difference, and so does any reply of the judge but a plain yes in time.
     """
 
     threshold: float = 0.8
@@ -53,72 +52,63 @@ class EarlyExit:
         if self.skip not in ("layers", "aggregator"):
             raise ConfigError(f"agree: skip is layers or aggregator, not {self.skip!r}")
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (self.judge,) if self.judge else ()
 
-@dataclass(frozen=True)
-class Exit:
-    """The layers end here. `answer` is the proposal to say, `None` where the aggregator still writes."""
+    async def after_layer(self, run: MixtureRun) -> bool:
+        answer = self._answer(run)
+        if run.span.run.finishing or not (run.remaining_layers or answer):
+            return False
+        measured = agreement(run.references)
+        by = "words"
+        if self.judge and self.threshold / 2 <= measured < self.threshold:
+            by = "judge"
+            agreed = await _judged(self.judge, run)
+        else:
+            agreed = measured >= self.threshold
+        verdict = {"layer": run.number, "threshold": self.threshold, "agreement": round(measured, 4), "by": by}
+        if not agreed:
+            run.span.note("differed", **verdict)
+            return False
+        run.span.note("agreed", **verdict, **_savings(run, answer))
+        run.answer = answer
+        return True
 
-    answer: Response | None
+    def _answer(self, run: MixtureRun) -> Response | None:
+        """Return the proposal that can be the answer, if the aggregator may be skipped."""
+        if self.skip != "aggregator" or not run.mixture.aggregator.models:
+            return None
+        proposal = best_proposal(run.references)
+        return proposal if _suits(proposal, run.request) else None
 
 
 def agreement(proposals: Sequence[Response]) -> float:
-    """The least similarity of any two proposals, 0 to 1; 0 with fewer than two, or with one that is no whole answer."""
-    if len(proposals) < 2 or not all(map(_whole, proposals)):
+    """Return the least similarity of any two proposals, 0 to 1; 0 if there are fewer than two or one is incomplete."""
+    if len(proposals) < 2 or not all(map(is_complete, proposals)):
         return 0.0
-    return min(
-        value for place, row in enumerate(similarities([one.text for one in proposals])) for value in row[:place]
-    )
+    rows = similarities([proposal.text for proposal in proposals])
+    return min(value for index, row in enumerate(rows) for value in row[:index])
 
 
-async def early_exit(
-    agree: EarlyExit,
-    number: int,
-    later: Sequence[Layer],
-    aggregator: Aggregator,
-    request: Request,
-    references: Sequence[Response],
-    span: Span,
-    plan: Budgeted | None,
-) -> Exit | None:
-    """Whether the references, the proposals of layer `number`, agree so that what comes after them can be skipped."""
-    answer = best(references) if agree.skip == "aggregator" and aggregator.models else None
-    if answer and not _suits(answer, request):
-        answer = None
-    if span.run.finishing or not (later or answer):
-        return None
-    measured = agreement(references)
-    by = "words"
-    if agree.judge and agree.threshold / 2 <= measured < agree.threshold:
-        by = "judge"
-        alike = await _judged(agree.judge, number, request, references, span, plan)
-    else:
-        alike = measured >= agree.threshold
-    told = {"layer": number, "threshold": agree.threshold, "agreement": round(measured, 4), "by": by}
-    if not alike:
-        span.note("differed", **told)
-        return None
-    read = INSTRUCTION + sum(reference.usage.output_tokens for reference in references)
-    ahead, now = likely(later, aggregator, request, read), aggregation(aggregator, request, read)
-    count = sum(len(layer.proposers) for layer in later)
-    skipped = [f"layer {number + place}" for place in range(1, len(later) + 1)]
+def _savings(run: MixtureRun, answer: Response | None) -> dict[str, Any]:
+    """Return what an exit skips: the stages, the number of calls, and their expected cost."""
+    later, aggregator = run.remaining_layers, run.mixture.aggregator
+    read = INSTRUCTION + sum(reference.usage.output_tokens for reference in run.references)
+    ahead, now = likely(later, aggregator, run.request, read), aggregation(aggregator, run.request, read)
+    calls = sum(len(layer.proposers) for layer in later)
+    skipped = [f"layer {run.number + count}" for count in range(1, len(later) + 1)]
     cost = ahead.cost
     if answer:
-        count += 1
+        calls += 1
         skipped.append("aggregator")
     elif cost is not None:
         cost = None if now.cost is None else max(0.0, cost - now.cost)
-    span.note("agreed", **told, skipped=skipped, calls=count, cost=cost)
-    return Exit(answer)
-
-
-def _whole(proposal: Response) -> bool:
-    """Whether it is an answer to compare: one that came to its end and helps."""
-    ended = proposal.finish_reason == "stop" and not proposal.tool_calls
-    return ended and not refuses(proposal.text) and not repeats(proposal.text)
+    return {"skipped": skipped, "calls": calls, "cost": cost}
 
 
 def _suits(proposal: Response, request: Request) -> bool:
-    """Whether it is an answer as the caller asked for it, though what was asked went to the aggregator alone."""
+    """Return whether a proposal meets those wishes of the request that only the aggregator is sent."""
     if request.tools or request.extra.get("logprobs") or any(stop in proposal.text for stop in request.stop):
         return False
     length = proposal.usage.output_tokens or estimate_tokens(proposal.text)
@@ -127,23 +117,21 @@ def _suits(proposal: Response, request: Request) -> bool:
     return problem(request.response_format, proposal.text) is None
 
 
-async def _judged(
-    judge: Model, number: int, request: Request, references: Sequence[Response], span: Span, plan: Budgeted | None
-) -> bool:
-    """Whether the judge says, plainly and in time, that the references give the same answer."""
-    asked = Prompt(SAME)(Request(request.messages, seed=request.seed), references)
-    if plan and not plan.affords(judge, asked, references):
+async def _judged(judge: Model, run: MixtureRun) -> bool:
+    """Return whether the judge says, plainly and in time, that the references give the same answer."""
+    request = Prompt(SAME)(run.question, run.references)
+    if not run.affords(judge, request):
         return False
-    until = plan.until(number) if plan else None
-    patience = PATIENCE if until is None else min(PATIENCE, until - span.run.now())
+    span, closes_at = run.span, run.closes_at()
+    timeout = JUDGE_TIMEOUT if closes_at is None else min(JUDGE_TIMEOUT, closes_at - span.run.now())
     waker = Waker()
     span.run.wakers.add(waker)
-    call = asyncio.create_task(span.call(judge, asked, CallSpec("judge")))
+    call = asyncio.create_task(span.call(judge, request, CallSpec("judge")))
     call.add_done_callback(waker.wake)
     try:
-        await waker.wait(patience)
+        await waker.wait(timeout)
         return call.done() and _is_yes(call.result().text)
-    except (MoaError, TimeoutError):  # it is seen in the trace; the mixture goes on as if nobody had been asked
+    except (MoaError, TimeoutError):  # the trace shows it; the mixture continues as without a judge
         return False
     finally:
         span.run.wakers.discard(waker)

@@ -11,14 +11,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
 
 from ...errors import ModelError
 from ...model import Model, WithDefaults, info
 from ...span import Span, TextListener
 from ...types import Response
-from ..layer import Layer
-from .prewarm_session import CHUNK, PendingPrompt, PrewarmSession, PrewarmStats
+from ..aggregators import ReferenceReader
+from ..layer import Layer, ProposalObserver
+from ..references import PendingPrompt
+from ..run import MixtureRun, Strategy
+from .prewarm_session import CHUNK, PrewarmSession, PrewarmStats
 
 LETTERS = 4 * CHUNK
 """About how many characters are worth reading on for."""
@@ -28,6 +32,38 @@ PAUSE = 0.25
 
 PATIENCE = 30.0
 """Seconds that the call itself waits at most for what is being read; it needs it, but a server may hang."""
+
+
+@dataclass(frozen=True)
+class Prewarm(Strategy):
+    """Has the models that will read the proposals of a layer read them while they are written, where that saves time.
+
+    Which models that is, and whether it may cost something, the models say themselves (`ModelInfo.prewarm`). A prompt
+    is never prewarmed for money in a run with a budget, which does not include it. `stats` has what was learned of each
+    model, and is kept from run to run.
+    """
+
+    stats: PrewarmStats = field(default_factory=PrewarmStats, repr=False, compare=False)
+
+    def observe(self, run: MixtureRun, layer: Layer) -> AbstractAsyncContextManager[ProposalObserver] | None:
+        if layer.order == "shuffled":  # the prompt has no beginning before all proposals are there
+            return None
+        paid = run.budget is None
+        prompts = {
+            _without_defaults(prompt.model): prompt
+            for prompt in _pending_prompts(run)
+            if self._gains(prompt.model, layer.proposers, paid)
+        }
+        if not prompts:
+            return None
+        in_order = layer.order == "declared"
+        return Prewarmer(list(prompts.values()), layer.proposers, run.span, run.number + 1, self.stats, in_order)
+
+    def _gains(self, model: Model, proposers: Sequence[Model], paid: bool) -> bool:
+        """Return whether the model can be prewarmed and would be idle otherwise: some proposer must run elsewhere."""
+        known = info(model)
+        able = known.prewarm in ("free", "paid" if paid else "free") and self.stats.pays(model.name)
+        return able and any(info(proposer).host != known.host for proposer in proposers)
 
 
 class Prewarmer:
@@ -170,21 +206,17 @@ class Prewarmer:
         return max(writing, key=lambda place: self._lengths[place], default=None)
 
 
-def reading_ahead(
-    readers: Sequence[PendingPrompt], layer: Layer, span: Span, number: int, habits: PrewarmStats, paid: bool
-) -> AbstractAsyncContextManager[Prewarmer | None]:
-    """Have those who will read the proposals of a layer, in layer `number`, read them ahead, where that gains anything.
-
-    `paid` says that it may also be done for money. What is shuffled at the end has no beginning to be read.
-    """
-    gaining = {_beneath(one.model): one for one in readers if one.gains(layer.proposers, habits, paid)}
-    if not gaining or layer.order == "shuffled":
-        return nullcontext()
-    return Prewarmer(list(gaining.values()), layer.proposers, span, number, habits, layer.order == "declared")
+def _pending_prompts(run: MixtureRun) -> list[PendingPrompt]:
+    """Return the prompts that will show the proposals of the current layer."""
+    if not run.remaining_layers:
+        aggregator = run.mixture.aggregator
+        return [aggregator.pending_prompt(run.request)] if isinstance(aggregator, ReferenceReader) else []
+    following = run.remaining_layers[0]
+    return [PendingPrompt(model, following.prompt, run.question) for model in following.proposers]
 
 
-def _beneath(model: Model) -> int:
-    """What is the same of all samples of a model, whatever their options."""
+def _without_defaults(model: Model) -> int:
+    """Return what all samples of a model have in common, whatever their options."""
     while isinstance(model, WithDefaults):
         model = model.inner
     return id(model)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ModelError
-from ...model import Model, info, prewarm, unwrap_defaults
-from ...prompts.prompt import Prompt
+from ...model import info, prewarm, unwrap_defaults
 from ...span import Span
 from ...types import PrewarmResult, Request, Response, Usage
+from ..references import PendingPrompt
 
 CHUNK = 64
 """Tokens that must be new for a prompt to be read on: the call itself may have to wait until so many are read."""
@@ -44,21 +44,6 @@ class PrewarmStats:
         if self._misses[model] >= self.most:
             self._misses[model] = 0
             self._until[model] = time.monotonic() + self.rest
-
-
-@dataclass(frozen=True)
-class PendingPrompt:
-    """A model that will be asked with the proposals of a layer, and how."""
-
-    model: Model
-    prompt: Prompt
-    request: Request
-
-    def gains(self, proposers: Sequence[Model], habits: PrewarmStats, paid: bool) -> bool:
-        """Whether it can read ahead, and would else be idle: somebody must be writing elsewhere."""
-        known = info(self.model)
-        able = known.prewarm in ("free", "paid" if paid else "free") and habits.pays(self.model.name)
-        return able and any(info(proposer).host != known.host for proposer in proposers)
 
 
 class PrewarmSession:

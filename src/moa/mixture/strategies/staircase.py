@@ -7,8 +7,8 @@ proposals are complete, the last one brings the answer to its end. Words that we
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from ...errors import ConfigError, EmptyReply, ModelError
@@ -16,10 +16,9 @@ from ...model import Model, info, unwrap_defaults
 from ...span import CallSpec, Span, TextListener
 from ...types import Request, Response, Usage
 from ..aggregators import Aggregator, Synthesize
-from ..layer import Layer
-from .budgeted import Budgeted, TimeLimited
+from ..layer import Layer, ProposalObserver
+from ..run import Hooks, MixtureParts, MixtureRun, Strategy
 from .early_exit import EarlyExit
-from .guarded import Guarded
 from .staircase_conversation import PartialProposal, StepConversation
 from .staircase_stitching import StepStitcher, may_end
 
@@ -28,7 +27,7 @@ LEAST = 16
 
 
 @dataclass(frozen=True)
-class Staircase:
+class Staircase(Strategy):
     """How an aggregator keeps step with the proposals: `step` is the tokens that it reads of each and writes at a time.
 
     Only for an aggregator that synthesizes. A request with tools, a response format, log-probabilities or stop strings
@@ -41,21 +40,35 @@ class Staircase:
         if self.step < LEAST:
             raise ConfigError(f"staircase: a step is at least {LEAST} tokens, not {self.step}")
 
-    def check(self, layers: Sequence[Layer], aggregator: Aggregator, agree: EarlyExit | None) -> None:
-        """Raise `ConfigError` where a mixture cannot be climbed."""
-        if _synthesizer(aggregator) is None:
-            raise ConfigError("staircase: only an aggregator that synthesizes can begin before the proposals are there")
-        if agree and agree.skip == "aggregator":
-            raise ConfigError('staircase: the aggregator has begun before agree could skip it; say skip = "layers"')
-        if layers[-1].order not in (None, "declared"):
-            raise ConfigError(f"staircase: parts are shown as declared, so order cannot be {layers[-1].order!r}")
+    def check(self, mixture: MixtureParts) -> None:
+        if not isinstance(mixture.aggregator, Synthesize):
+            message = "staircase: only an aggregator of kind 'synthesize' can start before the proposals are complete"
+            raise ConfigError(message, setting="staircase")
+        if any(isinstance(one, EarlyExit) and one.skip == "aggregator" for one in mixture.strategies):
+            message = "staircase: the aggregator starts before the early exit could skip it; use skip = 'layers'"
+            raise ConfigError(message, setting="staircase")
+        order = mixture.layers[-1].order
+        if order not in (None, "declared"):
+            message = f"staircase: needs the references in the order 'declared', got {order!r}"
+            raise ConfigError(message, setting="staircase")
+
+    def start(self, run: MixtureRun) -> Hooks | None:
+        synthesize = run.mixture.aggregator
+        if not isinstance(synthesize, Synthesize):
+            return None
+        if reason := _unsuited(synthesize, run):
+            run.span.note("no_staircase", reason=reason)
+            return None
+        steps = StaircaseAggregator(self.step, synthesize, run.request, run.span)
+        run.cleanup.push_async_callback(steps.leave)
+        return steps
 
 
-class StaircaseAggregator:
-    """One answer written in steps: it follows the last layer, and is its own aggregator at the end."""
+class StaircaseAggregator(Hooks):
+    """One answer written in steps: it observes the last layer, and takes the place of the aggregator."""
 
-    def __init__(self, staircase: Staircase, synthesize: Synthesize, request: Request, span: Span) -> None:
-        self._step = staircase.step
+    def __init__(self, step: int, synthesize: Synthesize, request: Request, span: Span) -> None:
+        self._step = step
         self._synthesize = synthesize
         self._span = span
         self._talk = StepConversation(synthesize.prompt, replace(request, max_tokens=None))
@@ -72,9 +85,15 @@ class StaircaseAggregator:
         self._ended = False  # the aggregator came to an end by itself
         self._replies: list[Response] = []
 
-    def follow(self, layer: Layer) -> StaircaseAggregator:
-        """Begin with the proposals of this layer."""
+    def observe(self, run: MixtureRun, layer: Layer) -> AbstractAsyncContextManager[ProposalObserver] | None:
+        """Begin with the proposals of the last layer."""
+        if run.remaining_layers:
+            return None
         self._task = asyncio.create_task(self._climb(layer))
+        return nullcontext(self)
+
+    def wrap_aggregator(self, run: MixtureRun, aggregator: Aggregator) -> Aggregator:
+        """Put the steps in the place of the single call."""
         return self
 
     async def leave(self) -> None:
@@ -100,12 +119,6 @@ class StaircaseAggregator:
     def ordered(self, places: Sequence[int]) -> list[int]:
         """These places as declared."""
         return sorted(places)
-
-    def within(self, aggregator: Aggregator) -> Aggregator:
-        """The aggregator with the steps in place of its one call."""
-        if isinstance(aggregator, (Guarded, TimeLimited)):
-            return replace(aggregator, aggregator=self.within(aggregator.aggregator))
-        return self
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -243,42 +256,17 @@ class StaircaseAggregator:
                     self._span.note("withdrawn", model=one.model, number=one.number)
 
 
-@asynccontextmanager
-async def climbing(
-    staircase: Staircase | None, aggregator: Aggregator, request: Request, span: Span, plan: Budgeted | None
-) -> AsyncIterator[StaircaseAggregator | None]:
-    """The answer to this request in steps, where that is wished and can be."""
-    synthesize = _synthesizer(aggregator)
-    if staircase is None or synthesize is None:
-        yield None
-    elif reason := _unsuited(synthesize, request, span, plan):
-        span.note("no_staircase", reason=reason)
-        yield None
-    else:
-        climb = StaircaseAggregator(staircase, synthesize, request, span)
-        try:
-            yield climb
-        finally:
-            await climb.leave()
-
-
-def _unsuited(synthesize: Synthesize, request: Request, span: Span, plan: Budgeted | None) -> str | None:
-    """Why this request is answered without a staircase, or `None`."""
+def _unsuited(synthesize: Synthesize, run: MixtureRun) -> str | None:
+    """Return why this request is answered without a staircase, or `None`."""
+    request, budget = run.request, run.budget
     tuned = unwrap_defaults(synthesize.model, request)[1]
     reasons = {
-        "its words are not the answer": not span.is_answer,
+        "its words are not the answer": not run.span.is_answer,
         "the conversation does not end with the user's words": request.messages[-1].role != "user",
         "the request has tools": bool(request.tools),
         "the request has a response format": request.response_format is not None,
         "the request asks for log-probabilities": bool(tuned.extra.get("logprobs")),
         "the request has stop strings": bool(tuned.stop),
-        "a budget in tokens or dollars is kept": plan is not None and plan.counts,
+        "a budget in tokens or dollars is kept": budget is not None and (budget.tokens, budget.dollars) != (None, None),
     }
-    return next((reason for reason, true in reasons.items() if true), None)
-
-
-def _synthesizer(aggregator: Aggregator) -> Synthesize | None:
-    """What writes the answer, if it is of the kind that can be asked in steps."""
-    while isinstance(aggregator, (Guarded, TimeLimited)):
-        aggregator = aggregator.aggregator
-    return aggregator if isinstance(aggregator, Synthesize) else None
+    return next((reason for reason, applies in reasons.items() if applies), None)
