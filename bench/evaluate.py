@@ -55,7 +55,7 @@ def measured(upstream: Mock, options: Any) -> float:
         lines = [json.dumps({"prompt": f"What is {number}?", "answer": number}) for number in range(options.prompts)]
         (folder / "mine.jsonl").write_text("\n".join(lines))
         command = [sys.executable, "-m", "moa", "eval", "run", "mine.jsonl", "-m", "moa:panel"]
-        command += ["--at-once", str(options.at_once)]
+        command += ["--max-concurrency", str(options.at_once)]
         environment = {**os.environ, "MOA_STORE": str(folder / "runs.sqlite"), "MOA_CONFIG": str(folder / "moa.toml")}
         begun = time.perf_counter()
         subprocess.run(

@@ -90,7 +90,16 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
         config = Path(folder, "moa.toml")
         config.write_text(f'[providers.lab]\nbase_url = "{url}"\nattempts = 1\nprice = {{ input = 0, output = 0 }}\n')
         out = Path(folder, "out")
-        asked = ["-m", f"lab:{name}", "--judge", "lab:gpt-4-1106-preview", "--data", str(data), "--out", str(out)]
+        asked = [
+            "-m",
+            f"lab:{name}",
+            "--judge",
+            "lab:gpt-4-1106-preview",
+            "--data",
+            str(data),
+            "--output-dir",
+            str(out),
+        ]
         command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *asked, "--config", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         lines = [json.loads(line) for line in (out / "scores.jsonl").read_text("utf-8").splitlines()]

@@ -17,6 +17,7 @@ from helpers.command import MOA, configured, moa, on_a_terminal, until
 from helpers.terminal import Terminal
 from helpers.upstream import Reply, Upstream
 from moa import Delta, SpanEnd, SpanStart, Trace
+from moa.config.renamed import COMMANDS, OPTIONS
 from moa.events import from_json
 
 
@@ -316,6 +317,38 @@ def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(up
 )
 def test_a_command_that_is_wrong_is_refused_in_one_line(words: list[str], said: str) -> None:
     refused(moa(*words), 2, said)
+
+
+RENAMED_IN = {
+    "--at-once": ["eval run", "eval worth", "eval experiment", "tune"],
+    "--budget": ["tune"],
+    "--days": ["runs purge"],
+    "--latency": ["tune"],
+    "--log": ["serve"],
+    "--megabytes": ["runs purge"],
+    "--open": ["serve"],
+    "--out": ["eval run", "eval worth", "eval experiment", "tune"],
+    "--quote": ["ask"],
+    "--spend": ["eval run", "eval worth", "eval experiment", "tune"],
+}
+
+
+@pytest.mark.parametrize("old", OPTIONS)
+def test_a_renamed_option_is_an_error_that_names_the_new_one(old: str) -> None:
+    for command in RENAMED_IN[old]:
+        for form in ([old, "1"], [f"{old}=1"]):
+            refused(
+                moa(*command.split(), *form), 2, f"moa: {old} was renamed to {OPTIONS[old]}; see: moa {command} --help"
+            )
+
+
+def test_an_option_that_was_renamed_in_another_command_only_is_unknown() -> None:
+    refused(moa("ask", "--spend", "1", "Why?"), 2, "No such option: --spend")
+
+
+@pytest.mark.parametrize("old", COMMANDS)
+def test_a_renamed_command_is_an_error_that_names_the_new_one(old: str) -> None:
+    refused(moa(*old.split()[1:]), 2, f"moa: {old} was renamed to {COMMANDS[old]}; see: moa runs --help")
 
 
 def test_an_error_with_json_goes_to_standard_error() -> None:

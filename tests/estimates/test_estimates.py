@@ -129,20 +129,20 @@ def upstream() -> Iterator[Upstream]:
 
 
 def test_where_nobody_can_be_asked_the_quote_is_all(upstream: Upstream) -> None:
-    told = command("ask", "--quote", "Which colour?")
+    told = command("ask", "--estimate", "Which colour?")
     assert "no call of it is stored yet" in told.stdout and "3 calls, cost unknown" in told.stdout
     command("ask", "Which colour?")
     before = len(upstream.calls)
-    told = command("ask", "--quote", "Which colour?")
+    told = command("ask", "--estimate", "Which colour?")
     assert told.stdout.startswith("moa:panel: about 3 calls, ") and "from 1 run of it" in told.stdout
-    figures = json.loads(command("ask", "--quote", "--json", "Which colour?").stdout)
+    figures = json.loads(command("ask", "--estimate", "--json", "Which colour?").stdout)
     assert (figures["model"], figures["calls"], figures["runs"]) == ("moa:panel", 3, 1)
     assert len(upstream.calls) == before
 
 
 def test_a_run_that_was_quoted_says_how_right_that_was(upstream: Upstream) -> None:
     command("ask", "Which colour?")
-    done = command("ask", "--quote", "--yes", "Which colour?")
+    done = command("ask", "--estimate", "--yes", "Which colour?")
     assert done.stdout == "purple it is\n" and "moa:panel: about 3 calls" in done.stderr
     assert "tokens +0%, cost +0%, seconds " in done.stderr
     shown = command("runs", "show").stdout
@@ -151,9 +151,9 @@ def test_a_run_that_was_quoted_says_how_right_that_was(upstream: Upstream) -> No
 
 
 def test_on_a_terminal_it_asks_whether_to_ask(upstream: Upstream) -> None:
-    code, written = on_a_terminal("ask", "--quote", "Which colour?", answer="n\n")
+    code, written = on_a_terminal("ask", "--estimate", "Which colour?", answer="n\n")
     assert (code, upstream.calls) == (1, []) and "Ask it? [Y/n]" in written
-    code, written = on_a_terminal("ask", "--quote", "Which colour?", answer="y\n")
+    code, written = on_a_terminal("ask", "--estimate", "Which colour?", answer="y\n")
     assert code == 0 and len(upstream.calls) == 3
 
 

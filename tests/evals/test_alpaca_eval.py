@@ -84,11 +84,13 @@ def test_the_command_gives_every_preference_of_the_judge(tmp_path: Path) -> None
     data = written(tmp_path)
     with Upstream({"a": lambda body: f"mine: {body['messages'][-1]['content']}", "j": judge}) as upstream:
         configured(upstream)
-        done = moa("eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "out")
+        done = moa(
+            "eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--output-dir", "out"
+        )
         assert done.returncode == 0, done.stderr
         asked, judged = upstream.to("a"), upstream.to("j")
         again = moa(
-            "eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "two"
+            "eval", "run", "alpaca_eval", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--output-dir", "two"
         )
         assert len(upstream.calls) == len(asked) + len(judged)  # what was remembered has its log-probabilities too
     assert (again.stdout, Path("two/scores.jsonl").read_bytes()) == (done.stdout, Path("out/scores.jsonl").read_bytes())

@@ -57,7 +57,7 @@ def test_the_results_are_plain_json_beside_a_manifest() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream, '[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:a"\n')
         written()
-        moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--out", "out", "--seed", "4")
+        moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out", "--seed", "4")
         assert {call.body["seed"] for call in upstream.calls} == {4}
     manifest = json.loads(Path("out/manifest.json").read_text("utf-8"))
     assert (manifest["suite"], manifest["models"], manifest["seed"]) == ("sums", ["lab:a"], 4)
@@ -78,10 +78,10 @@ def test_a_folder_goes_on_only_with_the_same_evaluation() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         written()
-        moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--out", "out")
-        other = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--out", "out", "--seed", "5")
+        moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out")
+        other = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out", "--seed", "5")
     assert other.returncode == 2
-    assert "out holds an evaluation with another seed; name another folder with --out" in other.stderr
+    assert "out holds an evaluation with another seed; name another folder with --output-dir" in other.stderr
 
 
 def test_open_prompts_are_compared_with_the_first_model_by_the_judge() -> None:
@@ -107,10 +107,12 @@ def test_it_stops_at_the_spend_cap_and_a_higher_one_goes_on() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         written()
-        stopped = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--spend", "0.000009")
+        stopped = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "0.000009")
         assert (stopped.returncode, len(upstream.calls)) == (1, 2)
-        assert "stopped at $0.000008: 2 of 3 answered; the same command with a higher --spend goes on" in stopped.stderr
-        rest = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--spend", "1")
+        assert (
+            "stopped at $0.000008: 2 of 3 answered; the same command with a higher --max-cost goes on" in stopped.stderr
+        )
+        rest = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "1")
         assert (rest.returncode, len(upstream.calls)) == (0, 3)
 
 
@@ -132,9 +134,9 @@ def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() ->
         configured(upstream)
         Path("moa.toml").write_text(Path("moa.toml").read_text("utf-8").replace("price =", "# price ="), "utf-8")
         written()
-        refused = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--spend", "1")
+        refused = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "1")
         assert (refused.returncode, upstream.calls) == (2, [])
-    assert "the price of lab:a is not known, so --spend cannot be kept" in refused.stderr
+    assert "the price of lab:a is not known, so --max-cost cannot be kept" in refused.stderr
 
 
 def test_a_bar_shows_how_far_it_is() -> None:
@@ -156,7 +158,7 @@ def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
     with Upstream({"a": lambda body: right(body) if "2 + 3" in str(body) else Reply(delay=60)}) as upstream:
         configured(upstream)
         written()
-        process = subprocess.Popen([*MOA, "eval", "run", "sums.jsonl", "-m", "lab:a", "--out", "out"], stderr=-1)
+        process = subprocess.Popen([*MOA, "eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out"], stderr=-1)
         until(lambda: Path("out/scores.jsonl").exists())
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()

@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.command import MOA, configured, moa, until
 from helpers.upstream import Body, Upstream
 
-RUN = ("eval", "run", "mine.jsonl", "-m", "lab:a", "-m", "moa:panel", "--judge", "lab:j", "--at-once", "3")
+RUN = ("eval", "run", "mine.jsonl", "-m", "lab:a", "-m", "moa:panel", "--judge", "lab:j", "--max-concurrency", "3")
 SAME = ("report.html", "answers.jsonl", "scores.jsonl", "figures.json", "samples.jsonl")
 
 
@@ -51,17 +51,17 @@ def test_after_any_number_of_kills_no_call_is_made_twice_and_the_report_is_the_s
         for most in (2, 9, 17):
             upto.most = most
             store = {**os.environ, "MOA_STORE": str(tmp_path / "killed.sqlite")}
-            process = subprocess.Popen([*MOA, *RUN, "--out", "killed"], env=store, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([*MOA, *RUN, "--output-dir", "killed"], env=store, stderr=subprocess.DEVNULL)
             until(lambda most=most: remembered(tmp_path / "calls.sqlite") == most)  # type: ignore[misc]
             process.kill()
             process.wait()
         upto.most = 10**6
-        done = moa(*RUN, "--out", "killed", MOA_STORE=str(tmp_path / "killed.sqlite"))
+        done = moa(*RUN, "--output-dir", "killed", MOA_STORE=str(tmp_path / "killed.sqlite"))
         assert done.returncode == 0, done.stderr
         calls = len(upto.answered)
         assert (calls, len(set(upto.answered))) == (5 * (3 + 2), calls)
         (tmp_path / "other").mkdir()
-        whole = moa(*RUN, "--out", "whole", MOA_STORE=str(tmp_path / "other" / "whole.sqlite"))
+        whole = moa(*RUN, "--output-dir", "whole", MOA_STORE=str(tmp_path / "other" / "whole.sqlite"))
         assert len(upto.answered) == 2 * calls
     assert whole.stdout == done.stdout
     assert {name: Path("killed", name).read_bytes() for name in SAME} == {
@@ -75,8 +75,8 @@ def test_an_answer_that_was_remembered_is_billed_as_if_it_had_been_asked_for_now
     with Upstream(upto) as upstream:
         configured(upstream)
         Path("mine.jsonl").write_text('{"prompt": "What?"}', "utf-8")
-        moa(*RUN, "--out", "first")
-        moa(*RUN, "--out", "second")
+        moa(*RUN, "--output-dir", "first")
+        moa(*RUN, "--output-dir", "second")
         assert len(upto.answered) == len(set(upto.answered))
     assert Path("first/answers.jsonl").read_bytes() == Path("second/answers.jsonl").read_bytes()
     paid = [json.loads(line)["paid"] for line in Path("second/timing.jsonl").read_text("utf-8").splitlines()]

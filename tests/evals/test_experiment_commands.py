@@ -49,7 +49,7 @@ def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front_a
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
-        command = ["tune", "--prompts", "sums.jsonl", *(f"-mlab:{name}" for name in MODELS), "--out", "out"]
+        command = ["tune", "--prompts", "sums.jsonl", *(f"-mlab:{name}" for name in MODELS), "--output-dir", "out"]
         done = moa(*command)
         assert done.returncode == 0, done.stderr
         calls = len(upstream.calls)
@@ -75,7 +75,17 @@ def test_tune_says_what_is_beyond_the_limits() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
-        done = moa("tune", "--prompts", "sums.jsonl", "-mlab:a", "-mlab:b", "--out", "out", "--budget", "0.0000001")
+        done = moa(
+            "tune",
+            "--prompts",
+            "sums.jsonl",
+            "-mlab:a",
+            "-mlab:b",
+            "--output-dir",
+            "out",
+            "--max-cost-per-question",
+            "0.0000001",
+        )
     assert done.returncode == 0, done.stderr
     assert {line.split("\t")[5] for line in done.stdout.splitlines()} == {"beyond the limits"}
     assert "Nothing that was tried keeps to the limits" in Path("out/tuned.html").read_text("utf-8")
@@ -85,8 +95,8 @@ def test_tune_stops_within_what_may_be_spent_and_goes_on_where_it_was() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
-        command = ["tune", "--prompts", "sums.jsonl", "-mlab:a", "-mlab:b", "--out", "out"]
-        stopped = moa(*command, "--spend", "0.0001")
+        command = ["tune", "--prompts", "sums.jsonl", "-mlab:a", "-mlab:b", "--output-dir", "out"]
+        stopped = moa(*command, "--max-cost", "0.0001")
         assert stopped.returncode == 2
         assert "stopped before spending more than 0.0001 US dollars" in stopped.stderr
         calls = len(upstream.calls)
@@ -102,7 +112,7 @@ def test_an_experiment_prints_its_table_and_leaves_a_page_with_plots() -> None:
         configured(upstream)
         written()
         models = [f"-mlab:{model}" for model in "abc"]
-        done = moa("eval", "experiment", "collaborativeness", "sums.jsonl", *models, "--out", "out")
+        done = moa("eval", "experiment", "collaborativeness", "sums.jsonl", *models, "--output-dir", "out")
         assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     scores = {(series, model): float(score) for series, model, score, *_ in rows}
@@ -124,7 +134,9 @@ def test_an_aggregator_that_picks_is_compared_with_the_same_one_that_writes() ->
     with Upstream({**MODELS, "c": lambda body: "2"}) as upstream:
         configured(upstream)
         written()
-        done = moa("eval", "experiment", "ranker", "sums.jsonl", "-mlab:c", "-mlab:a", "--limit", "4", "--out", "out")
+        done = moa(
+            "eval", "experiment", "ranker", "sums.jsonl", "-mlab:c", "-mlab:a", "--limit", "4", "--output-dir", "out"
+        )
         assert done.returncode == 0, done.stderr
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["synthesizes", "picks"]
     assert Path("out/ranker.svg").exists()

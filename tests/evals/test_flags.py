@@ -32,7 +32,19 @@ def test_a_report_tells_the_evidence_of_every_flag() -> None:
     with Upstream({"a": plain, "b": plain, "judge": judge, "big": NULL}) as upstream:
         configured(upstream, PANEL)
         Path("mine.jsonl").write_text(MINE, "utf-8")
-        ask = ["eval", "run", "mine.jsonl", "-m", "lab:b", "-m", "moa:panel", "--judge", "lab:judge", "--out", "out"]
+        ask = [
+            "eval",
+            "run",
+            "mine.jsonl",
+            "-m",
+            "lab:b",
+            "-m",
+            "moa:panel",
+            "--judge",
+            "lab:judge",
+            "--output-dir",
+            "out",
+        ]
         done = moa(*ask)
         assert done.returncode == 0, done.stderr
     assert moa("eval", "report", "out").returncode == 0

@@ -83,7 +83,9 @@ def test_the_command_has_all_skills_of_an_answer_marked_in_one_call(tmp_path: Pa
     with Upstream({"a": "my answer", "j": asked}) as upstream:
         configured(upstream)
         data = written(tmp_path)
-        done = moa("eval", "run", "flask", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "out")
+        done = moa(
+            "eval", "run", "flask", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--output-dir", "out"
+        )
         assert done.returncode == 0, done.stderr
         judged = upstream.to("j")
     assert len(judged) == 3
@@ -199,7 +201,7 @@ def test_the_report_draws_the_skills_around_a_circle(tmp_path: Path) -> None:
     with Upstream({"a": "words of a", "b": "words of b", "j": asked}) as upstream:
         configured(upstream)
         data = str(written(tmp_path))
-        named = ("-m", "lab:a", "-m", "lab:b", "--judge", "lab:j", "--data", data, "--out", "out")
+        named = ("-m", "lab:a", "-m", "lab:b", "--judge", "lab:j", "--data", data, "--output-dir", "out")
         assert moa("eval", "run", "flask", *named).returncode == 0
     page = Path("out/report.html").read_text("utf-8")
     plot = page[page.index("<h2>Skills</h2>") :].partition("</svg>")[0] + "</svg>"

@@ -67,7 +67,9 @@ def test_the_command_asks_two_turns_and_has_both_marked(tmp_path: Path) -> None:
     with Upstream({"a": lambda body: f"said {len(body['messages'])}", "j": judge}) as upstream:
         configured(upstream)
         data = written(tmp_path)
-        done = moa("eval", "run", "mt_bench", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--out", "out")
+        done = moa(
+            "eval", "run", "mt_bench", "-m", "lab:a", "--judge", "lab:j", "--data", str(data), "--output-dir", "out"
+        )
         assert done.returncode == 0, done.stderr
         asked, judged = upstream.to("a"), upstream.to("j")
     assert len(asked) == 16

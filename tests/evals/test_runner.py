@@ -176,7 +176,7 @@ async def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
 
 def test_another_evaluation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     Folder.begin(tmp_path, {"seed": 1, "versions": {"moa": "1"}}, [])
-    with pytest.raises(ConfigError, match="another seed; name another folder with --out"):
+    with pytest.raises(ConfigError, match="another seed; name another folder with --output-dir"):
         Folder.begin(tmp_path, {"seed": 2, "versions": {"moa": "2"}}, [])
 
 

@@ -126,7 +126,7 @@ def prepare(folder: Path, url: str, prompts: int) -> None:
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "moa", "eval", "run", "mine.jsonl", *MODELS, "--out", "out"]
+    command = [sys.executable, "-m", "moa", "eval", "run", "mine.jsonl", *MODELS, "--output-dir", "out"]
     environment = {**os.environ, "MOA_STORE": str(folder / "runs.sqlite"), "MOA_CONFIG": str(folder / "moa.toml")}
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet)

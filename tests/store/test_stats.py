@@ -189,14 +189,14 @@ def test_moa_runs_figures() -> None:
         configured(upstream)
         for _ in range(2):
             assert command("ask", "Which colour is the sky?").returncode == 0
-    rows = [line.split("\t") for line in command("runs", "figures").stdout.splitlines()]
+    rows = [line.split("\t") for line in command("runs", "stats").stdout.splitlines()]
     assert [(row[:5], row[-1]) for row in rows] == [
         (["moa:panel", "", "", "2", ""], ""),
         (["moa:panel", "proposer", "lab:a", "2", ""], "100%"),
         (["moa:panel", "proposer", "lab:b", "2", "2"], ""),
         (["moa:panel", "aggregator", "lab:big", "2", ""], ""),
     ]
-    told = json.loads(command("runs", "figures", "--json", "--by-day", "-m", "panel", "--since", "1d").stdout)
+    told = json.loads(command("runs", "stats", "--json", "--by-day", "-m", "panel", "--since", "1d").stdout)
     assert [(one["role"], one["calls"], one["lost"]) for one in told] == [
         ("root", 2, 0),
         ("proposer", 2, 0),
@@ -220,7 +220,7 @@ async def test_a_damaged_run_is_told_of_once_and_the_figures_of_all_stand(statem
         for _ in range(2):
             await moa.generate(panel(Scripted("a", long), big=Scripted("big", long)), REQUEST, store.emit)
     damage(store.path, statement)
-    first, second = command("runs", "figures"), command("runs", "figures")
+    first, second = command("runs", "stats"), command("runs", "stats")
     assert [line.split("\t")[3] for line in first.stdout.splitlines()] == ["2", "2", "2"]
     assert first.stdout.splitlines()[1].endswith("\t100%") and first.stdout == second.stdout
     assert wrong in first.stderr and first.stderr.startswith("moa: ") and first.stderr.count("\n") == 1
@@ -230,6 +230,6 @@ async def test_a_damaged_run_is_told_of_once_and_the_figures_of_all_stand(statem
 async def test_a_name_that_a_client_made_up_is_one_cell() -> None:
     with Store() as store:
         await moa.generate(Scripted("lab:a\tb\n\x1b[2J", SKY), REQUEST, store.emit)
-    for words, columns in ((["runs"], 9), (["runs", "figures"], 11)):
+    for words, columns in ((["runs"], 9), (["runs", "stats"], 11)):
         (line,) = command(*words).stdout.splitlines()
         assert (line.count("\t") + 1, "lab:a b [2J" in line) == (columns, True)

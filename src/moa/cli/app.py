@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,7 +58,8 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "moa"
-        code = told(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
+        problem = _renamed(error) or error.format_message().rstrip(".")
+        code = told(f"{problem}; see: {command} --help", 2)
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
     except OSError as error:
@@ -71,6 +73,23 @@ def main() -> None:
     if code == 141 or full:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
     sys.exit(code)
+
+
+def _renamed(error: typer.TyperException) -> str | None:
+    """Return what to say if an unknown option or command was renamed."""
+    from ..config.renamed import COMMANDS, OPTIONS
+
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return None
+    if old := getattr(error, "option_name", None):
+        known = {name for option in context.command.params for name in option.opts}
+        new = OPTIONS.get(old)
+        return f"{old} was renamed to {new}" if new in known else None
+    if unknown := re.search(r"No such command '(.*)'", error.format_message()):
+        old = f"{context.command_path} {unknown[1]}"
+        return f"{old} was renamed to {COMMANDS[old]}" if old in COMMANDS else None
+    return None
 
 
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -156,15 +175,16 @@ def ask(
     as_events: Annotated[
         bool, typer.Option("--jsonl", help="Print every event, one JSON a line, as it happens.")
     ] = False,
-    quote: Annotated[
-        bool, typer.Option("--quote", help="Say what it is likely to take, and ask it only if you agree.")
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Estimate tokens, cost and time from past runs, and ask before continuing."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to any quote.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
 ) -> None:
     """Ask one question and print the answer.
 
-    With --quote it is said first what that is likely to take in tokens, dollars and seconds, by the runs that are kept.
-    Where nobody can be asked whether to go on, that is all, unless --yes is given.
+    --estimate prints an estimate of tokens, cost and time from past runs and asks before continuing. Without a terminal
+    it only prints the estimate, unless --yes is given.
     """
     import asyncio
 
@@ -177,7 +197,7 @@ def ask(
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
     ready = _ready(model, config)
-    if quote:
+    if estimate:
         ready = _quoted(ready, request, config, yes, as_json or as_events)
     with kept(config) as emit:
         asyncio.run(watch(ready, request, view(proposals, as_json, as_events), emit))

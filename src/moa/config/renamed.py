@@ -51,6 +51,23 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 """Renamed settings, by the table of `moa.toml` they are in. `moa` is the object in a request to the server."""
 
 
+OPTIONS: Mapping[str, str] = {
+    "--at-once": "--max-concurrency",
+    "--budget": "--max-cost-per-question",
+    "--days": "--max-age-days",
+    "--latency": "--max-latency",
+    "--log": "--log-format",
+    "--megabytes": "--max-size-mb",
+    "--open": "--allow-unauthenticated",
+    "--out": "--output-dir",
+    "--quote": "--estimate",
+    "--spend": "--max-cost",
+}
+"""Renamed options of the command line, with their new name wherever a command has it."""
+
+COMMANDS: Mapping[str, str] = {"moa runs figures": "moa runs stats"}
+
+
 def renamed_to(new: str) -> str:
     """Return the second half of an error about a renamed setting."""
     name, _, hint = new.partition("; ")

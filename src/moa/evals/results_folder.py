@@ -53,7 +53,7 @@ class Folder:
             folder = Folder.read(path)
             if differing := _differing(folder.manifest, manifest):
                 raise ConfigError(
-                    f"{path} holds an evaluation with another {differing}; name another folder with --out"
+                    f"{path} holds an evaluation with another {differing}; name another folder with --output-dir"
                 )
             return folder
         path.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ def _check_prices(builder: Builder, names: Sequence[str], spend: float | None) -
         return
     leaves = dict.fromkeys(leaf for name in names for leaf in single(builder.config, name))
     if unknown := [leaf for leaf in leaves if price(builder.config, leaf) is None]:
-        words = f"the price of {unknown[0]} is not known, so --spend cannot be kept"
+        words = f"the price of {unknown[0]} is not known, so --max-cost cannot be kept"
         raise ConfigError(f"{words}; give it in moa.toml: price = {{ input = ..., output = ... }}")
 
 

@@ -28,9 +28,16 @@ JudgeName = Annotated[str | None, typer.Option("--judge", metavar="MODEL", help=
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The benchmark's files; no network is used.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many samples, drawn by the seed.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of every request, and of what is drawn.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else one in results/.")]
-Spend = Annotated[float | None, typer.Option(min=0, help="US dollars it may cost in all; stops before it would.")]
-AtOnce = Annotated[int, typer.Option(min=1, help="Calls to a provider at once, where moa.toml has no limit.")]
+OutputDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The results folder; by default one in results/.", show_default=False)
+]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, help="Total budget in US dollars, over all restarts; stops before exceeding it.")
+]
+MaxConcurrency = Annotated[
+    int,
+    typer.Option(min=1, help="Concurrent questions; also concurrent calls per provider, unless moa.toml limits them."),
+]
 Traced = Annotated[bool, typer.Option("--trace/--no-trace", help="Keep every call beside the results.")]
 
 
@@ -43,9 +50,9 @@ def run(
     data: Data = None,
     limit: Limit = None,
     seed: Seed = 0,
-    out: Out = None,
-    spend: Spend = None,
-    at_once: AtOnce = 32,
+    output_dir: OutputDir = None,
+    max_cost: MaxCost = None,
+    max_concurrency: MaxConcurrency = 32,
     trace: Traced = True,
     config: ConfigFile = None,
 ) -> None:
@@ -59,7 +66,9 @@ def run(
 
     if not model:
         raise ConfigError("name at least one model with -m, such as -m moa:panel")
-    asked = EvalSpec(benchmark(suite, data), model, judge, seed, limit, out, at_once, spend, trace, config)
+    asked = EvalSpec(
+        benchmark(suite, data), model, judge, seed, limit, output_dir, max_concurrency, max_cost, trace, config
+    )
     with session(asked) as begun:
         with progress(begun.benchmark.name) as tell:
             results = asked_through(begun.run(begun.models, tell))
@@ -100,7 +109,7 @@ def _print(results: Results, folder: Folder) -> None:
 
         whole = len(folder.samples) * len(results.scored)
         words = f"stopped at {cost(folder.paid)}: {len(scored)} of {whole} answered"
-        code = told(f"{words}; the same command with a higher --spend goes on", 1)
+        code = told(f"{words}; the same command with a higher --max-cost goes on", 1)
     if code:
         raise typer.Exit(code)
 
@@ -121,9 +130,9 @@ def worth(
     worthwhile: Annotated[float, typer.Option(min=0, help="Points that a gain must be able to reach.")] = 5.0,
     limit: Limit = None,
     seed: Seed = 0,
-    out: Out = None,
-    spend: Spend = None,
-    at_once: AtOnce = 32,
+    output_dir: OutputDir = None,
+    max_cost: MaxCost = None,
+    max_concurrency: MaxConcurrency = 32,
     trace: Traced = True,
     config: ConfigFile = None,
 ) -> None:
@@ -140,7 +149,9 @@ def worth(
     from ..terminal.progress import progress
 
     wanted = asked(benchmark(str(prompts)), model, judge, config)
-    wanted = replace(wanted, seed=seed, limit=limit, out=out, at_once=at_once, spend=spend, traced=trace)
+    wanted = replace(
+        wanted, seed=seed, limit=limit, out=output_dir, at_once=max_concurrency, spend=max_cost, traced=trace
+    )
     with session(wanted) as begun:
         question = Question(begun, begun.asked.models[0], confidence, worthwhile)
         with progress(f"{question.mixture} and its members") as tell:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..shared import ConfigFile, table
-from .eval_run import AtOnce, Data, JudgeName, Limit, Models, Out, Seed, Spend, asked_through
+from .eval_run import Data, JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, asked_through
 
 
 def experiment(
@@ -25,9 +25,9 @@ def experiment(
     data: Data = None,
     limit: Limit = None,
     seed: Seed = 0,
-    out: Out = None,
-    spend: Spend = None,
-    at_once: AtOnce = 32,
+    output_dir: OutputDir = None,
+    max_cost: MaxCost = None,
+    max_concurrency: MaxConcurrency = 32,
     config: ConfigFile = None,
 ) -> None:
     """Repeat an experiment of the paper: with and without others' answers, roles, proposers, layers, a ranker.
@@ -46,7 +46,9 @@ def experiment(
 
     models = members(config, model or [])
     plan = planned(name, models, members(config, [aggregator])[0] if aggregator else None, samples)
-    asked = EvalSpec(benchmark(suite, data), models, judge, seed, limit, out, at_once, spend, config=config)
+    asked = EvalSpec(
+        benchmark(suite, data), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
+    )
     with session(asked) as begun:
         before = begun.folder.paid
         with progress(name) as tell:

@@ -234,8 +234,8 @@ def compare_runs(
     table(header, figures(list(zip(found, traces, strict=True))))
 
 
-@runs.command("figures")
-def show_figures(
+@runs.command("stats")
+def show_stats(
     mixture: Annotated[str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only of this one.")] = None,
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Only since that day: 7d, or a date such as 2026-11-20.")
@@ -313,19 +313,19 @@ def import_runs(
 
 @runs.command("purge")
 def purge_runs(
-    days: Annotated[float | None, typer.Option(min=0, help="Remove runs older than this.")] = None,
-    megabytes: Annotated[float | None, typer.Option(min=0, help="Remove the oldest beyond this size.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove every run.")] = False,
+    max_age_days: Annotated[float | None, typer.Option(min=0, help="Delete runs older than this.")] = None,
+    max_size_mb: Annotated[float | None, typer.Option(min=0, help="Delete the oldest runs beyond this size.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete every run.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Remove runs, and the answers that are remembered, for good. A run that is going on stays."""
-    if everything == (days is not None or megabytes is not None):
-        raise ConfigError("say which runs to remove: --days, --megabytes, or --all")
+    """Permanently delete runs and cached answers, except runs in progress."""
+    if everything == (max_age_days is not None or max_size_mb is not None):
+        raise ConfigError("say which runs to delete: --max-age-days, --max-size-mb, or --all")
     from ...store.cache import SQLiteCache
     from ...store.settings import answers_beside
 
     store = _store(config)
-    gone = store.purge(days=days, megabytes=megabytes)
-    answers = SQLiteCache(answers_beside(store)).purge(days=days, megabytes=megabytes)
+    gone = store.purge(days=max_age_days, megabytes=max_size_mb)
+    answers = SQLiteCache(answers_beside(store)).purge(days=max_age_days, megabytes=max_size_mb)
     more = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
     typer.echo(f"removed {gone} run{'s' * (gone != 1)}{more}", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..shared import ConfigFile, table
-from .eval_run import AtOnce, JudgeName, Limit, Models, Out, Seed, Spend, asked_through
+from .eval_run import JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, asked_through
 
 if TYPE_CHECKING:
     from ...evals.experiments.candidate import Candidate
@@ -20,14 +20,18 @@ def tune(
         str, typer.Option("--prompts", metavar="FILE", help="Questions like yours, as moa eval run takes them.")
     ],
     model: Models = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="US dollars a question may cost on average.")] = None,
-    latency: Annotated[float | None, typer.Option(min=0, help="Seconds a question may take on average.")] = None,
+    max_cost_per_question: Annotated[
+        float | None, typer.Option(min=0, help="Limit of the average cost of a question, in US dollars.")
+    ] = None,
+    max_latency: Annotated[
+        float | None, typer.Option(min=0, help="Limit of the average time of a question, in seconds.")
+    ] = None,
     judge: JudgeName = None,
     limit: Limit = None,
     seed: Seed = 0,
-    out: Out = None,
-    spend: Spend = None,
-    at_once: AtOnce = 32,
+    output_dir: OutputDir = None,
+    max_cost: MaxCost = None,
+    max_concurrency: MaxConcurrency = 32,
     config: ConfigFile = None,
 ) -> None:
     """Search members, samples, layers and aggregator for the best mixtures within dollars and seconds.
@@ -46,7 +50,9 @@ def tune(
     from ..terminal.progress import progress
 
     models = members(config, model or [])
-    asked = EvalSpec(benchmark(prompts, None), models, judge, seed, limit, out, at_once, spend, config=config)
+    asked = EvalSpec(
+        benchmark(prompts, None), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
+    )
     with session(asked) as begun:
         before = begun.folder.paid
 
@@ -54,7 +60,9 @@ def tune(
             with progress(f"{len(candidates)} on {count} prompts") as tell:
                 return await tried(begun, tell, candidates, count)
 
-        found = asked_through(search(models, assess, len(begun.benchmark.samples), Limits(budget, latency)))
+        found = asked_through(
+            search(models, assess, len(begun.benchmark.samples), Limits(max_cost_per_question, max_latency))
+        )
         table(HEADER, [row(one) for one in found])
         for path in kept(begun.folder, found):
             typer.echo(path, err=True)

@@ -43,7 +43,7 @@ async def tried(
     if not results.complete:
         raise ConfigError(
             f"stopped before spending more than {session.asked.spend} US dollars; "
-            "the same command with a higher --spend goes on where it was"
+            "the same command with a higher --max-cost goes on where it was"
         )
     return {one: _measured(one, results.figures[one.name][0], results.scored[one.name]) for one in candidates}
 

@@ -82,7 +82,7 @@ class Question:
         built = {arm.candidate.name: self._sampled(arm.candidate) for arm in arms}
         results = await self.session.run({**self._alone(), **built}, tell)
         if not results.complete:
-            raise ConfigError(f"{self.session.folder.path}: not everything is answered; a higher --spend goes on")
+            raise ConfigError(f"{self.session.folder.path}: not everything is answered; a higher --max-cost goes on")
         return self._judged(results, arms)
 
     def arms(self, results: Results) -> list[Arm]:
