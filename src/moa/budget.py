@@ -1,4 +1,4 @@
-"""What one request may use, in dollars, tokens and seconds."""
+"""Limits of one request, in US dollars, tokens and seconds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Number = TypeVar("Number", int, float)
 class Budget:
     """The most that one request may use: US dollars, tokens read and written by all its calls, seconds in all.
 
-    `None` is no limit. Later layers are skipped first, then proposers are left out, those declared last before the
-    others; seconds are shared among the layers still to come, so that the aggregator has time too. A budget that one
-    proposal and the answer do not fit is refused before anything is paid.
+    `None` is no limit. Later layers are skipped first, then proposers are left out, the last ones first. Seconds are
+    shared among the remaining layers and the aggregator. A budget that is too small for one proposal and the answer is
+    refused before anything is paid.
     """
 
     dollars: float | None = None
@@ -24,13 +24,15 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if value is not None and not value > 0:
-                raise ConfigError(f"a budget of {value} {one.name} buys nothing; it must be more than 0")
+                raise ConfigError(
+                    f"budget.{limit.name}: must be greater than 0, got {value}", setting=f"budget.{limit.name}"
+                )
 
     def within(self, other: Budget | None) -> Budget:
-        """What both allow."""
+        """Return the budget that keeps within both."""
         if other is None:
             return self
         return Budget(

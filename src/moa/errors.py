@@ -1,19 +1,19 @@
-"""Everything that can go wrong, as one small tree.
+"""The errors raised on purpose, as one small tree.
 
 MoaError
-├── ConfigError            a setting is wrong; nothing was sent                       exit code 2
-│   └── RequestError       the question itself is wrong (empty, out of range)
-├── ModelError             a model did not answer                                     exit code 1
+├── ConfigError            an invalid setting; nothing was sent                       exit code 2
+│   └── RequestError       an invalid request (empty, an option out of range)
+├── ModelError             a model gave no answer                                     exit code 1
 │   ├── MissingKey         its API key is not set (also a ConfigError)                exit code 2
 │   ├── ContextOverflow    the prompt is longer than its context window
-│   ├── BadReply           it replied, but not with an answer (HTML, empty, malformed)
-│   │   └── EmptyReply     it replied with nothing at all
-│   ├── CutStream          its stream ended before the answer did
+│   ├── BadReply           the reply is no answer (HTML, empty, malformed)
+│   │   └── EmptyReply     the reply is empty
+│   ├── CutStream          the stream ended before the answer
 │   └── LayerError         too few proposers of a layer answered; carries every cause
 └── StoreError             the store of runs cannot be read or written                exit code 1
 
-An error that a proposer raises loses its proposal, whichever of these it is. Otherwise a `ConfigError` stops the run
-before anything is paid for. Any other exception is a bug and is never mistaken for a lost proposal.
+Any of these errors, raised by a proposer, loses its proposal. Otherwise a `ConfigError` stops the run before anything
+is paid for. Any other exception is a bug and ends the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Self
 
 
 class MoaError(Exception):
-    """Base of every error raised on purpose. `exit_code` is what the command line ends with."""
+    """Base of every error raised on purpose. `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -40,14 +40,14 @@ class ConfigError(MoaError):
 
 
 class RequestError(ConfigError):
-    """The question cannot be asked as it is: no messages, an unknown role, a sampling option out of range."""
+    """An invalid request: no messages, an unknown role, a sampling option out of range."""
 
 
 class ModelError(MoaError):
-    """A model did not answer.
+    """A model gave no answer.
 
-    `model` is its name; `status` the HTTP status if there was one; `retryable` says whether asking again may help;
-    `retry_after` is how long the upstream asked to be left alone, in seconds.
+    `model` is its name, `status` the HTTP status if there was one. `retryable` says whether a retry may help,
+    `retry_after` after how many seconds, if the upstream demands a wait.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class MissingKey(ModelError, ConfigError):
 
 
 class ContextOverflow(ModelError):
-    """The prompt does not fit the model's context window. `window` is its size in tokens, when known."""
+    """The prompt does not fit the model's context window. `window` is its size in tokens, if known."""
 
     def __init__(self, message: str, *, model: str = "", window: int | None = None) -> None:
         super().__init__(message, model=model)
@@ -87,27 +87,27 @@ class ContextOverflow(ModelError):
 
 
 class BadReply(ModelError):
-    """The upstream replied with something that is not an answer."""
+    """The reply of the upstream is no answer."""
 
 
 class EmptyReply(BadReply):
-    """The reply has no words and calls no tool, and its model came to that end by itself."""
+    """The reply has neither text nor tool calls, although the model ended by itself."""
 
 
 class CutStream(ModelError):
-    """The upstream's stream ended before it said it was finished."""
+    """The stream of the upstream ended before the answer was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """One proposal that did not arrive: which model, in which layer, and why."""
+    """A proposal that did not arrive: its model, its layer, and the reason."""
 
     model: str
     layer: int | None
     error: str
 
     def __str__(self) -> str:
-        """The model and why, the name said once."""
+        """Return the model and the reason, with the name once."""
         return self.error if self.error.startswith(f"{self.model}:") else f"{self.model}: {self.error}"
 
 
@@ -121,4 +121,4 @@ class LayerError(ModelError):
 
 
 class StoreError(MoaError):
-    """The store of runs cannot be read or written. It never stops a question from being answered."""
+    """The store of runs cannot be read or written. This never prevents an answer."""

@@ -1,4 +1,4 @@
-"""A run as a stream of its events, while it goes on."""
+"""Streams a run as an async iterator of its events."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class _Unread:
-    """The events that nobody has read yet.
+    """The events that are not read yet.
 
-    It knows nothing of the run whose listener it is. If it did, each run that is over would wait for the garbage
-    collector, which stops a busy server for tenths of a second.
+    It holds no reference to its run. In a cycle, each finished run would wait for the garbage collector, which stops a
+    busy server for tenths of a second.
     """
 
     def __init__(self) -> None:
@@ -60,18 +60,18 @@ class Events:
         return self._unread.events.popleft()
 
     async def batch(self) -> Sequence[Event]:
-        """Everything that has happened since last asked, at least one event; nothing when the run is over."""
+        """Return all events since the last call, at least one. Empty when the run is over."""
         await self._there()
         batch, self._unread.events = self._unread.events, deque()
         return batch
 
     @property
     def response(self) -> Response:
-        """The answer, once the events have ended."""
+        """The response, once the events have ended."""
         return self._task.result()
 
     def finish(self) -> None:
-        """Answer with the proposals that are there, see `Run.finish`."""
+        """Answer with the proposals so far, see `Run.finish`."""
         self.run.finish()
 
     async def stop(self) -> None:
@@ -79,10 +79,10 @@ class Events:
         if self._task.cancel():
             await asyncio.wait([self._task])
         if not self._task.cancelled():
-            self._task.exception()  # a reader that left early does not want to hear of it
+            self._task.exception()  # retrieved, so that asyncio does not log it
 
     async def _there(self) -> bool:
-        """Wait for an event; whether there is one, or the run is over. Raises what the run raised."""
+        """Wait for an event. Return whether there is one; otherwise the run is over. Raises the error of the run."""
         while not self._unread.events:
             if self._task.done():
                 await self._task
@@ -100,10 +100,10 @@ async def stream(
     budget: Budget | None = None,
     emit: EventSink | None = None,
 ) -> AsyncIterator[Events]:
-    """Ask a model and watch: `async with stream(model, request) as events: async for event in events`.
+    """Call a model and stream its events: `async with stream(model, request) as events: async for event in events`.
 
-    Leaving the block early cancels every call still running, at any depth. `budget` is the most that a mixture may use;
-    `emit` is told every event too, also those that come after the block was left.
+    Leaving the block early cancels every call still running, at any depth. `budget` is the most that a mixture may use.
+    `emit` receives every event too, also those after the block was left.
     """
     events = Events(model, request, words, budget, emit)
     try:

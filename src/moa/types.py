@@ -1,4 +1,4 @@
-"""The values that travel: a request, its messages, a response, what it used."""
+"""The values of a call: a request, its messages, a response, its usage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Part = Mapping[str, Any]
 """One part of a message in OpenAI's form: {"type": "text", "text": ...} or {"type": "image_url", ...}."""
 
 MessageRole = Literal["system", "developer", "user", "assistant", "tool"]
-"""Who speaks in a conversation."""
+"""The author of a message."""
 
 _ROLES = get_args(MessageRole)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `content` is text, or parts where images are among it."""
+    """One turn of a conversation. `content` is text, or parts if there are images."""
 
     role: MessageRole
     content: str | tuple[Part, ...] = ""
@@ -33,7 +33,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The words of the message, without its images."""
+        """The text of the message, without its images."""
         if isinstance(self.content, str):
             return self.content
         return "".join(part["text"] for part in self.content if part.get("type") == "text")
@@ -41,11 +41,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A conversation to answer, and how. An option that is `None` is left to the model's own default.
+    """A conversation to answer, with options. An option that is `None` is left to the model's default.
 
-    `seed` is part of the request, so one model asked six times with six seeds is six different requests.
-    `extra` are further sampling options that only some servers know (`top_k`, `min_p`, `repeat_penalty`); they are
-    sent as they are.
+    `seed` is part of the request, so six samples of one model with six seeds are six different requests. `extra` are
+    further sampling options that only some servers know (`top_k`, `min_p`, `repeat_penalty`); they are sent unchanged.
     """
 
     messages: Sequence[Message]
@@ -80,16 +79,16 @@ class Request:
 
     @property
     def question(self) -> str:
-        """The words of the last user message, or "" when there is none."""
+        """The text of the last user message, or "" if there is none."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
     @property
     def size(self) -> int:
-        """About how many tokens the conversation is, see `estimate_tokens`."""
+        """The approximate length of the conversation in tokens, see `estimate_tokens`."""
         return sum(estimate_tokens(message.text) + 4 for message in self.messages)
 
     def instructed(self, instruction: str) -> Request:
-        """This request with one more instruction to the model, after the caller's own system message."""
+        """Return this request with one more instruction to the model, after the caller's own system message."""
         head = next((i for i, message in enumerate(self.messages) if message.role not in ("system", "developer")), None)
         count = len(self.messages) if head is None else head
         own = [message.text for message in self.messages[:count]]
@@ -98,19 +97,19 @@ class Request:
 
 
 def without_images(request: Request) -> Request:
-    """The request for a model that reads text only: in place of each image, sound or file it is told what was there."""
-    told = [_without_images(message) for message in request.messages]
-    return request if told == list(request.messages) else replace(request, messages=told)
+    """Return the request with images, audio and files replaced by text placeholders."""
+    messages = [_without_images(message) for message in request.messages]
+    return request if messages == list(request.messages) else replace(request, messages=messages)
 
 
 def _without_images(message: Message) -> Message:
     if isinstance(message.content, str) or all(part.get("type") == "text" for part in message.content):
         return message
-    told = (part["text"] if part.get("type") == "text" else _told(part) for part in message.content)
-    return replace(message, content="".join(told))
+    texts = (part["text"] if part.get("type") == "text" else _placeholder(part) for part in message.content)
+    return replace(message, content="".join(texts))
 
 
-def _told(part: Part) -> str:
+def _placeholder(part: Part) -> str:
     kinds = {"image_url": "an image", "image": "an image", "input_audio": "a sound recording", "file": "a file"}
     return f"\n[Here the user gave {kinds.get(str(part.get('type')), 'something')} that you cannot see.]\n"
 
@@ -127,11 +126,11 @@ def _within(name: str, value: float | None, low: float, high: float | None, whol
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used, in tokens, and what it cost, in US dollars.
+    """The tokens that a call used, and their cost in US dollars.
 
-    `cost` is `None` when it is unknown, never 0. `cached_tokens` are the part of `input_tokens` read from the
-    provider's prompt cache, `reasoning_tokens` the part of `output_tokens` spent on thinking. `estimated` says that
-    the provider gave no count and the tokens were estimated from the length of the text.
+    `cost` is `None` if it is unknown, never 0. `cached_tokens` are the part of `input_tokens` read from the provider's
+    prefix cache, `reasoning_tokens` the part of `output_tokens` spent on thinking. `estimated` says that the provider
+    gave no count and the tokens were estimated from the length of the text.
     """
 
     input_tokens: int = 0
@@ -152,24 +151,24 @@ class Usage:
         )
 
     def costing(self, cost: float | None) -> Usage:
-        """The same tokens at this cost."""
+        """Return the same tokens with this cost."""
         return Usage(
             self.input_tokens, self.output_tokens, cost, self.cached_tokens, self.reasoning_tokens, self.estimated
         )
 
     @staticmethod
     def total(usages: Iterable[Usage]) -> Usage:
-        """The sum; nothing used costs nothing, and one unknown cost makes the whole unknown."""
+        """Return the sum. No usage costs nothing, and one unknown cost makes the sum unknown."""
         return sum(usages, Usage(cost=0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: a proposal when it is made, a reference when the next layer reads it.
+    """A response of a model: a proposal when it is made, a reference when the next layer reads it.
 
     `references` are the responses its model read to write it, so an answer carries the tree it came from.
-    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or what the provider said. `fallback` says
-    why the answer is not what the aggregator wrote, and whose it is; `None` when all went well.
+    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or a value of the provider. `fallback` says
+    why the answer is not the aggregator's, and whose it is; usually it is `None`.
     """
 
     model: str
@@ -185,11 +184,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class PrewarmResult:
-    """What reading a prompt ahead of its call did.
+    """The result of reading the beginning of a prompt before its call.
 
-    `tokens` is how long the prompt is as far as it has now been read, `read` how many of them were read for it, the
-    others being known already (`None`: the server does not say); `seconds` it took; `cost` in US dollars, `None` when
-    unknown.
+    `tokens` is the length of what has been read so far, `read` how many of these tokens this call read, the others
+    being in the prefix cache (`None`: unknown). `cost` is in US dollars, `None` if unknown.
     """
 
     tokens: int
@@ -199,5 +197,5 @@ class PrewarmResult:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text is: a quarter of its UTF-8 bytes, which suits English and CJK alike."""
+    """Return the approximate number of tokens: a quarter of the UTF-8 bytes, which suits English and CJK alike."""
     return -(-len(text.encode()) // 4)

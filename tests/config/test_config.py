@@ -168,7 +168,7 @@ def test_what_a_provider_is_told_is_what_its_models_do() -> None:
     )
     kinds = {type(one): one for one in around(model)}
     assert kinds[Retried].attempts == 4
-    assert kinds[Limited].limiter.at_once == 3
+    assert kinds[Limited].limiter.max_concurrency == 3
     assert Cached in kinds
 
 

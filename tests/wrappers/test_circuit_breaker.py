@@ -1,4 +1,4 @@
-"""A model that keeps failing is left alone for a while, and says why."""
+"""A model that keeps failing is not called for a while, and the error says why."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def test_after_failures_in_a_row_it_is_not_asked_and_the_last_reason_is_to
             await moa.generate(broken, REQUEST)
     with pytest.raises(ModelError) as caught:
         await moa.generate(broken, REQUEST)
-    assert reason(caught) == "m: left alone for 30 s more, as it failed 2 times in a row: HTTP 503: busy"
+    assert reason(caught) == "m: circuit open after 2 consecutive failures; next attempt in 30 s: HTTP 503: busy"
     assert (len(model.heard), broken.breaker.state) == (2, "open")
 
 
 async def test_after_the_rest_one_call_decides() -> None:
-    breaker = BreakerState(failures=1, rest=0.01)
+    breaker = BreakerState(failures=1, cooldown=0.01)
     broken = CircuitBreaker(Scripted("m", [FAILS, FAILS, "red"]), breaker)
     for state in ("open", "open"):
         with pytest.raises(ModelError):

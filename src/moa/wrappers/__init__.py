@@ -1,1 +1,1 @@
-"""Models around models: retry, cache, limit, hedge."""
+"""Wrappers: models around models that retry, cache, limit and hedge."""

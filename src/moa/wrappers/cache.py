@@ -1,4 +1,4 @@
-"""An answer that was given before is given again, for nothing; what is asked twice at once is asked once."""
+"""Caches responses, and makes concurrent identical calls once."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from ..span import Span
 from ..types import Request, Response, Usage
 
 When = Literal["seeded", "all"]
-"""Which calls are remembered: those that say which answer they want, by a seed or temperature 0, or every call."""
+"""Which calls are cached: reproducible ones, with a seed or temperature 0, or all."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """An answer as its model gave it, and the seconds that took."""
+    """A response and the seconds it took."""
 
     response: Response
     seconds: float
 
 
 Outcome = CachedAnswer | Literal["failed", "left"]
-"""How a call came out: answered, failed, or its caller left before it was over."""
+"""How a call ended: answered, failed, or cancelled by its caller."""
 
 
 class Cache:
-    """Answers by a key of what was asked. Here they are known only while they are being given; see `MemoryCache`.
+    """Responses by key. This base class stores none: it only shares calls in progress. See `MemoryCache`.
 
-    One of these may be shared by any number of models, threads and event loops.
+    Any number of models, threads and event loops can share a cache.
     """
 
     def __init__(self, when: When = "all") -> None:
@@ -44,15 +44,15 @@ class Cache:
         self._lock = threading.Lock()
 
     def wants(self, request: Request) -> bool:
-        """Whether the answer to it is remembered."""
+        """Return whether the response to this request is cached."""
         return self.when == "all" or request.seed is not None or request.temperature == 0
 
     def find(self, key: str) -> CachedAnswer | None:
-        """The answer of this key. It is quick, and raises nothing."""
+        """Return the response of this key. It is quick and raises nothing."""
         return None
 
     def keep(self, key: str, given: CachedAnswer) -> Future[None]:
-        """Remember an answer; done when it cannot be lost any more, or cannot be kept. It raises nothing."""
+        """Store a response. The future is done when it is safe, or cannot be stored. Raises nothing."""
         done: Future[None] = Future()
         done.set_result(None)
         return done
@@ -67,14 +67,14 @@ class Cache:
             return flight, True
 
     def complete(self, key: str, outcome: Outcome) -> None:
-        """Tell those who wait for a call how it came out."""
+        """Give the outcome of a call to all who wait for it."""
         with self._lock:
             flight = self._flights.pop(key)
         flight.set_result(outcome)
 
 
 class MemoryCache(Cache):
-    """The last `size` answers, in memory."""
+    """The latest `size` responses, in memory."""
 
     def __init__(self, size: int = 1024, when: When = "all") -> None:
         super().__init__(when)
@@ -97,11 +97,11 @@ class MemoryCache(Cache):
 
 @dataclass(frozen=True)
 class Cached(WrapperModel):
-    """Remembers answers, in memory unless it is given other `answers`. The same request to the same model, to its seed,
-    gets the same answer for nothing; where it is asked several times at once, one call is made.
+    """A model with a cache, in memory by default. The same request, with the same seed, gets the same response at no
+    cost. Concurrent identical requests make one call.
 
-    With `always` it remembers every call, whatever its answers do. An error is no answer. A model is known by its
-    `identity`, so that answers can be shared by models and outlive them.
+    With `always`, every call is cached, whatever the cache wants; errors never are. The key has the model's name and
+    its `ModelInfo.cache_key`, so models can share responses, and responses outlive models.
     """
 
     cache: Cache = field(default_factory=MemoryCache, compare=False, repr=False)
@@ -120,7 +120,7 @@ class Cached(WrapperModel):
             if isinstance(outcome, CachedAnswer):
                 return _again(outcome, span)
             if outcome == "failed":
-                break  # this call may be luckier, and those who wait should not be so one after another
+                break  # this call may succeed, and the waiting calls should not be made one after another
         if given := self.cache.find(key):
             return _again(given, span)
         given = await self._ask(request, span)
@@ -128,7 +128,7 @@ class Cached(WrapperModel):
         return given.response
 
     async def _lead(self, key: str, request: Request, span: Span) -> Response:
-        """Make a call for all who want its answer, unless that is known."""
+        """Make a call for all who wait for it, unless its response is cached."""
         try:
             known = self.cache.find(key)
             given = known or await self._ask(request, span)
@@ -139,7 +139,7 @@ class Cached(WrapperModel):
             self.cache.complete(key, known)
             return _again(known, span)
         kept = self.cache.keep(key, given)
-        kept.add_done_callback(lambda _: self.cache.complete(key, given))  # also where this caller leaves meanwhile
+        kept.add_done_callback(lambda _: self.cache.complete(key, given))  # also if this caller is cancelled meanwhile
         await _done(kept)
         return given.response
 
@@ -150,13 +150,13 @@ class Cached(WrapperModel):
 
 
 def fingerprint(request: Request, *who: str) -> str:
-    """What decides the answer of a model, as a hash."""
+    """Return a hash of everything that decides the response of a model."""
     import orjson
 
     fields: dict[str, Any] = asdict(request)
     for option in ("temperature", "top_p"):
         if fields[option] is not None:
-            fields[option] = float(fields[option])  # 1 and 1.0 ask for the same
+            fields[option] = float(fields[option])  # 1 and 1.0 are the same
     try:
         return hashlib.sha256(orjson.dumps((*who, fields), option=orjson.OPT_SORT_KEYS)).hexdigest()
     except TypeError as error:

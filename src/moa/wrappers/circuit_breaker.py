@@ -1,4 +1,4 @@
-"""A breaker in front of a model: after several failures in a row it is left alone for a while, then tried once."""
+"""A circuit breaker: after consecutive failures a model is not called for a while, then tried once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..types import Request, Response
 
 @dataclass(eq=False)
 class BreakerState:
-    """Opens after `failures` in a row, for `rest` seconds; then one call is let through, and its end decides.
+    """Opens after `failures` in a row, for `cooldown` seconds. Then one call is admitted, and its outcome decides.
 
-    A call that was cancelled decides nothing. Calls that were under way together and failed are one failure, so that
-    many samples of one question do not end the retries of each other. `state` is "closed" (all is well), "open" or
-    "half-open", `reason` what failed last.
+    A cancelled call decides nothing. Calls that overlapped and failed count as one failure, so that many samples of one
+    question do not end each other's retries. `state` is "closed" (calls are admitted), "open" or "half-open", `reason`
+    the last failure.
     """
 
     failures: int = 5
-    rest: float = 30.0
+    cooldown: float = 30.0
     reason: str = ""
     _count: int = 0
     _failed: float = 0.0
@@ -36,11 +36,11 @@ class BreakerState:
 
     @property
     def remaining(self) -> float:
-        """Seconds until a call is let through again."""
-        return 0.0 if self._opened is None else max(0.0, self._opened + self.rest - time.monotonic())
+        """Seconds until a call is admitted again."""
+        return 0.0 if self._opened is None else max(0.0, self._opened + self.cooldown - time.monotonic())
 
     def admit(self) -> bool:
-        """Whether a call may be made now."""
+        """Return whether a call may be made now."""
         if self._opened is None:
             return True
         if self._probing or self.remaining > 0:
@@ -52,7 +52,7 @@ class BreakerState:
         self._count, self._opened, self._probing = 0, None, False
 
     def failed(self, reason: str, began: float) -> None:
-        """A call that began at this moment (of `time.monotonic`) failed."""
+        """Count a failed call that began at this time (of `time.monotonic`)."""
         self.reason = reason
         if began < self._failed:
             return
@@ -67,15 +67,15 @@ class BreakerState:
 
 @dataclass(frozen=True)
 class CircuitBreaker(WrapperModel):
-    """A model behind a breaker. Only failures that speak of the upstream count: a refused prompt does not."""
+    """A model behind a circuit breaker. Only retryable failures count: a refused prompt does not."""
 
     breaker: BreakerState
 
     async def generate(self, request: Request, span: Span) -> Response:
         if not self.breaker.admit():
             raise ModelError(
-                f"{self.name}: left alone for {self.breaker.remaining:.0f} s more, as it failed "
-                f"{self.breaker.failures} times in a row: {self.breaker.reason.removeprefix(f'{self.name}: ')}",
+                f"{self.name}: circuit open after {self.breaker.failures} consecutive failures; next attempt in "
+                f"{self.breaker.remaining:.0f} s: {self.breaker.reason.removeprefix(f'{self.name}: ')}",
                 model=self.name,
             )
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A second call for a straggler: whichever of the two answers first is the answer, the other is cancelled."""
+"""Hedged calls: a slow call gets a second one, the first response wins, and the other call is cancelled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..types import Request, Response
 
 @dataclass(frozen=True)
 class Hedged(WrapperModel):
-    """Asks once more if there is no answer after `after` seconds. It may cost twice, so it is asked for, not given."""
+    """Makes a second call if there is no response after `after` seconds. Off by default: it can double the cost."""
 
     after: float
 

@@ -1,7 +1,7 @@
-"""Whose call goes next, where calls have to wait for one another.
+"""Limits concurrent calls, and decides which waiting call goes next.
 
-What ends a run goes before what begins one, and on a machine that holds one model at a time, what its model can answer
-goes before what needs another one. Nobody is passed over for ever.
+Calls that end a run go before calls that begin one. On a host that holds one model at a time, calls to the loaded model
+go before calls to another one. Waiting calls are never starved.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..model import WrapperModel, prewarm
 from ..span import Span
 from ..types import PrewarmResult, Request, Response
 
-PATIENCE = 16
-"""How many calls may go before one that was there first."""
+MAX_PASSED = 16
+"""How many later calls may pass a waiting one."""
 
 
 class Waiting(Protocol):
-    """A call in line; `passed` is how many that came later have gone before it."""
+    """A waiting call. `passed` counts the later calls that went before it."""
 
     passed: int
 
@@ -32,22 +32,21 @@ W = TypeVar("W", bound=Waiting)
 
 
 def next_of(line: Sequence[W], rank: Callable[[W], Any], fits: Callable[[W], bool]) -> W | None:
-    """Whose turn it is, of those in line in order of arrival; `None` when nobody's.
+    """Return the call to make next, of those that wait in order of arrival, or `None`.
 
-    It is the first by `rank` that fits. Who has been passed over `PATIENCE` times waits for nobody any more: until it
-    fits, nobody goes.
+    It is the first by `rank` that fits. A call that was passed `MAX_PASSED` times is next: until it fits, none goes.
     """
-    overdue = next((one for one in line if one.passed >= PATIENCE), None)
+    overdue = next((call for call in line if call.passed >= MAX_PASSED), None)
     candidates: Iterable[W] = sorted(line, key=rank) if overdue is None else (overdue,)
-    chosen = next((one for one in candidates if fits(one)), None)
+    chosen = next((call for call in candidates if fits(call)), None)
     if chosen is not None:
-        for one in line[: line.index(chosen)]:
-            one.passed += 1
+        for call in line[: line.index(chosen)]:
+            call.passed += 1
     return chosen
 
 
 def begins(role: Role) -> bool:
-    """Whether a call begins the work of a run rather than ending it: it can wait for those that do."""
+    """Return whether a call begins the work of a run rather than ending it. Such calls can wait."""
     return role == "proposer"
 
 
@@ -60,27 +59,26 @@ class _Turn:
     come: bool = False
 
     def call(self) -> bool:
-        """Tell whoever waits; False if nobody is there any more."""
+        """Wake the waiting call. Return whether it still waits."""
         self.come = True
         if self.future is None:
             return True
-        with suppress(RuntimeError):  # its loop was closed over it
+        with suppress(RuntimeError):  # its loop was closed
             self.future.get_loop().call_soon_threadsafe(_grant, self.future)
             return True
         return False
 
 
 class Limiter:
-    """At most `at_once` calls at the same time (`None`: any number), and with `one_model` all of them to one model.
+    """At most `max_concurrency` calls at the same time (`None`: any number), with `one_model` all to one model.
 
-    First come first served, but proposers let others pass, and with `one_model` calls to another model than the one
-    asked last wait until nobody wants that one: changing models takes longer than many an answer. Each call lets at
-    most `PATIENCE` others pass. Counted over every model that shares it, whichever thread and event loop they are
-    asked from.
+    Calls go in order of arrival, but proposers let others pass, and with `one_model` calls to another model wait until
+    no call to the loaded one waits: loading a model takes longer than many an answer. Each call lets at most
+    `MAX_PASSED` others pass. All models that share a limiter count together, over threads and event loops.
     """
 
-    def __init__(self, at_once: int | None = None, *, one_model: bool = False) -> None:
-        self.at_once = at_once
+    def __init__(self, max_concurrency: int | None = None, *, one_model: bool = False) -> None:
+        self.max_concurrency = max_concurrency
         self.one_model = one_model
         self._inside = 0
         self._model: str | None = None
@@ -89,7 +87,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def try_acquire(self, model: str = "", role: Role = "root") -> bool:
-        """Take a place if there is one now."""
+        """Take a slot if one is free now."""
         with self._lock:
             turn = self._join(_Turn(model, begins(role)))
             if not turn.come:
@@ -97,7 +95,7 @@ class Limiter:
             return turn.come
 
     async def acquire(self, model: str = "", role: Role = "root") -> None:
-        """Take a place as soon as it is this call's turn."""
+        """Take a slot when it is this call's turn."""
         future = asyncio.get_running_loop().create_future()
         with self._lock:
             turn = self._join(_Turn(model, begins(role), future))
@@ -110,25 +108,25 @@ class Limiter:
             with self._lock:
                 if not turn.come:
                     self._line.remove(turn)
-            if turn.come:  # the place came at the moment of leaving
+            if turn.come:  # the slot was granted at the moment of leaving
                 self.release()
             raise
 
     def lend(self, model: str, give_way: Callable[[], object]) -> bool:
-        """Take a place that no call wants, to be released as soon as possible once `give_way` is called.
+        """Take a slot that no call waits for, to be released soon after `give_way` is called.
 
-        Where any number of calls may run, nobody knows what they take from each other: then there is one such place.
+        Without a limit there is one such slot, because it is unknown how far calls slow each other down.
         """
         with self._lock:
             loaded = not self.one_model or self._model in (None, model)
-            if self._line or self._inside >= (self.at_once or 1) or not loaded:
+            if self._line or self._inside >= (self.max_concurrency or 1) or not loaded:
                 return False
             self._enter(model)
             self._lent.append(give_way)
             return True
 
     def release(self, lent: Callable[[], object] | None = None) -> None:
-        """Give the place to whose turn it is. `lent` is what `lend` was given, where it was lent."""
+        """Pass the slot on to the next call. `lent` is the callback that was given to `lend`, for a lent slot."""
         with self._lock:
             self._inside -= 1
             if lent in self._lent:
@@ -137,7 +135,7 @@ class Limiter:
 
     @property
     def _free(self) -> bool:
-        return self.at_once is None or self._inside < self.at_once
+        return self.max_concurrency is None or self._inside < self.max_concurrency
 
     def _join(self, turn: _Turn) -> _Turn:
         self._line.append(turn)
@@ -153,7 +151,7 @@ class Limiter:
     def _enter(self, model: str) -> None:
         self._inside += 1
         self._model = model
-        if self._inside > (self.at_once or 1):
+        if self._inside > (self.max_concurrency or 1):
             self._reclaim()
 
     def _reclaim(self) -> None:
@@ -175,23 +173,23 @@ def _grant(turn: asyncio.Future[None]) -> None:
 
 @dataclass(frozen=True)
 class Limited(WrapperModel):
-    """Waits its turn: for a provider with a limit, or a machine that answers a few calls at a time."""
+    """A model behind a limiter, for a provider with a limit or a host that answers few calls at a time."""
 
     limiter: Limiter
 
     async def generate(self, request: Request, span: Span) -> Response:
         if not self.limiter.try_acquire(self.name, span.role):
-            asked = span.run.now()
+            since = span.run.now()
             span.note("queued")
             await self.limiter.acquire(self.name, span.role)
-            span.note("queued", seconds=span.run.now() - asked)
+            span.note("queued", seconds=span.run.now() - since)
         try:
             return await self.inner.generate(request, span)
         finally:
             self.limiter.release()
 
     async def prewarm(self, request: Request) -> PrewarmResult | None:
-        """Have the model read ahead in a place that no call wants, until one wants it."""
+        """Have the model read the beginning of a prompt in a slot that no call waits for, until one does."""
         loop = asyncio.get_running_loop()
 
         def give_way() -> None:
