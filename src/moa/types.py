@@ -167,8 +167,8 @@ class Response:
     """A response of a model: a proposal when it is made, a reference when the next layer reads it.
 
     `references` are the responses its model read to write it, so an answer carries the tree it came from.
-    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or a value of the provider. `fallback` says
-    why the answer is not the aggregator's, and whose it is; usually it is `None`.
+    `finish_reason` is "stop", "length" (cut off by max_tokens), "tool_calls" or a value of the provider. `fallback`
+    says why the answer is not the aggregator's, and whose it is; usually it is `None`.
     """
 
     model: str

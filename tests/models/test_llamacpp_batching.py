@@ -13,7 +13,7 @@ from moa.models.llamacpp.model import LlamaCpp
 from moa.span import CallSpec, Run, Span, generate
 from moa.streaming import stream
 from moa.types import Request
-from moa.wrappers.limiter import PATIENCE
+from moa.wrappers.limiter import MAX_PASSED
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ async def test_small_calls_do_not_pass_a_large_one_for_ever(small: LlamaCpp) -> 
     few = ask("few", max_tokens=2, extra={"ignore_eos": True})
 
     async def coming() -> None:
-        for number in range(2 * PATIENCE):
+        for number in range(2 * MAX_PASSED):
             await answered(order, f"small {number}", small, few)
 
     async with asyncio.TaskGroup() as calls:
@@ -83,7 +83,7 @@ async def test_small_calls_do_not_pass_a_large_one_for_ever(small: LlamaCpp) -> 
             calls.create_task(answered(order, name, small, request))
         calls.create_task(coming())
 
-    assert order.index("large") <= order.index(f"small {PATIENCE}")
+    assert order.index("large") <= order.index(f"small {MAX_PASSED}")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from helpers.upstream import Body, Upstream
 from moa import Layer, Limited, Limiter, Message, Mixture, ModelError, Request, Response, Scripted, Span, Synthesize
 from moa.events import Role
 from moa.types import PrewarmResult
-from moa.wrappers.limiter import PATIENCE
+from moa.wrappers.limiter import MAX_PASSED
 
 REQUEST = Request((Message("user", "Which colour?"),))
 
@@ -243,18 +243,18 @@ async def test_nobody_is_passed_over_for_ever(comes: tuple[str, Role]) -> None:
     line = Line(Limiter(1, one_model=True))
     await line.comes("a")
     await line.comes(*comes, name="patient")
-    for _ in range(2 * PATIENCE):
+    for _ in range(2 * MAX_PASSED):
         await line.comes("a", "aggregator", "passes")
         await line.leaves()
     await line.leaves()  # the last of all has its place
-    assert line.order.index("patient") == 1 + PATIENCE
+    assert line.order.index("patient") == 1 + MAX_PASSED
 
 
 async def test_a_call_that_waited_long_enough_is_not_passed_by_one_that_has_just_come() -> None:
     line = Line(Limiter(2, one_model=True))
     await line.comes("a")
     await line.comes("b", name="patient")
-    for _ in range(PATIENCE):
+    for _ in range(MAX_PASSED):
         await line.comes("a")
         await line.leaves()
     assert not line.limiter.try_acquire("a")
