@@ -28,6 +28,7 @@ FLOORS = (
         "budget",
         "paths",
         "optional",
+        "json_types",
         "text",
     },
     {"wire", "prompts"},

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from helpers.server import serving
 from helpers.upstream import Body, Reply
+from moa import Store
 from moa.server import app, openapi
 from moa.server.ops import health, prometheus
 
@@ -35,6 +37,46 @@ def test_the_description_names_the_fields_of_a_chat_completion() -> None:
     assert schema["required"] == ["model", "messages"]
     assert "reasoning_effort" in schema["properties"]
     assert told["openapi"] == "3.1.0"
+
+
+def test_replies_fit_their_schemas() -> None:
+    prompt = {"prompt": "Which colour?"}
+    ask = {"model": "moa:duo", "max_tokens": 50, "messages": [{"role": "user", "content": "Which colour?"}]}
+    with serving(store=Store()) as (served, _):
+        api = served.get("/openapi.json").json
+        run, other = (served.post("/api/runs", prompt).json["run_id"] for _ in range(2))
+        for one in (run, other):
+            served.get(f"/api/runs/{one}/events")
+        calls: list[tuple[str, str, dict[str, str], Any]] = [
+            ("get", path, {"id": run, "other": other, "name": "duo"}, None)
+            for path, methods in api["paths"].items()
+            if "get" in methods and path != "/v1/models/{id}"
+        ]
+        calls += [
+            ("get", "/v1/models/{id}", {"id": "moa:duo"}, None),
+            ("post", "/v1/chat/completions", {}, ask),
+            ("post", "/v1/completions", {}, {"model": "moa:duo", **prompt}),
+            ("post", "/v1/responses", {}, {"model": "moa:duo", "input": "Which colour?"}),
+            ("post", "/v1/messages", {}, ask),
+            ("post", "/v1/messages/count_tokens", {}, ask),
+            ("post", "/api/chat", {}, {**ask, "stream": False}),
+            ("post", "/api/generate", {}, {"model": "duo", "stream": False, **prompt}),
+            ("post", "/api/show", {}, {"model": "duo"}),
+            ("post", "/api/estimate", {}, prompt),
+            ("post", "/api/runs/{id}/rerun/plan", {"id": run}, {}),
+            ("post", "/api/mixtures/check", {}, {"table": {"proposers": ["up:a"], "aggregator": "up:judge"}}),
+            ("get", "/api/runs/{id}", {"id": "none"}, None),
+            ("post", "/v1/messages", {}, {}),
+            ("post", "/api/chat", {}, {}),
+        ]
+        for method, path, parts, body in calls:
+            reply = served.ask(method.upper(), path.format(**parts), body)
+            responses = api["paths"][path][method]["responses"]
+            content = responses.get(str(reply.status), responses["default"])["content"]
+            if "application/json" in content and "json" in reply.headers["content-type"]:
+                schema = {**content["application/json"]["schema"], "components": api["components"]}
+                jsonschema.validate(reply.json, schema)
+            assert reply.headers["content-type"].partition(";")[0] in content, path
 
 
 def anything(body: Body) -> Reply:

@@ -8,9 +8,9 @@ to agree with what its runs really took, so that early exits and retries are in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..costs.forecast import Call, Forecast, assumed, forecast
 from ..model import Model, WrapperModel, info
@@ -19,6 +19,7 @@ from ..trace.tree import Trace
 from ..types import Request, Response, Usage
 
 if TYPE_CHECKING:
+    from ..json_types import EstimateJSON
     from ..store.stats import Figures
 
 
@@ -43,8 +44,19 @@ class Quote:
     known: bool = True
     """Whether it rests on what was, and not on assumptions alone."""
 
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "unknown": list(self.unknown)}
+    def as_json(self) -> EstimateJSON:
+        return {
+            "model": self.model,
+            "calls": self.calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost": self.cost,
+            "seconds": self.seconds,
+            "at_most": self.at_most,
+            "runs": self.runs,
+            "unknown": list(self.unknown),
+            "known": self.known,
+        }
 
 
 def quote(model: Model, request: Request, figures: Sequence[Figures]) -> Quote:

@@ -15,16 +15,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import nlargest
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..text.facts import Facts, conflict, numbered
 from ..text.sentences import Kind, sentences
 from ..text.similarity import cosine, rarity, terms, unit_vector
 from ..trace.tree import Trace
 from ..trace.views import layers, recalled
+
+if TYPE_CHECKING:
+    from ..json_types import ProvenanceJSON, SourceJSON
 
 SUPPORTS = 0.34
 """The strength from which a passage supports a sentence."""
@@ -62,6 +65,16 @@ class Source:
     start: int
     end: int
     why: str | None = None
+
+    def as_json(self) -> SourceJSON:
+        return {
+            "proposal": self.proposal,
+            "relation": self.relation,
+            "strength": self.strength,
+            "start": self.start,
+            "end": self.end,
+            "why": self.why,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,7 @@ class Provenance:
                 shares[source.proposal] += part * (one.end - one.start) / whole
         return shares
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ProvenanceJSON:
         """As JSON; all places in texts are counted in characters (Unicode code points), the end not counted in.
 
             {"proposals": [{"model": "lab:a", "span": "9f...", "share": 0.61}, ...],
@@ -145,7 +158,7 @@ class Provenance:
                     "end": one.end,
                     "kind": one.kind,
                     "own": one.own,
-                    "sources": [asdict(source) for source in one.sources],
+                    "sources": [source.as_json() for source in one.sources],
                     "lacks": sorted(set(range(len(shares))) - {source.proposal for source in one.sources}),
                 }
                 for one in self.sentences

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import TypedDict
 
 from ..errors import ConfigError, ContextOverflow, LayerError, MissingKey, MoaError, ModelError, RequestError
 from .admission import Busy
@@ -25,6 +25,19 @@ log = logging.getLogger("moa.server")
 Handler = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
 ErrorResponse = Callable[[Exception], HTTPResponse]
 """Returns the response for an exception, in the error shape of one protocol."""
+
+
+class ErrorDetailJSON(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBodyJSON(TypedDict):
+    """An error in OpenAI's shape."""
+
+    error: ErrorDetailJSON
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ def error_event(error: Exception) -> bytes:
     return sse(error_object(found.message, found.kind, found.code, found.param)) + b"data: [DONE]\n\n"
 
 
-def error_object(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+def error_object(message: str, kind: str, code: str | None = None, param: str | None = None) -> ErrorBodyJSON:
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

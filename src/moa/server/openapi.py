@@ -1,22 +1,26 @@
-"""/openapi.json: every route of every protocol, described by the models that their bodies are checked with."""
+"""/openapi.json: every route of every protocol, with schemas derived from the types of bodies and replies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NotRequired
 
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from .http import json
-from .schemas import TABLE, TEXT, Operation, Schema, table
+from .schemas import Operation
 
-OPERATIONS = (Operation("get", "/openapi.json", "This description", TABLE),)
+Schema = Mapping[str, Any]
+
+OPERATIONS = (Operation("get", "/openapi.json", "This description", dict[str, Any]),)
 
 _KEYS: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]
 _SCHEMES = {
@@ -25,31 +29,29 @@ _SCHEMES = {
 }
 
 
+class ServerSentEventJSON(TypedDict):
+    data: str
+    event: NotRequired[str]
+    id: NotRequired[str]
+
+
 def routes(operations: Iterable[Operation]) -> list[Route]:
     """GET /openapi.json."""
-    told = cache(lambda: document((*operations, *OPERATIONS)))
+    build = cache(lambda: document((*operations, *OPERATIONS)))
 
-    async def described(http: HTTPRequest) -> HTTPResponse:
-        return json(told())
+    async def describe(http: HTTPRequest) -> HTTPResponse:
+        return json(build())
 
-    return [Route("/openapi.json", described, methods=["GET"])]
+    return [Route("/openapi.json", describe, methods=["GET"])]
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The operations as an OpenAPI 3.1 document."""
+    """Return the operations as an OpenAPI 3.1 document."""
     operations = tuple(operations)
-    models = sorted({one.body for one in operations if one.body}, key=lambda model: (model.__module__, model.__name__))
-    schemas, defined = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
-    )
-    bodies = {model: schema for (model, _), schema in schemas.items()}
+    schemas = Schemas(kind for operation in operations for kind in _types(operation))
     paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(one.path, {})[one.method] = _operation(one, bodies)
-    named: dict[str, Schema] = {}
-    for methods in paths.values():
-        for operation in methods.values():
-            operation["responses"] = _hoisted(operation["responses"], named)
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,53 +60,94 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             "description": "Mixtures of language models behind the protocols of OpenAI, Anthropic and Ollama.",
         },
         "paths": paths,
-        "components": {"schemas": {**defined.get("$defs", {}), **named}, "securitySchemes": _SCHEMES},
+        "components": {"schemas": schemas.components, "securitySchemes": _SCHEMES},
         "security": _KEYS,
     }
 
 
-def _hoisted(schema: Any, named: dict[str, Schema]) -> Any:
-    """The description with each schema that has a title replaced by its name; it is put among the `named`."""
+class _Generator(GenerateJsonSchema):
+    """Generates schemas without a title for each field, which would only repeat the field's name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class Schemas:
+    """The schemas of types. A component has the name of its type, without the JSON at its end."""
+
+    def __init__(self, types: Iterable[Any]) -> None:
+        kinds = list({repr(kind): kind for kind in types}.values())
+        inputs: list[Any] = [(repr(kind), "validation", TypeAdapter(kind)) for kind in kinds]
+        schemas, rest = TypeAdapter.json_schemas(
+            inputs, ref_template="#/components/schemas/{model}", schema_generator=_Generator
+        )
+        definitions = rest.get("$defs", {})
+        names = {name: name.removesuffix("JSON") for name in definitions}
+        assert len(set(names.values())) == len(names), "two components of one name"
+        self._schemas = {kind: _renamed(schema, names) for (kind, _), schema in schemas.items()}
+        self.components = {
+            names[name]: {**_renamed(schema, names), "title": names[name]} for name, schema in definitions.items()
+        }
+
+    def of(self, kind: Any) -> Schema:
+        """Return the schema of a type: inline, or a reference to a component."""
+        schema: Schema = self._schemas[repr(kind)]
+        return schema
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """Return a schema with the references to components under their new names."""
     if isinstance(schema, list):
-        return [_hoisted(one, named) for one in schema]
+        return [_renamed(one, names) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
-    inner = {key: _hoisted(value, named) for key, value in schema.items()}
-    if not isinstance(title := schema.get("title"), str):
-        return inner
-    named[title] = inner
-    return {"$ref": f"#/components/schemas/{title}"}
+    renamed = {key: _renamed(value, names) for key, value in schema.items()}
+    if isinstance(target := schema.get("$ref"), str):
+        renamed["$ref"] = f"#/components/schemas/{names[target.rpartition('/')[2]]}"
+    return renamed
 
 
-def _operation(one: Operation, bodies: Mapping[Any, Any]) -> dict[str, Any]:
-    content = {one.text: _text(one.text)} if one.answer is None else {"application/json": {"schema": one.answer}}
-    if one.stream:
-        content[one.stream] = _text(one.stream)
-    named: list[dict[str, Any]] = [
+def _types(operation: Operation) -> Iterator[Any]:
+    optional = (operation.answer, operation.body)
+    yield from (kind for kind in optional if kind is not None)
+    yield from (operation.error, *operation.query.values(), *operation.others.values(), str, ServerSentEventJSON)
+
+
+def _described(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    if operation.answer is None:
+        content = {operation.text: _text(operation.text, schemas)}
+    else:
+        content = _json(schemas.of(operation.answer))
+    if operation.stream:
+        content[operation.stream] = _text(operation.stream, schemas)
+    parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", one.path)
+        for name in re.findall(r"{(\w+)}", operation.path)
     ]
-    named += [{"name": name, "in": "query", "schema": schema} for name, schema in one.query.items()]
-    told: dict[str, Any] = {
-        "summary": one.summary,
+    parameters += [{"name": name, "in": "query", "schema": schemas.of(kind)} for name, kind in operation.query.items()]
+    described: dict[str, Any] = {
+        "summary": operation.summary,
         "responses": {
-            str(one.status): {"description": one.summary, "content": content},
-            **{str(status): _failure(schema) for status, schema in one.others.items()},
-            "default": _failure(one.error),
+            str(operation.status): {"description": operation.summary, "content": content},
+            **{str(status): _error(schemas.of(kind)) for status, kind in operation.others.items()},
+            "default": _error(schemas.of(operation.error)),
         },
     }
-    if named:
-        told["parameters"] = named
-    if one.body:
-        told["requestBody"] = {"required": True, "content": {"application/json": {"schema": bodies[one.body]}}}
-    return told
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _json(schemas.of(operation.body))}
+    return described
 
 
-def _text(kind: str) -> dict[str, Schema]:
-    """What is not JSON; of a stream of events, one event."""
-    event = table({"data": TEXT, "event": TEXT, "id": TEXT}, ("event", "id"))
-    return {"schema": event if kind == "text/event-stream" else TEXT}
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
-def _failure(schema: Schema) -> dict[str, Any]:
-    return {"description": "What went wrong", "content": {"application/json": {"schema": schema}}}
+def _text(media_type: str, schemas: Schemas) -> dict[str, Schema]:
+    """Return the schema of a text; of a stream of events, that of one event."""
+    return {"schema": schemas.of(ServerSentEventJSON if media_type == "text/event-stream" else str)}
+
+
+def _error(schema: Schema) -> dict[str, Any]:
+    return {"description": "An error", "content": _json(schema)}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
 from ..trace.tree import Trace
 from ..trace.views import recalled, told
 from .reader import State, StoredRun
 from .writer import question
+
+if TYPE_CHECKING:
+    from ..json_types import ListedRunJSON
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -57,12 +60,26 @@ def row(trace: Trace, state: State, error: str | None, owner: str | None) -> Sto
     return replace(run, seconds=trace.time, calls=calls, lost=lost, usage=trace.root.usage)
 
 
-def listed(run: StoredRun) -> dict[str, Any]:
-    """A run as a list of runs has it."""
-    known = asdict(run)
-    usage = known.pop("usage") or {}
-    figures = {key: usage.get(key) for key in ("input_tokens", "output_tokens", "cost")}
-    return {**known, **figures, "started": when_exactly(run.started)}
+def listed(run: StoredRun) -> ListedRunJSON:
+    """Return a run as an entry of a list."""
+    usage = run.usage
+    return {
+        "id": run.id,
+        "started": when_exactly(run.started),
+        "model": run.model,
+        "state": run.state,
+        "question": run.question,
+        "parent": run.parent,
+        "error": run.error,
+        "seconds": run.seconds,
+        "first_word": run.first_word,
+        "calls": run.calls,
+        "lost": run.lost,
+        "owner": run.owner,
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cost": usage.cost if usage else None,
+    }
 
 
 def whole(run: StoredRun, trace: Trace) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .aggregates import COLUMNS, ROLES, Counts, seconds
+
+if TYPE_CHECKING:
+    from ..json_types import FiguresJSON, Role, SpreadJSON
 
 Key = tuple[str | None, str, str, str]
 
@@ -25,6 +27,14 @@ class Spread:
     p90: float
     p95: float
     p99: float
+
+    def as_json(self) -> SpreadJSON:
+        return {
+            "p50": round(self.p50, 3),
+            "p90": round(self.p90, 3),
+            "p95": round(self.p95, 3),
+            "p99": round(self.p99, 3),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +63,28 @@ class Figures:
         """The part of the answers that came from it, from 0 to 1, over the runs that were traced."""
         return self.counts.share / self.counts.shared if self.counts.shared else None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FiguresJSON:
         """As JSON: counts of calls, sums of tokens and dollars, percentiles in seconds."""
         counts = self.counts
-        return {
+        figures: FiguresJSON = {
             "mixture": self.mixture,
-            "role": self.role,
+            "role": cast("Role", self.role),
             "model": self.model,
-            **({"day": self.day} if self.day else {}),
-            **{name: getattr(counts, name) for name in ("calls", "lost", "cached", "retries")},
+            "calls": counts.calls,
+            "lost": counts.lost,
+            "cached": counts.cached,
+            "retries": counts.retries,
             "input_tokens": counts.input_tokens,
             "output_tokens": counts.output_tokens,
             "cost": self.cost,
-            "seconds": _told(self.seconds),
-            "first_word": _told(self.first_word),
+            "seconds": self.seconds.as_json() if self.seconds else None,
+            "first_word": self.first_word.as_json() if self.first_word else None,
             "share": self.share,
             "traced": counts.shared,
         }
+        if self.day:
+            figures["day"] = self.day
+        return figures
 
 
 def figures(
@@ -116,9 +131,3 @@ def _spread(slots: Counter[int] | None) -> Spread | None:
         return seconds(places[bisect_left(sums, percent * sums[-1] / 100)])
 
     return Spread(sums[-1], *(percentile(percent) for percent in (10, 50, 90, 95, 99)))
-
-
-def _told(spread: Spread | None) -> Mapping[str, float] | None:
-    if spread is None:
-        return None
-    return {name: round(getattr(spread, name), 3) for name in ("p50", "p90", "p95", "p99")}

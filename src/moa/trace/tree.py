@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Lost
 from ..events import Delta, Event, Note, SpanEnd, SpanStart, TextKind
 from ..types import Response, Usage
+
+if TYPE_CHECKING:
+    from ..json_types import UsedJSON
 
 
 @dataclass(eq=False)
@@ -147,9 +150,9 @@ class Trace:
         }
 
 
-def used(usage: Usage) -> dict[str, Any]:
+def used(usage: Usage) -> UsedJSON:
     """Tokens and cost as JSON."""
-    told: dict[str, Any] = {
+    told: UsedJSON = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cost": usage.cost,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..events import Event
 from ..prompts.escaping import position
 from ..types import Response, Usage
 from ..wire.chat_completions import message_to_json
 from .tree import Node, Trace, used
+
+if TYPE_CHECKING:
+    from ..json_types import CallJSON
 
 
 def folded(events: Iterable[Event]) -> Trace:
@@ -56,7 +59,7 @@ def sent(call: Node) -> list[Mapping[str, Any]]:
     return [message_to_json(message) for message in request.messages] if request else []
 
 
-def told(node: Node) -> dict[str, Any]:
+def told(node: Node) -> CallJSON:
     """A call and all below it as JSON. Times in seconds since the run began, cost in US dollars, null when unknown."""
     start, usage = node.start, node.usage
     known: dict[str, Any] = {
@@ -71,7 +74,7 @@ def told(node: Node) -> dict[str, Any]:
         "error": node.error,
         "finish_reason": node.end.finish_reason if node.end else None,
     }
-    return {
+    call = {
         **{key: value for key, value in known.items() if value is not None},
         **({"usage": used(usage)} if usage else {}),
         **({"text": node.text} if node.text else {}),
@@ -82,6 +85,7 @@ def told(node: Node) -> dict[str, Any]:
         ),
         **({"calls": [told(child) for child in node.children]} if node.children else {}),
     }
+    return cast("CallJSON", call)  # the fields of a note are those of its kind
 
 
 def _proposals(mixture: Node) -> tuple[Response, ...]:

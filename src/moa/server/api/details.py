@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...errors import RequestError
 from ...events import to_json
+from ...json_types import ListedRunJSON, ProvenanceJSON
 from ...prompts.escaping import split_references
 from ...provenance.attribution import of_run
 from ...store.rows import listed
@@ -25,86 +27,77 @@ from ...trace.tree import Node
 from ...trace.views import sent
 from ..errors import route
 from ..http import json
-from ..runs.repository import LISTED, RunRepository, RunView
-from ..schemas import NUMBER, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
+from ..runs.repository import RunRepository, RunView
+from ..schemas import Operation
 from ..service import RunNotFound, Service
 from .curl import to_provider, to_server
 
-PIECE = titled("Piece", table({"reference": or_null(WHOLE), "text": TEXT}))
-SENT = titled(
-    "Sent",
-    table(
-        {
-            "span": TEXT,
-            "role": TEXT,
-            "model": TEXT,
-            "layer": or_null(WHOLE),
-            "index": or_null(WHOLE),
-            "messages": rows(table({"role": TEXT, "pieces": rows(PIECE)})),
-            "options": table({}),
-            "answer": TEXT,
-            "error": or_null(TEXT),
-        }
-    ),
-)
-SOURCE = table(
-    {
-        "proposal": WHOLE,
-        "relation": one_of("supports", "contradicts"),
-        "strength": NUMBER,
-        "start": WHOLE,
-        "end": WHOLE,
-        "why": or_null(TEXT),
-    }
-)
-PROVENANCE = titled(
-    "Provenance",
-    table(
-        {
-            "proposals": rows(table({"model": TEXT, "span": or_null(TEXT), "share": NUMBER})),
-            "own": NUMBER,
-            "sentences": rows(
-                table(
-                    {
-                        "start": WHOLE,
-                        "end": WHOLE,
-                        "kind": one_of("prose", "heading", "row", "code"),
-                        "own": YES,
-                        "sources": rows(SOURCE),
-                        "lacks": rows(WHOLE),
-                    }
-                )
-            ),
-        }
-    ),
-)
-DIFFERENCE = titled(
-    "Difference",
-    table(
-        {
-            "runs": rows(LISTED),
-            "words": rows(table({"change": one_of("same", "gone", "new"), "text": TEXT})),
-            "calls": rows(table({"role": TEXT, "model": TEXT, "counts": rows(WHOLE)})),
-        }
-    ),
-)
+
+class PieceJSON(TypedDict):
+    """A part of a message; of a reference, with its number."""
+
+    reference: int | None
+    text: str
+
+
+class SentMessageJSON(TypedDict):
+    role: str
+    pieces: list[PieceJSON]
+
+
+class SentJSON(TypedDict):
+    """What a call was sent, and its answer."""
+
+    span: str
+    role: str
+    model: str
+    layer: int | None
+    index: int | None
+    messages: list[SentMessageJSON]
+    options: dict[str, Any]
+    answer: str
+    error: str | None
+
+
+class MessagesJSON(TypedDict):
+    calls: list[SentJSON]
+
+
+class WordsJSON(TypedDict):
+    change: Literal["same", "gone", "new"]
+    text: str
+
+
+class CallCountsJSON(TypedDict):
+    role: str
+    model: str
+    counts: list[int]
+
+
+class DifferenceJSON(TypedDict):
+    """Two runs compared."""
+
+    runs: list[ListedRunJSON]
+    words: list[WordsJSON]
+    calls: list[CallCountsJSON]
+
 
 OPERATIONS = (
     Operation(
         "get",
         "/api/runs/{id}/messages",
         "Tell what each model of a run was sent; references stand in pieces of their own",
-        titled("Messages", table({"calls": rows(SENT)})),
+        MessagesJSON,
     ),
-    Operation("get", "/api/runs/{id}/provenance", "Trace each sentence of the answer to proposals", PROVENANCE),
+    Operation("get", "/api/runs/{id}/provenance", "Trace each sentence of the answer to proposals", ProvenanceJSON),
     Operation(
         "get",
         "/api/runs/{id}/curl",
         "Write a run, or the call of one span, as a line for the shell, without a key",
-        query={"span": TEXT},
+        query={"span": str},
     ),
     Operation("get", "/api/runs/{id}/export", "Give all events, one JSON a line", text="application/jsonl"),
-    Operation("get", "/api/runs/{id}/diff/{other}", "Compare two runs, their answers word by word", DIFFERENCE),
+    Operation("get", "/api/runs/{id}/diff/{other}", "Compare two runs, their answers word by word", DifferenceJSON),
 )
 
 
@@ -139,11 +132,11 @@ def routes(service: Service, sight: RunRepository) -> list[Route]:
     ]
 
 
-def _messages(seen: RunView) -> dict[str, Any]:
+def _messages(seen: RunView) -> MessagesJSON:
     return {"calls": [_sent(call) for call in seen.trace.calls]}
 
 
-def _sent(call: Node) -> dict[str, Any]:
+def _sent(call: Node) -> SentJSON:
     start = call.start
     return {
         "span": start.span,
@@ -170,7 +163,7 @@ def _options(call: Node) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value not in (None, (), {})}
 
 
-def _piece(reference: int | None, text: str) -> dict[str, Any]:
+def _piece(reference: int | None, text: str) -> PieceJSON:
     return {"reference": reference, "text": text}
 
 
@@ -199,7 +192,7 @@ def _lines(seen: RunView) -> bytes:
     return b"".join(to_json(event) + b"\n" for event in seen.events)
 
 
-def _difference(one: RunView, other: RunView) -> dict[str, Any]:
+def _difference(one: RunView, other: RunView) -> DifferenceJSON:
     first, second = (seen.trace.root.text if seen.trace.root else "" for seen in (one, other))
     calls = [Counter((call.start.role, call.start.model) for call in seen.trace.calls) for seen in (one, other)]
     named = dict.fromkeys(name for counted in calls for name in counted)

@@ -6,21 +6,7 @@ from dataclasses import replace
 
 from ...estimates.likely import Quote, WithEstimate, quote
 from ..runs.stored_runs import StoredRuns
-from ..schemas import NUMBER, TEXT, WHOLE, YES, or_null, rows, table, titled
 from ..service import RunRequest
-
-ESTIMATE = titled(
-    "Quote",
-    table(
-        {
-            "model": TEXT,
-            **dict.fromkeys(("calls", "input_tokens", "output_tokens", "runs"), WHOLE),
-            **dict.fromkeys(("cost", "seconds", "at_most"), or_null(NUMBER)),
-            "unknown": rows(TEXT),
-            "known": YES,
-        }
-    ),
-)
 
 
 async def of(asked: RunRequest, past: StoredRuns) -> Quote:

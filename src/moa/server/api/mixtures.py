@@ -4,12 +4,13 @@ tried."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...config.draft import Draft, as_table, of_table, of_toml, written
 from ...config.load import Config
@@ -20,7 +21,7 @@ from ...mixture.mixture import Mixture
 from ..auth.keys import Denied, caller
 from ..errors import route
 from ..http import json, parse
-from ..schemas import NUMBER, TABLE, TEXT, WHOLE, YES, Operation, one_of, or_null, rows, table, titled
+from ..schemas import Operation
 from ..service import ModelNotFound, Service
 
 DRAFT = "draft:"
@@ -71,45 +72,62 @@ def _files(mixture: MixtureTable) -> Iterator[str]:
     yield from (one.prompt_file for one in (mixture, mixture.aggregator) if one.prompt_file is not None)
 
 
-MEMBER = titled("Member", table({"model": TEXT, "samples": WHOLE, "calls": WHOLE, "settings": TABLE}))
-DRAWN = titled(
-    "Mixture",
-    table(
-        {
-            "name": TEXT,
-            "description": TEXT,
-            "layers": rows(rows(MEMBER)),
-            "aggregator": table(
-                {
-                    "kind": one_of("synthesize", "pick", "vote"),
-                    "model": or_null(TEXT),
-                    "fallback": rows(TEXT),
-                    "calls": WHOLE,
-                    "settings": TABLE,
-                }
-            ),
-            "settings": TABLE,
-            "calls": WHOLE,
-            "cost": or_null(NUMBER),
-            "unknown": rows(TEXT),
-            "assumed": TEXT,
-            "table": TABLE,
-            "toml": TEXT,
-        }
-    ),
-)
-CHECKED = titled("Checked", table({"valid": YES, "error": or_null(TEXT), "mixture": or_null(DRAWN)}))
+class MemberJSON(TypedDict):
+    model: str
+    samples: int
+    calls: int
+    settings: dict[str, Any]
+
+
+class AggregatorJSON(TypedDict):
+    kind: Literal["synthesize", "pick", "vote"]
+    model: str | None
+    fallback: list[str]
+    calls: int
+    settings: dict[str, Any]
+
+
+class MixtureJSON(TypedDict):
+    """A mixture as a graph, with the calls of one question and their cost at most."""
+
+    name: str
+    description: str
+    layers: list[list[MemberJSON]]
+    aggregator: AggregatorJSON
+    settings: dict[str, Any]
+    calls: int
+    cost: float | None
+    unknown: list[str]
+    assumed: str
+    table: dict[str, Any]
+    toml: str
+
+
+class MixturesJSON(TypedDict):
+    default: str
+    mixtures: list[MixtureJSON]
+
+
+class CheckedJSON(TypedDict):
+    valid: bool
+    error: str | None
+    mixture: MixtureJSON | None
+
 
 OPERATIONS = (
     Operation(
         "get",
         "/api/mixtures",
         "Draw the mixtures, with the calls of a question and their cost at most",
-        titled("Mixtures", table({"default": TEXT, "mixtures": rows(DRAWN)})),
+        MixturesJSON,
     ),
-    Operation("get", "/api/mixtures/{name}", "Draw one mixture", DRAWN),
+    Operation("get", "/api/mixtures/{name}", "Draw one mixture", MixtureJSON),
     Operation(
-        "post", "/api/mixtures/check", "Check a mixture as moa.toml would be, and write its TOML", CHECKED, DraftBody
+        "post",
+        "/api/mixtures/check",
+        "Check a mixture as moa.toml would be, and write its TOML",
+        CheckedJSON,
+        DraftBody,
     ),
 )
 
@@ -144,7 +162,7 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def drawn(config: Config, name: str, mixture: MixtureTable) -> dict[str, Any]:
+def drawn(config: Config, name: str, mixture: MixtureTable) -> MixtureJSON:
     """A mixture as its layers, with the settings that are said, the calls of a question and their cost at most."""
     most = bound(config, f"moa:{name}")
     return {
@@ -162,7 +180,7 @@ def drawn(config: Config, name: str, mixture: MixtureTable) -> dict[str, Any]:
     }
 
 
-def _member(config: Config, one: MemberTable) -> dict[str, Any]:
+def _member(config: Config, one: MemberTable) -> MemberJSON:
     return {
         "model": one.model,
         "samples": one.samples,
@@ -171,7 +189,7 @@ def _member(config: Config, one: MemberTable) -> dict[str, Any]:
     }
 
 
-def _aggregator(config: Config, one: AggregatorTable) -> dict[str, Any]:
+def _aggregator(config: Config, one: AggregatorTable) -> AggregatorJSON:
     return {
         "kind": one.kind,
         "model": one.model,
@@ -186,7 +204,7 @@ def _settings(one: Sampling, apart: set[str]) -> dict[str, Any]:
     return told
 
 
-def _checked(body: DraftBody, config: Config) -> dict[str, Any]:
+def _checked(body: DraftBody, config: Config) -> CheckedJSON:
     try:
         draft = body.draft(config)
     except ConfigError as error:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...config.schema import Table
 from ...errors import RequestError
+from ...json_types import UsedJSON
 from ...runs.rerun import Changes, Rerun, split
 from ...trace.tree import Node, used
 from ...types import Usage
 from ..errors import route
 from ..http import json, parse
-from ..runs.repository import USAGE, RunRepository, RunView
-from ..schemas import TEXT, WHOLE, Operation, or_null, rows, table, titled
+from ..runs.repository import RunRepository, RunView
+from ..schemas import Operation
 from ..service import ModelNotFound, RunRequest, Service
 from .mixtures import DRAFT
 
@@ -50,20 +52,35 @@ class RerunBody(Table):
         return Rerun(service.builder, seen.trace, changes)
 
 
-STARTED = titled("Started", table({"run_id": TEXT}))
-PLANNED = titled("PlannedCall", table({"role": TEXT, "layer": or_null(WHOLE), "model": TEXT, "usage": USAGE}))
-PLAN = titled(
-    "Plan",
-    table({"of": TEXT, "model": TEXT, "changed": TEXT, "kept": WHOLE, "calls": rows(PLANNED), "usage": USAGE}),
-)
+class StartedJSON(TypedDict):
+    run_id: str
+
+
+class PlannedCallJSON(TypedDict):
+    role: str
+    layer: int | None
+    model: str
+    usage: UsedJSON
+
+
+class PlanJSON(TypedDict):
+    """The plan of a rerun. `kept` calls are not made again."""
+
+    of: str
+    model: str
+    changed: str
+    kept: int
+    calls: list[PlannedCallJSON]
+    usage: UsedJSON
+
 
 OPERATIONS = (
-    Operation("post", "/api/runs/{id}/rerun", "Make a run again with a change", STARTED, RerunBody, status=201),
+    Operation("post", "/api/runs/{id}/rerun", "Make a run again with a change", StartedJSON, RerunBody, status=201),
     Operation(
         "post",
         "/api/runs/{id}/rerun/plan",
         "Tell which calls making a run again takes, and about what they cost; nobody is asked",
-        PLAN,
+        PlanJSON,
         RerunBody,
     ),
 )
@@ -92,7 +109,7 @@ def routes(service: Service, sight: RunRepository) -> list[Route]:
     ]
 
 
-def _plan(again: Rerun) -> dict[str, Any]:
+def _plan(again: Rerun) -> PlanJSON:
     kept, made = split(again.plan())
     root = again.trace.root
     assert root
@@ -106,6 +123,6 @@ def _plan(again: Rerun) -> dict[str, Any]:
     }
 
 
-def _call(call: Node) -> dict[str, Any]:
+def _call(call: Node) -> PlannedCallJSON:
     start = call.start
     return {"role": start.role, "layer": start.layer, "model": start.model, "usage": used(call.usage or Usage())}

@@ -10,11 +10,13 @@ from pydantic import Field, ValidationError
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...config.messages import did_you_mean
 from ...config.schema import Table
 from ...errors import RequestError
 from ...events import to_json
+from ...json_types import EstimateJSON, ListedRunJSON
 from ...store.reader import State, StoredRun
 from ...store.rows import listed, moment
 from ..errors import error_response, route
@@ -22,9 +24,9 @@ from ..http import InvalidParam, StreamingReply, json, parse
 from ..protocols.openai.chat_body import ChatBody, ChatMessage
 from ..protocols.resolve import Overrides, resolve
 from ..runs.live_runs import LiveRun
-from ..runs.repository import LISTED, RUN, RunRepository, RunView
+from ..runs.repository import RunJSON, RunRepository, RunView
 from ..runs.stored_runs import StoredRunReader, full_name
-from ..schemas import TEXT, Operation, one_of, or_null, rows, table, titled
+from ..schemas import Operation
 from ..service import RunRequest, Service
 from . import details, estimates, reruns
 from .mixtures import DraftBody
@@ -78,42 +80,43 @@ class RunBody(Table):
         return run
 
 
-LIST = titled("RunList", table({"runs": rows(LISTED), "before": or_null(TEXT)}))
+class RunListJSON(TypedDict):
+    runs: list[ListedRunJSON]
+    before: str | None
+
 
 OPERATIONS = (
-    Operation("post", "/api/runs", "Start a run", reruns.STARTED, RunBody, status=201),
-    Operation(
-        "post", "/api/estimate", "Tell what a run is likely to take; nobody is asked", estimates.ESTIMATE, RunBody
-    ),
+    Operation("post", "/api/runs", "Start a run", reruns.StartedJSON, RunBody, status=201),
+    Operation("post", "/api/estimate", "Tell what a run is likely to take; nobody is asked", EstimateJSON, RunBody),
     Operation(
         "get",
         "/api/runs",
         "List runs, the latest first; before is what to ask for further ones, null where there are none",
-        LIST,
+        RunListJSON,
         query={
-            "model": TEXT,
-            "state": one_of(*get_args(State)),
-            "since": TEXT,
-            "search": TEXT,
-            "before": TEXT,
-            "limit": {"type": "integer", "minimum": 1, "maximum": MOST},
+            "model": str,
+            "state": State,
+            "since": str,
+            "search": str,
+            "before": str,
+            "limit": Annotated[int, Field(ge=1, le=MOST)],
         },
     ),
-    Operation("get", "/api/runs/{id}", "Say how a run stands, and what came of it", RUN),
+    Operation("get", "/api/runs/{id}", "Say how a run stands, and what came of it", RunJSON),
     Operation(
         "delete",
         "/api/runs/{id}",
         "Stop a run, and remove it for good where forget is true",
-        RUN,
-        query={"forget": {"type": "boolean"}},
+        RunJSON,
+        query={"forget": bool},
     ),
-    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RUN, status=202),
+    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RunJSON, status=202),
     Operation(
         "get",
         "/api/runs/{id}/events",
         "Watch a run, from its start or from where the reader was",
         text="text/event-stream",
-        query={"after": TEXT},
+        query={"after": str},
     ),
     *details.OPERATIONS,
     *reruns.OPERATIONS,

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ..http import json
-from ..schemas import Operation, one_of, table
+from ..schemas import Operation
 from ..service import Service
 
+
+class AliveJSON(TypedDict):
+    status: Literal["ok"]
+
+
+class ReadyJSON(TypedDict):
+    status: Literal["ready"]
+
+
+class DrainingJSON(TypedDict):
+    status: Literal["draining"]
+
+
 OPERATIONS = (
-    Operation("get", "/healthz", "Say that the server is alive", table({"status": one_of("ok")})),
+    Operation("get", "/healthz", "Say that the server is alive", AliveJSON),
     Operation(
         "get",
         "/readyz",
         "Say whether requests are taken",
-        table({"status": one_of("ready")}),
-        others={503: table({"status": one_of("draining")})},
+        ReadyJSON,
+        others={503: DrainingJSON},
     ),
 )
 

@@ -5,15 +5,36 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired
 
 import orjson
+from typing_extensions import TypedDict
 
 from ...errors import BadReply
 from ...trace.narration import Piece
 from ...trace.tree import Trace
 from ...types import Response
 from ..service import ActiveRun, Show
+
+
+class UsageJSON(TypedDict):
+    """The `usage` of chat completions and completions."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ExtensionJSON(TypedDict):
+    """The `moa` object of a reply: what only a mixture reports."""
+
+    run_id: str
+    model: str
+    cost: float | None
+    agreed: list[dict[str, Any]]
+    unused: list[str]
+    members: list[dict[str, Any]]
+    provenance: NotRequired[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, get_args
+from typing import NotRequired, TypeVar, cast
+
+from typing_extensions import TypedDict
 
 from ...errors import RequestError
 from ...events import Event
+from ...json_types import CallJSON, SummaryJSON
 from ...store.reader import State, StoredRun
 from ...store.rows import when_exactly
 from ...trace.tree import Trace
 from ...trace.views import folded, recalled, told
 from ...types import Response
 from ..errors import problem
-from ..schemas import NUMBER, TABLE, TEXT, WHOLE, one_of, or_null, rows, table, titled
 from ..service import RunNotFound, Service
 from .live_runs import LiveRun, Runs
 from .stored_runs import StoredRunReader, StoredRuns
 
 Result = TypeVar("Result")
+
+
+class RunErrorJSON(TypedDict):
+    message: str | None
+    type: str | None
+    code: str | None
+
+
+class RunJSON(TypedDict):
+    """A run: its state, its calls, and how it ended."""
+
+    run_id: str
+    model: str
+    state: State
+    events: int
+    started: str
+    question: str | None
+    parent: str | None
+    tree: CallJSON
+    summary: NotRequired[SummaryJSON]
+    error: NotRequired[RunErrorJSON]
 
 
 @dataclass(frozen=True)
@@ -33,11 +56,11 @@ class RunView:
     response: Response | None = None
     failure: Exception | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> RunJSON:
         """How it stands, what came of it, and the tree of its calls."""
         run, root = self.run, self.trace.root
         assert root
-        known: dict[str, Any] = {
+        known: RunJSON = {
             "run_id": run.id,
             "model": run.model,
             "state": run.state,
@@ -48,7 +71,7 @@ class RunView:
             "tree": told(root),
         }
         if run.state == "answered":
-            known["summary"] = self.trace.summary(self.response or recalled(root))
+            known["summary"] = cast("SummaryJSON", self.trace.summary(self.response or recalled(root)))
         if self.failure:
             error = problem(self.failure)
             known["error"] = {"message": error.message, "type": error.kind, "code": error.code}
@@ -94,85 +117,3 @@ class RunRepository:
         if seen.run.state != "running":
             return await self._service.in_thread(work, seen)
         return await self._service.in_thread(lambda: work(replace(seen, trace=folded(seen.events))))
-
-
-STATE = one_of(*get_args(State))
-USAGE = titled(
-    "Used",
-    table(
-        {"input_tokens": WHOLE, "output_tokens": WHOLE, "cost": or_null(NUMBER), "estimated": {"type": "boolean"}},
-        ("estimated",),
-    ),
-)
-CALL = titled(
-    "Call",
-    table(
-        {
-            "span": TEXT,
-            "role": TEXT,
-            "model": TEXT,
-            "layer": WHOLE,
-            "index": WHOLE,
-            "started": NUMBER,
-            "first_word": NUMBER,
-            "ended": NUMBER,
-            "error": TEXT,
-            "finish_reason": TEXT,
-            "usage": USAGE,
-            "text": TEXT,
-            "notes": rows(table({"time": NUMBER, "kind": TEXT})),
-            "calls": rows({"$ref": "#/components/schemas/Call"}),
-        },
-        ["layer", "index", "first_word", "ended", "error", "finish_reason", "usage", "text", "notes", "calls"],
-    ),
-)
-SUMMARY = titled(
-    "Summary",
-    table(
-        {
-            "run": TEXT,
-            "model": TEXT,
-            "answer": TEXT,
-            "finish_reason": TEXT,
-            "fallback": TEXT,
-            "usage": USAGE,
-            "references": rows(TABLE),
-            "lost": rows(table({"model": TEXT, "layer": or_null(WHOLE), "error": TEXT})),
-            "agreed": rows(TABLE),
-            "timing": table({"total": NUMBER, "first_word": or_null(NUMBER)}),
-        },
-        ("fallback", "agreed"),
-    ),
-)
-RUN = titled(
-    "Run",
-    table(
-        {
-            "run_id": TEXT,
-            "model": TEXT,
-            "state": STATE,
-            "events": WHOLE,
-            "started": TEXT,
-            "question": or_null(TEXT),
-            "parent": or_null(TEXT),
-            "tree": CALL,
-            "summary": SUMMARY,
-            "error": table({"message": or_null(TEXT), "type": or_null(TEXT), "code": or_null(TEXT)}),
-        },
-        ("summary", "error"),
-    ),
-)
-LISTED = titled(
-    "ListedRun",
-    table(
-        {
-            "id": TEXT,
-            "started": TEXT,
-            "model": TEXT,
-            "state": STATE,
-            **{name: or_null(TEXT) for name in ("question", "parent", "error", "owner")},
-            **{name: or_null(NUMBER) for name in ("seconds", "first_word", "cost")},
-            **{name: or_null(WHOLE) for name in ("calls", "lost", "input_tokens", "output_tokens")},
-        }
-    ),
-)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ....trace.narration import Piece
 from ....types import Response, Usage
 from ...errors import problem, route
 from ...http import json, parse
-from ...schemas import TEXT, WHOLE, Operation, one_of, rows, table
+from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import extension, new_id, tool_arguments, tool_calls
 from ..endpoint import Reply, answer
@@ -22,36 +23,59 @@ from ..resolve import resolve, shown
 from .content_blocks import PING, ContentBlockStream, event, thinking, thinking_blocks
 from .messages_body import CountBody, MessagesBody
 
-ERROR = table({"type": one_of("error"), "error": table({"type": TEXT, "message": TEXT})})
-MESSAGE = table(
-    {
-        "id": TEXT,
-        "type": one_of("message"),
-        "role": one_of("assistant"),
-        "model": TEXT,
-        "content": rows(table({"type": TEXT})),
-        "stop_reason": TEXT,
-        "usage": table({"input_tokens": WHOLE, "output_tokens": WHOLE}),
-    }
-)
+
+class MessageErrorDetailJSON(TypedDict):
+    type: str
+    message: str
+
+
+class MessageErrorJSON(TypedDict):
+    """An error in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: MessageErrorDetailJSON
+
+
+class BlockJSON(TypedDict):
+    type: str
+
+
+class MessageUsageJSON(TypedDict):
+    input_tokens: int
+    output_tokens: int
+
+
+class AssistantMessageJSON(TypedDict):
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[BlockJSON]
+    stop_reason: str
+    usage: MessageUsageJSON
+
+
+class TokenCountJSON(TypedDict):
+    input_tokens: int
+
 
 OPERATIONS = (
     Operation(
         "post",
         "/v1/messages",
         "Answer a conversation (Anthropic)",
-        MESSAGE,
+        AssistantMessageJSON,
         MessagesBody,
         "text/event-stream",
-        error=ERROR,
+        error=MessageErrorJSON,
     ),
     Operation(
         "post",
         "/v1/messages/count_tokens",
         "Estimate the tokens of a conversation (Anthropic)",
-        table({"input_tokens": WHOLE}),
+        TokenCountJSON,
         CountBody,
-        error=ERROR,
+        error=MessageErrorJSON,
     ),
 )
 

@@ -21,7 +21,7 @@ IMAGE = 1600
 EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
 
-class Turn(BaseModel):
+class AnthropicTurn(BaseModel):
     """One turn of a conversation."""
 
     model_config = ConfigDict(extra="allow")
@@ -39,7 +39,7 @@ class Turn(BaseModel):
                 return turns.system(self.content)
 
 
-class Tool(BaseModel):
+class AnthropicTool(BaseModel):
     """A tool of the client's."""
 
     model_config = ConfigDict(extra="allow")
@@ -63,9 +63,9 @@ class CountBody(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    messages: Annotated[list[AnthropicTurn], Field(min_length=1)]
     system: str | list[dict[str, Any]] | None = None
-    tools: list[Tool] | None = None
+    tools: list[AnthropicTool] | None = None
 
     def conversation(self) -> list[Message]:
         """The messages. Raises `RequestError`."""

@@ -25,25 +25,25 @@ class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class Function(Open):
+class OllamaFunction(Open):
     name: str
     arguments: dict[str, Any] | str = {}
 
 
-class ToolCall(Open):
+class OllamaToolCall(Open):
     """A call of a tool, as the assistant made it. Few clients send its id."""
 
     id: str | None = None
-    function: Function
+    function: OllamaFunction
 
 
-class Turn(Open):
+class OllamaTurn(Open):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = None
     images: list[str] | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[OllamaToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -114,10 +114,10 @@ class Body(Open):
         raise RequestError(f"format must be 'json' or a JSON schema, not {self.format!r}")
 
 
-class ChatBody(Body):
+class OllamaChatBody(Body):
     """A call of /api/chat."""
 
-    messages: list[Turn] = []
+    messages: list[OllamaTurn] = []
     tools: list[dict[str, Any]] | None = None
 
     def request(self) -> Request | None:
@@ -148,7 +148,7 @@ class GenerateBody(Body):
         return options.request([*head, question], response_format=self.response_format())
 
 
-def conversation(turns: Sequence[Turn]) -> Iterator[Message]:
+def conversation(turns: Sequence[OllamaTurn]) -> Iterator[Message]:
     """The turns as messages. A result that does not say whose it is belongs to the first call that waits for one."""
     waiting: list[tuple[str, str]] = []  # the id and the tool of each call without a result
     count = 0

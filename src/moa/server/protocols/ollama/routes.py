@@ -15,17 +15,18 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import PlainTextResponse
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ....errors import RequestError
 from ....model import accepts_images, smallest_window
 from ...errors import problem, route
 from ...http import json, parse
-from ...schemas import ANY, TABLE, TEXT, YES, Operation, rows, table
+from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import extension, tool_arguments, tool_calls
 from ..endpoint import Reply, answer
 from ..resolve import resolve, shown
-from .body import ChatBody, GenerateBody
+from .body import GenerateBody, OllamaChatBody
 
 VERSION = "0.13.0"
 """The version of Ollama whose API this is; clients ask for one that is new enough."""
@@ -40,42 +41,85 @@ class ShowBody(BaseModel):
     name: str = ""
 
 
-ERROR = table({"error": ANY})
-ANSWER = {"model": TEXT, "created_at": TEXT, "done": YES, "done_reason": TEXT}
+class OllamaErrorJSON(TypedDict):
+    error: Any
+
+
+class VersionJSON(TypedDict):
+    version: str
+
+
+class TagJSON(TypedDict):
+    name: str
+    details: dict[str, Any]
+
+
+class TagsJSON(TypedDict):
+    models: list[TagJSON]
+
+
+class LoadedJSON(TypedDict):
+    models: list[dict[str, Any]]
+
+
+class ShowJSON(TypedDict):
+    details: dict[str, Any]
+    model_info: dict[str, Any]
+    capabilities: list[str]
+
+
+class AnswerJSON(TypedDict):
+    model: str
+    created_at: str
+    done: bool
+    done_reason: str
+
+
+class OllamaMessageJSON(TypedDict):
+    role: str
+    content: str
+
+
+class ChatAnswerJSON(AnswerJSON):
+    message: OllamaMessageJSON
+
+
+class GeneratedJSON(AnswerJSON):
+    response: str
+
+
 LINES = "application/x-ndjson"
 
 OPERATIONS = (
     Operation("get", "/", "Say that somebody is here (Ollama)"),
-    Operation("get", "/api/version", "Say which version of Ollama this is like", table({"version": TEXT})),
-    Operation(
-        "get", "/api/tags", "List the models (Ollama)", table({"models": rows(table({"name": TEXT, "details": TABLE}))})
-    ),
-    Operation("get", "/api/ps", "List the models in memory (Ollama)", table({"models": rows(TABLE)})),
+    Operation("get", "/api/version", "Say which version of Ollama this is like", VersionJSON),
+    Operation("get", "/api/tags", "List the models (Ollama)", TagsJSON),
+    Operation("get", "/api/ps", "List the models in memory (Ollama)", LoadedJSON),
     Operation(
         "post",
         "/api/show",
         "Show a model (Ollama)",
-        table({"details": TABLE, "model_info": TABLE, "capabilities": rows(TEXT)}),
+        ShowJSON,
         ShowBody,
-        error=ERROR,
+        error=OllamaErrorJSON,
     ),
     Operation(
         "post",
         "/api/chat",
         "Answer a conversation (Ollama)",
-        table({**ANSWER, "message": table({"role": TEXT, "content": TEXT})}),
-        ChatBody,
+        ChatAnswerJSON,
+        OllamaChatBody,
         LINES,
-        error=ERROR,
+        error=OllamaErrorJSON,
     ),
     Operation(
         "post",
         "/api/generate",
         "Answer a prompt (Ollama)",
-        table({**ANSWER, "response": TEXT}),
+        GeneratedJSON,
         GenerateBody,
         LINES,
-        error=ERROR,
+        error=OllamaErrorJSON,
     ),
 )
 
@@ -116,17 +160,17 @@ def routes(service: Service) -> list[Route]:
         route("/api/tags", tags),
         route("/api/ps", loaded),
         route("/api/show", show, "POST", error_response),
-        answer("/api/chat", service, ChatBody, reply_to, error_response),
+        answer("/api/chat", service, OllamaChatBody, reply_to, error_response),
         answer("/api/generate", service, GenerateBody, reply_to, error_response),
     ]
 
 
-def reply_to(service: Service, body: ChatBody | GenerateBody) -> Reply | HTTPResponse:
+def reply_to(service: Service, body: OllamaChatBody | GenerateBody) -> Reply | HTTPResponse:
     """Return the reply to a body, whole if it only loads a model. Raises `RequestError` or `ModelNotFound`.
 
     As with Ollama's own thinking models, thinking is sent unless it is declined.
     """
-    shape = ReplyShape(body.model, isinstance(body, ChatBody))
+    shape = ReplyShape(body.model, isinstance(body, OllamaChatBody))
     request = body.request()
     if request is None:
         service.model(body.model)

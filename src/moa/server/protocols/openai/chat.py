@@ -5,50 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...http import blank, json, sse
-from ...schemas import NUMBER, TABLE, TEXT, WHOLE, Operation, one_of, or_null, rows, table
+from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
-from ..common import ProposalRenderer, extension, finish_reason, new_id, tool_calls, usage
+from ..common import ExtensionJSON, ProposalRenderer, UsageJSON, extension, finish_reason, new_id, tool_calls, usage
 from ..endpoint import Reply, answer
 from ..resolve import resolve, shown
 from .chat_body import ChatBody
 
-EXTENSION = table(
-    {
-        "run_id": TEXT,
-        "model": TEXT,
-        "cost": or_null(NUMBER),
-        "agreed": rows(TABLE),
-        "unused": rows(TEXT),
-        "members": rows(TABLE),
-        "provenance": TABLE,
-    },
-    ("provenance",),
-)
-USAGE = table({"prompt_tokens": WHOLE, "completion_tokens": WHOLE, "total_tokens": WHOLE})
-CHOICE = table({"index": WHOLE, "message": table({"role": TEXT, "content": or_null(TEXT)}), "finish_reason": TEXT})
+
+class MessageJSON(TypedDict):
+    role: str
+    content: str | None
+
+
+class ChoiceJSON(TypedDict):
+    index: int
+    message: MessageJSON
+    finish_reason: str
+
+
+class ChatCompletionJSON(TypedDict):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChoiceJSON]
+    usage: UsageJSON
+    moa: ExtensionJSON
+
 
 OPERATIONS = (
     Operation(
         "post",
         "/v1/chat/completions",
         "Answer a conversation (OpenAI)",
-        table(
-            {
-                "id": TEXT,
-                "object": one_of("chat.completion"),
-                "created": WHOLE,
-                "model": TEXT,
-                "choices": rows(CHOICE),
-                "usage": USAGE,
-                "moa": EXTENSION,
-            }
-        ),
+        ChatCompletionJSON,
         ChatBody,
         "text/event-stream",
     ),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ....config.schema import Seed
 from ....errors import RequestError
 from ....types import Message, Request
 from ...http import json, sse
-from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
+from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import ProposalRenderer, extension, finish_reason, new_id, usage
 from ..endpoint import Reply, answer
@@ -70,22 +71,28 @@ class CompletionBody(Open):
         return {key: value for key, value in (self.model_extra or {}).items() if value is not None}
 
 
+class CompletionChoiceJSON(TypedDict):
+    index: int
+    text: str
+    finish_reason: str
+
+
+class CompletionJSON(TypedDict):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoiceJSON]
+    usage: dict[str, Any]
+    moa: dict[str, Any]
+
+
 OPERATIONS = (
     Operation(
         "post",
         "/v1/completions",
         "Answer a prompt (OpenAI, the older form)",
-        table(
-            {
-                "id": TEXT,
-                "object": one_of("text_completion"),
-                "created": WHOLE,
-                "model": TEXT,
-                "choices": rows(table({"index": WHOLE, "text": TEXT, "finish_reason": TEXT})),
-                "usage": TABLE,
-                "moa": TABLE,
-            }
-        ),
+        CompletionJSON,
         CompletionBody,
         "text/event-stream",
     ),

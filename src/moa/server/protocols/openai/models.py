@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ...errors import route
 from ...http import json
-from ...schemas import TEXT, WHOLE, Operation, one_of, rows, table
+from ...schemas import Operation
 from ...service import Service
 
-CARD = table({"id": TEXT, "object": one_of("model"), "created": WHOLE, "owned_by": TEXT})
+
+class ModelJSON(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelListJSON(TypedDict):
+    object: Literal["list"]
+    data: list[ModelJSON]
+
 
 OPERATIONS = (
-    Operation("get", "/v1/models", "List the models (OpenAI)", table({"object": one_of("list"), "data": rows(CARD)})),
-    Operation("get", "/v1/models/{id}", "Show a model (OpenAI)", CARD),
+    Operation("get", "/v1/models", "List the models (OpenAI)", ModelListJSON),
+    Operation("get", "/v1/models/{id}", "Show a model (OpenAI)", ModelJSON),
 )
 
 
@@ -35,5 +47,5 @@ def routes(service: Service) -> list[Route]:
     return [route("/v1/models", models), route("/v1/models/{id:path}", model)]
 
 
-def _card(service: Service, name: str) -> dict[str, Any]:
+def _card(service: Service, name: str) -> ModelJSON:
     return {"id": name, "object": "model", "created": service.started_at, "owned_by": "moa"}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from ....trace.narration import Piece, PieceKind
 from ...errors import problem
 from ...http import json
-from ...schemas import TABLE, TEXT, WHOLE, Operation, one_of, rows, table
+from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import ProposalRenderer, count_tokens, extension, new_id, tool_calls
 from ..endpoint import Reply, answer
@@ -21,23 +22,35 @@ from ..resolve import resolve, shown
 from .responses_body import ResponsesBody
 from .responses_events import ResponseBuilder
 
+
+class ResponseItemJSON(TypedDict):
+    id: str
+    type: str
+
+
+class ResponseUsageJSON(TypedDict):
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class ResponseJSON(TypedDict):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete"]
+    model: str
+    output: list[ResponseItemJSON]
+    usage: ResponseUsageJSON
+    moa: dict[str, Any]
+
+
 OPERATIONS = (
     Operation(
         "post",
         "/v1/responses",
         "Answer a conversation (OpenAI, the newer form; nothing is kept)",
-        table(
-            {
-                "id": TEXT,
-                "object": one_of("response"),
-                "created_at": WHOLE,
-                "status": one_of("completed", "incomplete"),
-                "model": TEXT,
-                "output": rows(table({"id": TEXT, "type": TEXT})),
-                "usage": table({"input_tokens": WHOLE, "output_tokens": WHOLE, "total_tokens": WHOLE}),
-                "moa": TABLE,
-            }
-        ),
+        ResponseJSON,
         ResponsesBody,
         "text/event-stream",
     ),

@@ -18,7 +18,7 @@ from .responses_items import Item, conversation
 LOGPROBS = "message.output_text.logprobs"
 
 
-class Tool(Open):
+class ResponseTool(Open):
     """A tool: a function, one that takes plain text ("custom"), or one that only OpenAI can run, which is left out."""
 
     type: str
@@ -83,7 +83,7 @@ class ResponsesBody(Open):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_output_tokens: MaxTokens | None = None
-    tools: list[Tool] | None = None
+    tools: list[ResponseTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Chosen | None = None
     parallel_tool_calls: bool | None = None
     text: Text | None = None
