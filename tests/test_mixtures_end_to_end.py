@@ -167,17 +167,17 @@ async def test_references_go_after_the_conversation_where_the_mixture_says_so() 
 BROKEN: dict[str, tuple[Says, str]] = {
     "500": (
         Reply("on fire", status=500),
-        "lab:d: HTTP 500: on fire; the fault is the upstream's, so ask later or name another model",
+        "lab:d: HTTP 500: on fire; the upstream failed, so retry later or choose another model",
     ),
-    "401": (Reply("no", status=401), "lab:d: HTTP 401: no; name its key with api_key_env"),
+    "401": (Reply("no", status=401), "lab:d: HTTP 401: no; set api_key_env to the name of its key"),
     "hangs": (Reply("tardy", delay=3600), "no answer within 1.5 s"),
     "cut": (
         Reply("halved and then cut", cut_after=2),
-        "lab:d: the stream was cut after 11 characters; ask again, or name another model",
+        "lab:d: the stream was cut after 11 characters; retry, or choose another model",
     ),
     "empty": (
         Reply(message={"role": "assistant", "content": None}, text=" "),
-        "lab:d: the reply is empty; ask again, or name another model",
+        "lab:d: the reply is empty; retry, or choose another model",
     ),
     "error in the stream": (
         Reply(stream=[b'data: {"error": {"message": "broke down"}}\n\n']),
@@ -231,7 +231,7 @@ async def test_when_all_six_fail_the_error_has_six_causes_and_nothing_is_aggrega
         with pytest.raises(LayerError) as caught:
             await moa.generate(panel(upstream), REQUEST)
         assert sorted(call.model for call in upstream.calls) == [*SIX]
-    advice = "the fault is the upstream's, so ask later or name another model"
+    advice = "the upstream failed, so retry later or choose another model"
     causes = [f"lab:{name}: HTTP 500: {name} broke; {advice}" for name in SIX]
     assert caught.value.lost == tuple(Lost(f"lab:{name}", 1, cause) for name, cause in zip(SIX, causes, strict=True))
     assert caught.value.exit_code == 1

@@ -214,8 +214,8 @@ LONG = " ".join(["the same words again and again"] * 30)
     ("said", "reason"),
     [
         (ModelError("judge: no"), "the aggregator failed: judge: no"),
-        ("", "the aggregator failed: judge: the reply is empty; ask again, or name another model"),
-        ("  \n", "the aggregator failed: judge: the reply is empty; ask again, or name another model"),
+        ("", "the aggregator failed: judge: the reply is empty; retry, or choose another model"),
+        ("  \n", "the aggregator failed: judge: the reply is empty; retry, or choose another model"),
         (Response("judge", "It is", finish_reason="length"), "the aggregation was cut off while a proposal is whole"),
         ("I'm sorry, but I can't help with that.", "the aggregation refuses while a proposal answers"),
         ("I cannot answer this.", "the aggregation refuses while a proposal answers"),

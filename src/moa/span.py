@@ -227,7 +227,7 @@ async def _answered(model: Model, request: Request, span: Span, parent: Span | N
     try:
         response = await model.generate(request, span)
         if not response.text.strip() and not response.tool_calls:
-            message = f"{model.name}: the reply is empty; ask again, or name another model"
+            message = f"{model.name}: the reply is empty; retry, or choose another model"
             raise EmptyReply(message, model=model.name)
     except BaseException as error:
         if parent:

@@ -27,14 +27,14 @@ from moa.span import StreamMode
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (400, "lab:m: HTTP 400: no; if it refuses an option, name that in the provider's unsupported"),
+        (400, "lab:m: HTTP 400: no; if it refuses an option, add that to unsupported of the provider"),
         (401, "lab:m: HTTP 401: no; check the key in LAB_KEY"),
         (402, "lab:m: HTTP 402: no"),
         (403, "lab:m: HTTP 403: no; may the key in LAB_KEY use this model?"),
         (404, "lab:m: HTTP 404: no; is 'm' a model of {url}, and is base_url right?"),
         (429, "lab:m: HTTP 429: no; a lower max_concurrency of the provider may help"),
-        (500, "lab:m: HTTP 500: no; the fault is the upstream's, so ask later or name another model"),
-        (503, "lab:m: HTTP 503: no; the fault is the upstream's, so ask later or name another model"),
+        (500, "lab:m: HTTP 500: no; the upstream failed, so retry later or choose another model"),
+        (503, "lab:m: HTTP 503: no; the upstream failed, so retry later or choose another model"),
     ],
 )
 @pytest.mark.parametrize("watch", ["none", "all"])
@@ -50,7 +50,9 @@ async def test_a_refusal_is_one_line_with_the_model_and_what_to_do(
 async def test_a_missing_key_is_suspected_where_none_is_named() -> None:
     for status in (401, 403):
         with Upstream({"m": Reply("no", status=status)}) as upstream:
-            assert str(await failed(at(upstream))) == f"lab:m: HTTP {status}: no; name its key with api_key_env"
+            assert (
+                str(await failed(at(upstream))) == f"lab:m: HTTP {status}: no; set api_key_env to the name of its key"
+            )
 
 
 async def test_a_refusal_in_many_lines_is_one_line_and_no_longer_than_one_reads() -> None:
@@ -86,7 +88,7 @@ async def test_a_page_instead_of_json_is_named_with_status_502() -> None:
         error = await failed(at(upstream))
     assert error.retryable
     assert str(error) == (
-        "lab:m: HTTP 502: an HTML page, 'Bad Gateway'; the fault is the upstream's, so ask later or name another model"
+        "lab:m: HTTP 502: an HTML page, 'Bad Gateway'; the upstream failed, so retry later or choose another model"
     )
 
 
@@ -104,13 +106,13 @@ async def test_a_page_instead_of_json_is_named_with_status_200(words: StreamMode
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "lab:m: the reply is not JSON but ''; ask again, or name another model"),
-        (b"\xff\xfe", "lab:m: the reply is not JSON but '��'; ask again, or name another model"),
-        (b"[]", "lab:m: the reply has no choices: []; ask again, or name another model"),
-        (b'{"choices": []}', "lab:m: the reply has no choices: {'choices': []}; ask again, or name another model"),
+        (b"", "lab:m: the reply is not JSON but ''; retry, or choose another model"),
+        (b"\xff\xfe", "lab:m: the reply is not JSON but '��'; retry, or choose another model"),
+        (b"[]", "lab:m: the reply has no choices: []; retry, or choose another model"),
+        (b'{"choices": []}', "lab:m: the reply has no choices: {'choices': []}; retry, or choose another model"),
         (
             b'{"choices": [{"message": {"content": null}}]}',
-            "lab:m: the reply is empty; ask again, or name another model",
+            "lab:m: the reply is empty; retry, or choose another model",
         ),
         (b'{"choices": [{"message": {"content": 7}}]}', "lab:m: the content of the reply is not text: 7"),
         (b'{"choices": [{"message": {"content": "\\ud800"}}]}', None),
@@ -135,7 +137,7 @@ async def test_a_prompt_that_is_too_long_says_so_with_the_window() -> None:
         error = await failed(at(upstream))
     assert isinstance(error, ContextOverflow)
     assert (error.window, error.status) == (4096, 400)
-    assert str(error) == f"lab:m: HTTP 400: {told}; shorten the prompt, or name a model with a larger context window"
+    assert str(error) == f"lab:m: HTTP 400: {told}; shorten the prompt, or choose a model with a larger context window"
 
 
 async def test_a_redirect_is_not_followed_and_says_where_it_points() -> None:
@@ -186,7 +188,7 @@ def test_a_certificate_that_is_not_trusted_names_the_way_to_trust_it() -> None:
     assert (kind, retryable) == (ModelError, False)
     assert words == (
         "the certificate of lab.example is not trusted (self-signed certificate); "
-        "if it is to be trusted, name its authority's certificate in SSL_CERT_FILE"
+        "to trust it, set SSL_CERT_FILE to its authority's certificate"
     )
 
 

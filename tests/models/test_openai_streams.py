@@ -74,7 +74,7 @@ async def test_a_connection_cut_after_a_few_words_is_a_cut_stream() -> None:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
     assert (str(error), error.retryable) == (
-        "lab:m: the stream was cut after 8 characters; ask again, or name another model",
+        "lab:m: the stream was cut after 8 characters; retry, or choose another model",
         True,
     )
 
@@ -88,14 +88,14 @@ async def test_a_stream_that_ends_without_a_finish_is_a_cut_stream(packets: list
     with Upstream({"m": streaming(*packets)}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
-    assert str(error) == "lab:m: the stream was cut after 5 characters; ask again, or name another model"
+    assert str(error) == "lab:m: the stream was cut after 5 characters; retry, or choose another model"
 
 
 async def test_a_stream_of_nothing_is_a_cut_stream() -> None:
     with Upstream({"m": streaming()}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, CutStream)
-    assert str(error) == "lab:m: the stream was cut before the first word; ask again, or name another model"
+    assert str(error) == "lab:m: the stream was cut before the first token; retry, or choose another model"
 
 
 async def test_a_cut_after_the_finish_takes_nothing_away() -> None:
@@ -156,7 +156,7 @@ async def test_a_chunk_that_is_not_json_is_a_bad_reply() -> None:
     with Upstream({"m": streaming(*said("deep "), b"data: {oops\n\n")}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, BadReply)
-    assert str(error) == "lab:m: the reply is not JSON but '{oops'; ask again, or name another model"
+    assert str(error) == "lab:m: the reply is not JSON but '{oops'; retry, or choose another model"
 
 
 @pytest.mark.parametrize("words", ["none", "all"])
@@ -165,7 +165,10 @@ async def test_an_upstream_that_says_nothing_for_too_long_is_given_up(words: Str
     with Upstream({"m": silent}) as upstream:
         error = await failed(at(upstream, timeout=0.1), words)
         await until(lambda: upstream.calls[0].dropped)
-    assert (str(error), error.retryable) == ("lab:m: no word for 0.1 s; the provider's timeout can be longer", True)
+    assert (str(error), error.retryable) == (
+        "lab:m: no data received for 0.1 s; raise read_timeout of the provider",
+        True,
+    )
 
 
 async def test_a_slow_trickle_is_not_silence() -> None:

@@ -27,7 +27,7 @@ def drafted(*chunks: Any, done: bool = True) -> Response:
     draft, span = Draft("m"), Span(Run(), None, CallSpec("root"), "m")
     for one in chunks:
         draft.add(one)
-        draft.say(span)
+        draft.emit(span)
     return draft.close(done, REQUEST)
 
 
@@ -118,25 +118,25 @@ def test_content_that_is_not_text_is_a_bad_reply(content: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"choices": []}, "m: the reply has no choices: {'choices': []}; ask again, or name another model"),
-        ({}, "m: the reply has no choices: {}; ask again, or name another model"),
-        ([], "m: the reply has no choices: []; ask again, or name another model"),
-        (None, "m: the reply has no choices: None; ask again, or name another model"),
-        ({"choices": None}, "m: the reply has no choices: {'choices': None}; ask again, or name another model"),
+        ({"choices": []}, "m: the reply has no choices: {'choices': []}; retry, or choose another model"),
+        ({}, "m: the reply has no choices: {}; retry, or choose another model"),
+        ([], "m: the reply has no choices: []; retry, or choose another model"),
+        (None, "m: the reply has no choices: None; retry, or choose another model"),
+        ({"choices": None}, "m: the reply has no choices: {'choices': None}; retry, or choose another model"),
         (
             {"choices": [{}]},
-            "m: the reply has a choice without a message: {'choices': [{}]}; ask again, or name another model",
+            "m: the reply has a choice without a message: {'choices': [{}]}; retry, or choose another model",
         ),
-        (completion({"content": None}), "m: the reply is empty; ask again, or name another model"),
-        (completion({"content": " \n"}), "m: the reply is empty; ask again, or name another model"),
-        (completion({}), "m: the reply is empty; ask again, or name another model"),
+        (completion({"content": None}), "m: the reply is empty; retry, or choose another model"),
+        (completion({"content": " \n"}), "m: the reply is empty; retry, or choose another model"),
+        (completion({}), "m: the reply is empty; retry, or choose another model"),
         (
             completion({"content": None, "reasoning": "hmm"}),
-            "m: the reply is empty; it only thought, so max_tokens may be too small",
+            "m: the reply is empty; it has reasoning only, so max_tokens may be too small",
         ),
         (
             {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]},
-            "m: the reply is empty (finish_reason 'content_filter'); ask again, or name another model",
+            "m: the reply is empty (finish_reason 'content_filter'); retry, or choose another model",
         ),
     ],
 )

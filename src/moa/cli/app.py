@@ -351,11 +351,11 @@ def models(
         raise ConfigError(f"no provider {provider!r}{did_you_mean(provider, loaded.providers)}")
     import asyncio
 
-    from ..models.openai.list_models import offered
+    from ..models.openai.list_models import list_models
     from .terminal.escape import printable
 
     asked = loaded.providers[provider]
-    for model in asyncio.run(offered(provider, asked.base_url, asked.api_key_env, asked.headers)):
+    for model in asyncio.run(list_models(provider, asked.base_url, asked.api_key_env, asked.headers)):
         typer.echo(printable(f"{provider}:{model}"))
 
 

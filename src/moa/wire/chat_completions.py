@@ -1,6 +1,6 @@
-"""OpenAI's chat-completions JSON, to and from our values, both directions side by side.
+"""OpenAI's chat-completions JSON, to and from our values.
 
-This file knows nothing of HTTP. What it cannot make sense of is a `BadReply` that says what was there instead.
+This file knows nothing of HTTP. Anything unexpected is a `BadReply` that shows it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ..events import TextKind
 from ..span import Span
 from ..types import Message, PrewarmResult, Request, Response, Usage, estimate_tokens
 
-AGAIN = "; ask again, or name another model"
-"""What to do about a reply that is no answer."""
+RETRY = "; retry, or choose another model"
+"""The advice for a reply that is no answer."""
 
 
 def message_to_json(message: Message) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def message_to_json(message: Message) -> dict[str, Any]:
 
 
 def request_to_json(request: Request, model: str) -> dict[str, Any]:
-    """The body of a chat-completions call. Options that are `None` are not sent."""
+    """Return the body of a chat-completions call. Options that are `None` are not sent."""
     options = {
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -49,21 +49,21 @@ def request_to_json(request: Request, model: str) -> dict[str, Any]:
 
 
 Cost = Callable[[Usage], float | None]
-"""What tokens cost, in US dollars, or `None` when that is unknown."""
+"""Returns the cost of tokens in US dollars, `None` if unknown."""
 
 
 def response_from_json(body: Any, request: Request, name: str, cost: Cost | None = None) -> Response:
-    """The response in a whole chat completion."""
+    """Return the response of a whole chat completion."""
     choices = _list(_table(body).get("choices"))
     choice = _table(choices[0]) if choices else {}
-    if told := _table(body).get("error") or choice.get("error"):
-        raise error_from_json({"error": told}, name)
+    if error := _table(body).get("error") or choice.get("error"):
+        raise error_from_json({"error": error}, name)
     if not isinstance(message := choice.get("message"), Mapping):
         what = "a choice without a message" if choices else "no choices"
-        raise BadReply(f"{name}: the reply has {what}: {body}{AGAIN}", model=name)
+        raise BadReply(f"{name}: the reply has {what}: {body}{RETRY}", model=name)
     draft = Draft(name, cost)
-    draft.text = _words(message.get("content"), name)
-    draft.reasoning = _thought(message)
+    draft.text = _text_of(message.get("content"), name)
+    draft.reasoning = _reasoning_of(message)
     draft.tool_calls = dict(enumerate(_list(message.get("tool_calls"))))
     draft.finish_reason = choice.get("finish_reason") or "stop"
     draft.usage = body.get("usage")
@@ -71,20 +71,20 @@ def response_from_json(body: Any, request: Request, name: str, cost: Cost | None
     return draft.response(request)
 
 
-def warmed_from_json(body: Any, request: Request, name: str) -> PrewarmResult:
-    """What a server says of a prompt that it was to read ahead. How long it took, it does not."""
+def prewarm_from_json(body: Any, request: Request, name: str) -> PrewarmResult:
+    """Return how much of a prompt the server read before its call, without the time it took."""
     if _table(body).get("error"):
         raise error_from_json(body, name)
     usage = _table(_table(body).get("usage"))
-    told = usage_from_json(usage)
-    if told is None:
+    counted = usage_from_json(usage)
+    if counted is None:
         return PrewarmResult(request.size, None, 0.0)
-    says = isinstance(_table(usage.get("prompt_tokens_details")).get("cached_tokens"), int)
-    return PrewarmResult(told.input_tokens, told.input_tokens - told.cached_tokens if says else None, 0.0)
+    known = isinstance(_table(usage.get("prompt_tokens_details")).get("cached_tokens"), int)
+    return PrewarmResult(counted.input_tokens, counted.input_tokens - counted.cached_tokens if known else None, 0.0)
 
 
 class Draft:
-    """A response as it grows, chunk by chunk."""
+    """A response that grows chunk by chunk."""
 
     def __init__(self, name: str, cost: Cost | None = None) -> None:
         self.name = name
@@ -97,15 +97,15 @@ class Draft:
         self._cost = cost
         self._texts: list[str] = []
         self._thoughts: list[str] = []
-        self._unsaid: list[tuple[TextKind, list[str]]] = []
+        self._pending: list[tuple[TextKind, list[str]]] = []
 
     @property
-    def begun(self) -> bool:
-        """Whether it holds any words."""
+    def has_text(self) -> bool:
+        """Whether there is any text or tool call."""
         return bool(self._texts or self._thoughts or self.tool_calls)
 
     def add(self, chunk: Any) -> None:
-        """Take in one chunk. Its words are to be said."""
+        """Add one chunk. `emit` emits its text."""
         if not isinstance(chunk, dict):
             raise BadReply(f"{self.name}: a chunk of the stream is not an object: {chunk!r}", model=self.name)
         if chunk.get("error"):
@@ -114,43 +114,43 @@ class Draft:
             self.usage = usage
         for choice in _list(chunk.get("choices")):
             if not isinstance(choice, dict) or choice.get("index"):
-                continue  # a second answer, which nobody asked for
+                continue  # a second answer, which was not requested
             if choice.get("error"):
                 raise error_from_json(choice, self.name)
             if isinstance(delta := choice.get("delta"), dict):
-                self._take(delta)
-            if (told := choice.get("logprobs")) and (logprobs := _list(_table(told).get("content"))):
+                self._add_delta(delta)
+            if logprobs := _list(_table(choice.get("logprobs")).get("content")):
                 known = self.logprobs["content"] if self.logprobs else []
                 self.logprobs = {"content": [*known, *logprobs]}
             if finish := choice.get("finish_reason"):
                 self.finish_reason = finish
 
-    def _take(self, delta: Mapping[str, Any]) -> None:
-        if thought := _thought(delta):
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        if thought := _reasoning_of(delta):
             self._thoughts.append(thought)
-            self._will_say("reasoning", thought)
-        if words := _words(delta.get("content"), self.name):
+            self._will_emit("reasoning", thought)
+        if words := _text_of(delta.get("content"), self.name):
             self._texts.append(words)
-            self._will_say("text", words)
+            self._will_emit("text", words)
         if calls := delta.get("tool_calls"):
             for call in _list(calls):
                 self._tool_call(_table(call))
 
-    def _will_say(self, kind: TextKind, words: str) -> None:
-        if not self._unsaid or self._unsaid[-1][0] != kind:
-            self._unsaid.append((kind, []))
-        self._unsaid[-1][1].append(words)
+    def _will_emit(self, kind: TextKind, words: str) -> None:
+        if not self._pending or self._pending[-1][0] != kind:
+            self._pending.append((kind, []))
+        self._pending[-1][1].append(words)
 
-    def say(self, span: Span) -> None:
-        """Say the words of the chunks since it was last asked to, those of a kind that came together as one."""
-        unsaid, self._unsaid = self._unsaid, []
-        for kind, words in unsaid:
-            span.text("".join(words), kind)
+    def emit(self, span: Span) -> None:
+        """Emit the text of the chunks since the last call, consecutive text of one kind as one piece."""
+        pending, self._pending = self._pending, []
+        for kind, texts in pending:
+            span.text("".join(texts), kind)
 
     def _tool_call(self, call: Mapping[str, Any]) -> None:
-        place = call.get("index")
+        index = call.get("index")
         known = self.tool_calls.setdefault(
-            place if isinstance(place, int) else 0,
+            index if isinstance(index, int) else 0,
             {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
         )
         known["id"] = call.get("id") or known["id"]
@@ -158,24 +158,24 @@ class Draft:
         arguments = _string(function.get("arguments"))
         known["function"]["name"] += _string(function.get("name"))
         known["function"]["arguments"] += arguments
-        self._will_say("tool_call", arguments)
+        self._will_emit("tool_call", arguments)
 
     def close(self, done: bool, request: Request) -> Response:
-        """The response, once the stream has ended. `done` says that the upstream said it was finished."""
+        """Return the response after the end of the stream. `done` says that the upstream marked the end."""
         self.text = "".join(self._texts)
         self.reasoning = "".join(self._thoughts)
         if not done and self.finish_reason is None:
-            after = f"after {len(self.text)} characters" if self.text else "before the first word"
-            raise CutStream(f"{self.name}: the stream was cut {after}{AGAIN}", model=self.name, retryable=True)
+            after = f"after {len(self.text)} characters" if self.text else "before the first token"
+            raise CutStream(f"{self.name}: the stream was cut {after}{RETRY}", model=self.name, retryable=True)
         return self.response(request)
 
     def response(self, request: Request) -> Response:
-        """The response. Raises `BadReply` when it holds neither words nor tool calls."""
+        """Return the response. Raises `BadReply` if it has neither text nor tool calls."""
         if self.finish_reason is not None and not isinstance(self.finish_reason, str):
             raise BadReply(f"{self.name}: finish_reason is not text: {self.finish_reason!r}", model=self.name)
         if not self.text.strip() and not self.tool_calls:
             why = f" (finish_reason {self.finish_reason!r})" if self.finish_reason not in (None, "stop") else ""
-            advice = "; it only thought, so max_tokens may be too small" if self.reasoning else AGAIN
+            advice = "; it has reasoning only, so max_tokens may be too small" if self.reasoning else RETRY
             kind = BadReply if why else EmptyReply
             raise kind(f"{self.name}: the reply is empty{why}{advice}", model=self.name)
         usage = usage_from_json(self.usage) or _estimate(request, self.text + self.reasoning)
@@ -185,42 +185,42 @@ class Draft:
             usage.costing(self._cost(usage)) if self._cost else usage,
             self.finish_reason or "stop",
             reasoning=self.reasoning,
-            tool_calls=tuple(self.tool_calls[place] for place in sorted(self.tool_calls)),
+            tool_calls=tuple(self.tool_calls[index] for index in sorted(self.tool_calls)),
             logprobs=self.logprobs,
         )
 
 
 def usage_from_json(usage: Any) -> Usage | None:
-    """The upstream's own count, or `None` when it gave none.
+    """Return the upstream's own count, or `None` if there is none.
 
-    Some endpoints leave thinking out of `completion_tokens` but count it in `total_tokens`; it is paid for as output.
+    Some endpoints leave thinking out of `completion_tokens` but count it in `total_tokens`. It is charged as output.
     """
     usage = _table(usage)
-    asked, answered = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if not asked:
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if not read:
         return None
     return Usage(
-        asked,
-        max(answered, _count(usage.get("total_tokens")) - asked),
-        cached_tokens=min(asked, _count(_table(usage.get("prompt_tokens_details")).get("cached_tokens"))),
+        read,
+        max(written, _count(usage.get("total_tokens")) - read),
+        cached_tokens=min(read, _count(_table(usage.get("prompt_tokens_details")).get("cached_tokens"))),
         reasoning_tokens=_count(_table(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
 def error_from_json(body: Any, name: str, status: int | None = None) -> ModelError:
-    """The error an upstream reports, in one line."""
+    """Return the error that an upstream reports, in one line."""
     if isinstance(body, list) and len(body) == 1:
-        body = body[0]  # Gemini's way
-    told = _table(body).get("error") or body
-    told = told if isinstance(told, Mapping) else {"message": told}
-    said = told.get("message") or told.get("detail") or dict(told)
-    cause = _table(told.get("metadata")).get("raw")  # OpenRouter's way of quoting the provider behind it
-    words = " ".join(" ".join(str(word) for word in (said, cause) if word).split())
-    code = told.get("code")
+        body = body[0]  # as Gemini sends it
+    error = _table(body).get("error") or body
+    error = error if isinstance(error, Mapping) else {"message": error}
+    message = error.get("message") or error.get("detail") or dict(error)
+    cause = _table(error.get("metadata")).get("raw")  # where OpenRouter quotes the provider behind it
+    words = " ".join(" ".join(str(text) for text in (message, cause) if text).split())
+    code = error.get("code")
     number = status or (code if isinstance(code, int) else None)
-    kinds = (code, told.get("type"))
+    kinds = (code, error.get("type"))
     if number != 429 and (not _OVERFLOW_KINDS.isdisjoint(map(str, kinds)) or _OVERFLOW.search(words)):
-        return ContextOverflow(f"{name}: {words}", model=name, window=_count(told.get("n_ctx")) or _window(words))
+        return ContextOverflow(f"{name}: {words}", model=name, window=_count(error.get("n_ctx")) or _window(words))
     passing = number is None or number in (408, 409, 425, 429) or number >= 500
     retryable = passing and "insufficient_quota" not in kinds
     return ModelError(f"{name}: {words}", model=name, status=number, retryable=retryable)
@@ -234,7 +234,7 @@ _OVERFLOW = re.compile(
     r"reduce the length of the (?:messages|prompt)|exceeded model token limit|range of input length",
     re.IGNORECASE,
 )
-"""How servers without a code for it say that a prompt is too long."""
+"""Messages of servers without a code for a prompt that is too long."""
 
 _WINDOW = re.compile(
     r"\d+ \+ \d+ > (\d+)"  # Anthropic, the answer counted
@@ -247,23 +247,23 @@ _WINDOW = re.compile(
 
 
 def _window(words: str) -> int | None:
-    """The size of the context window that an upstream's error speaks of."""
+    """Return the size of the context window in an error message of an upstream."""
     found = _WINDOW.search(words.replace(",", ""))
     return int(found[found.lastindex]) if found and found.lastindex else None
 
 
 def without(body: dict[str, Any], unsupported: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """The body without the options a provider refuses, and which of them it had."""
+    """Return the body without the options that a provider refuses, and those that it had."""
     return {k: v for k, v in body.items() if k not in unsupported}, [k for k in unsupported if k in body]
 
 
 def _estimate(request: Request, text: str) -> Usage:
-    asked: Iterable[int] = (estimate_tokens(message.text) for message in request.messages)
-    return Usage(sum(asked), estimate_tokens(text), estimated=True)
+    read: Iterable[int] = (estimate_tokens(message.text) for message in request.messages)
+    return Usage(sum(read), estimate_tokens(text), estimated=True)
 
 
-def _words(content: Any, name: str) -> str:
-    """The words of a content, which a few endpoints send in parts."""
+def _text_of(content: Any, name: str) -> str:
+    """Return the text of a message's content, which a few endpoints send in parts."""
     if isinstance(content, str):
         return content
     if content is None:
@@ -273,8 +273,8 @@ def _words(content: Any, name: str) -> str:
     raise BadReply(f"{name}: the content of the reply is not text: {content!r}", model=name)
 
 
-def _thought(message: Mapping[str, Any]) -> str:
-    """The model's own thinking, under either of its two names; who sends both sends the same twice."""
+def _reasoning_of(message: Mapping[str, Any]) -> str:
+    """Return the reasoning, under either of its two names. Servers that send both send the same text twice."""
     return _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
 
 

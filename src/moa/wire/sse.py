@@ -1,6 +1,6 @@
-"""Server-sent events out of bytes, to the letter of the standard (WHATWG HTML, section 9.2.6), and no more than that.
+"""Decodes server-sent events from bytes, as the standard has it (WHATWG HTML, section 9.2.6), and no more than that.
 
-Works on bytes, so that a UTF-8 character split between two packets is whole again before it is decoded.
+It works on bytes, so a UTF-8 character split between two packets is whole before it is decoded.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Decoder:
-    """Feed it packets as they come; it gives the `data` of every event they complete.
+    """A decoder that is fed packets and returns the `data` of every event they complete.
 
-    An event that the stream's end cuts off before its blank line is not given, as the standard has it.
+    An event without its blank line at the end of the stream is dropped, as the standard demands.
     """
 
     def __init__(self) -> None:
@@ -21,9 +21,9 @@ class Decoder:
         self._after_return = False
 
     def feed(self, packet: bytes) -> list[bytes]:
-        """The data of each event that ends in this packet."""
+        """Return the data of each event that ends in this packet."""
         if self._after_return and packet.startswith(b"\n"):
-            self._after_return, packet = False, packet[1:]  # the second half of a line end that was split
+            self._after_return, packet = False, packet[1:]  # the second half of a split line end
         if not packet:
             return []
         self._after_return = packet.endswith(b"\r")

@@ -102,7 +102,7 @@ class LlamaIndexModel:
             span.text(delta)
             text, thinking = text + delta, thinking + thought
         if told is None:
-            raise ModelError(f"{self.name}: the stream ended before the first word", model=self.name, retryable=True)
+            raise ModelError(f"{self.name}: the stream ended before the first token", model=self.name, retryable=True)
         return told, text, thinking
 
     def _usage(self, told: ChatResponse, request: Request, answer: str) -> Usage:

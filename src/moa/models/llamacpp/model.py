@@ -221,7 +221,7 @@ class _Answer:
             if error := chunk.get("error"):
                 raise refusal(error, self._name)
             self._draft.add(chunk)
-            self._draft.say(self._speaker)
+            self._draft.emit(self._speaker)
         except Exception as error:  # raised where the answer is waited for, and no other sample hears of it
             self._error = error
 

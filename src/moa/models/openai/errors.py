@@ -1,4 +1,4 @@
-"""What went wrong over HTTP, in one line that ends with what to do about it."""
+"""Errors of HTTP calls, in one line that ends with what to do."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ...wire.chat_completions import error_from_json
 
 
 def failure(error: Exception, base_url: str, timeout: float) -> tuple[str, type[ModelError], bool]:
-    """A call that got no reply: in words, as which error, and whether asking again may help."""
+    """Return the message for a call without a reply, its error class, and whether a retry may help."""
     host = urlsplit(base_url).hostname
     match error:
         case aiohttp.ConnectionTimeoutError():
             return f"cannot reach {base_url} (no connection in time); is base_url right?", ModelError, True
         case TimeoutError():
-            return f"no word for {timeout:g} s; the provider's timeout can be longer", ModelError, True
+            return f"no data received for {timeout:g} s; raise read_timeout of the provider", ModelError, True
         case aiohttp.ClientConnectorDNSError():
             return f"cannot find the host {host}; is base_url right, and is there a network?", ModelError, True
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-            advice = "if it is to be trusted, name its authority's certificate in SSL_CERT_FILE"
+            advice = "to trust it, set SSL_CERT_FILE to its authority's certificate"
             return f"the certificate of {host} is not trusted ({reason}); {advice}", ModelError, False
         case aiohttp.ClientSSLError():
             reason = getattr(error.os_error, "reason", None) or error.os_error
@@ -46,18 +46,18 @@ def failure(error: Exception, base_url: str, timeout: float) -> tuple[str, type[
 def refusal(
     name: str, status: int, headers: Mapping[str, str], data: bytes, model: str, base_url: str, api_key_env: str | None
 ) -> tuple[ModelError, str]:
-    """A reply that is an HTTP error, and what to do about it."""
-    error = error_from_json(_told(data), f"{name}: HTTP {status}", status)
+    """Return the error of a reply that is an HTTP error, and what to do about it."""
+    error = error_from_json(_body(data), f"{name}: HTTP {status}", status)
     error.model, error.status = name, status
     error.retry_after = seconds(headers.get("Retry-After"))
     if isinstance(error, ContextOverflow):
-        return error, "; shorten the prompt, or name a model with a larger context window"
+        return error, "; shorten the prompt, or choose a model with a larger context window"
     if 300 <= status < 400:
         error = error.with_message(f"{name}: HTTP {status}: redirects are not followed")
-        place = headers.get("Location", "").removesuffix("/chat/completions")
-        return error, f"; put its address into base_url: {place}" if place else ""
+        target = headers.get("Location", "").removesuffix("/chat/completions")
+        return error, f"; put its address into base_url: {target}" if target else ""
     if status in (401, 403) and not api_key_env:
-        return error, "; name its key with api_key_env"
+        return error, "; set api_key_env to the name of its key"
     if status == 401:
         return error, f"; check the key in {api_key_env}"
     if status == 403:
@@ -68,12 +68,12 @@ def refusal(
         wait = f"; it asks to wait {error.retry_after:g} s" if error.retry_after else ""
         return error, f"{wait}; a lower max_concurrency of the provider may help"
     if status in (400, 422):
-        return error, "; if it refuses an option, name that in the provider's unsupported"
-    return error, "; the fault is the upstream's, so ask later or name another model" if status >= 500 else ""
+        return error, "; if it refuses an option, add that to unsupported of the provider"
+    return error, "; the upstream failed, so retry later or choose another model" if status >= 500 else ""
 
 
 def page(data: bytes) -> str:
-    """What an HTML page is called, in a few words, or "" if the data are none."""
+    """Return a short description of an HTML page, or "" if the data are none."""
     text = data[:5000].decode(errors="replace").lstrip("\ufeff \t\r\n")
     if not re.match(r"<!doctype html|<html|<head|<body", text, re.IGNORECASE):
         return ""
@@ -82,7 +82,7 @@ def page(data: bytes) -> str:
     return f"an HTML page, {named!r}" if named else "an HTML page"
 
 
-def _told(data: bytes) -> object:
+def _body(data: bytes) -> object:
     try:
         return orjson.loads(data)
     except ValueError:
@@ -90,7 +90,7 @@ def _told(data: bytes) -> object:
 
 
 def seconds(retry_after: str | None) -> float | None:
-    """Retry-After is a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    """Return the seconds of a Retry-After, which is a number or a date (RFC 9110, section 10.2.3)."""
     if not retry_after:
         return None
     try:

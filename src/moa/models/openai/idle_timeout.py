@@ -1,4 +1,4 @@
-"""How long a peer may say nothing, however long it speaks."""
+"""A timeout between two pieces of data, however long the whole takes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from types import TracebackType
 from typing import Self
 
 
-class Silence:
-    """A context that ends with a `TimeoutError` when nothing was `heard` for so many seconds.
+class IdleTimeout:
+    """A context that raises `TimeoutError` if `reset` was not called for this many seconds.
 
-    A word costs it a look at the clock: the timer is set when it fires, and not for each word.
+    A reset only reads the clock: the timer is set again when it fires, not at each reset.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._last = self._loop.time()
         self._limit = asyncio.timeout(None)
 
-    def heard(self) -> None:
-        """Something was said."""
-        self._heard = self._loop.time()
+    def reset(self) -> None:
+        """Begin to wait anew, as data arrived."""
+        self._last = self._loop.time()
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
-        self._timer = self._loop.call_later(self._seconds, self._look)
+        self._timer = self._loop.call_later(self._seconds, self._check)
         return self
 
     async def __aexit__(
@@ -34,9 +34,9 @@ class Silence:
         self._timer.cancel()
         await self._limit.__aexit__(kind, error, trace)
 
-    def _look(self) -> None:
-        due = self._heard + self._seconds
+    def _check(self) -> None:
+        due = self._last + self._seconds
         if due > self._loop.time():
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self._check)
         else:
             self._limit.reschedule(due)

@@ -1,4 +1,4 @@
-"""Any endpoint that speaks OpenAI's chat completions, over HTTP."""
+"""Models behind OpenAI-compatible chat completions over HTTP."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ...errors import BadReply, ContextOverflow, MissingKey, ModelError, Request
 from ...model import ModelInfo, Prewarming
 from ...span import Span
 from ...types import PrewarmResult, Request, Response, Usage, without_images
-from ...wire.chat_completions import AGAIN, Draft, request_to_json, response_from_json, warmed_from_json, without
+from ...wire.chat_completions import RETRY, Draft, prewarm_from_json, request_to_json, response_from_json, without
 from ...wire.sse import Decoder
 from .errors import failure, page, refusal
-from .idle_timeout import Silence
+from .idle_timeout import IdleTimeout
 from .pacing import paced
 from .pool import Way, connections, preconnect, proxy_of
 
 CONNECT = aiohttp.ClientTimeout(total=None, connect=10)
-"""Who cannot be reached is not waited for as long as one who thinks."""
+"""The connection has a timeout of its own, shorter than that for data."""
 
 PIECEMEAL = 2**20
-"""Bytes of a call from which it is sent piece by piece, so that other calls go on meanwhile."""
+"""Size of a request in bytes from which it is sent in pieces, so that other calls proceed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class OpenAI:
     """One model behind an OpenAI-compatible endpoint.
 
     `base_url` usually ends in `/v1`. The key is read from the environment variable `api_key_env` at each call and
-    stands nowhere else. `timeout` is how long the upstream may say nothing, in seconds. `price`, else the public price
-    of `priced_as` (a provider of the genai-prices tables), gives the cost. `unsupported` are options the endpoint
+    stored nowhere. `timeout` is the longest wait for data, in seconds. The cost follows from `price`, or else from the
+    public price of `priced_as` (a provider of the genai-prices tables). `unsupported` are options the endpoint
     refuses; `renamed` maps our option names to the endpoint's own. Without `vision`, images
     are replaced by a placeholder. `prewarming` says whether it may be given prompts to read before their calls.
     """
@@ -77,37 +77,37 @@ class OpenAI:
             raise MissingKey(f"{self.name}: set its API key: export {self.api_key_env}=...", model=self.name)
 
     def preconnect(self) -> None:
-        """Open a connection, where there is no idle one."""
+        """Open a connection in the background, unless there is an idle one."""
         if self._key or not self.api_key_env:
             preconnect(self.base_url)
 
     def cost(self, usage: Usage) -> float | None:
-        """What tokens cost here, in US dollars, or `None` when that is unknown."""
+        """Return the cost of tokens in US dollars, `None` if unknown."""
         return prices.cost(usage, self.model, self.priced_as, self.price)
 
     async def generate(self, request: Request, span: Span) -> Response:
         self.check()
-        self._demand_room(request)
+        self._check_window(request)
         if self.priced_as and not self.price:
             prices.prepare()
-        with self._explained():
+        with self._errors():
             return await self._ask(request, span)
 
     async def prewarm(self, request: Request) -> PrewarmResult:
-        """Have the server read the beginning of a prompt, by asking for one token: it keeps what it has read."""
+        """Have the server read the beginning of a prompt into its prefix cache, by asking for one token."""
         self.check()
         body, _ = self._body(replace(request if self.vision else without_images(request), max_tokens=1))
         begun = time.perf_counter()
-        with self._explained():
+        with self._errors():
             async with self._posted(body) as (reply, _):
-                told = warmed_from_json(self._json(await reply.read()), request, self.name)
+                result = prewarm_from_json(self._json(await reply.read()), request, self.name)
         seconds = time.perf_counter() - begun
-        cached = 0 if told.read is None else told.tokens - told.read
-        return replace(told, seconds=seconds, cost=self.cost(Usage(told.tokens, 1, cached_tokens=cached)))
+        cached = 0 if result.read is None else result.tokens - result.read
+        return replace(result, seconds=seconds, cost=self.cost(Usage(result.tokens, 1, cached_tokens=cached)))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """What goes wrong in a call becomes a `ModelError` that says it in words, without the key."""
+    def _errors(self) -> Iterator[None]:
+        """Turn errors of a call into a readable `ModelError` without the key."""
         try:
             yield
         except ModelError as error:
@@ -117,12 +117,12 @@ class OpenAI:
             words = self._without_key(words, 500)
             raise kind(f"{self.name}: {words}", model=self.name, retryable=retryable) from error
 
-    def _demand_room(self, request: Request) -> None:
-        """Some servers cut what does not fit without a word, so where the window is known it is never sent."""
+    def _check_window(self, request: Request) -> None:
+        """Raise `ContextOverflow` if the prompt is too long: some servers cut it silently."""
         if self.context_window is not None and request.size > self.context_window:
             raise ContextOverflow(
                 f"{self.name}: the prompt is about {request.size} tokens and the context window holds "
-                f"{self.context_window}; shorten it, or name a model with a larger one",
+                f"{self.context_window}; shorten it, or choose a model with a larger one",
                 model=self.name,
                 window=self.context_window,
             )
@@ -138,9 +138,9 @@ class OpenAI:
             body["stream"] = True
             if "stream_options" not in self.unsupported:
                 body["stream_options"] = {"include_usage": True}
-        async with self._posted(body, span.headers) as (reply, silence):
+        async with self._posted(body, span.headers) as (reply, idle):
             if reply.content_type == "text/event-stream":
-                return await self._stream(reply, silence, request, span)
+                return await self._stream(reply, idle, request, span)
             response = response_from_json(self._json(await reply.read()), request, self.name, self.cost)
             if span.streaming:
                 span.text(response.reasoning, "reasoning")
@@ -148,24 +148,24 @@ class OpenAI:
             return response
 
     def _body(self, request: Request) -> tuple[dict[str, Any], list[str]]:
-        """The body of a call, and which options the provider refuses, so that they are not in it."""
+        """Return the body of a call, and the options that were left out because the provider refuses them."""
         body, unsent = without(request_to_json(request, self.model), self.unsupported)
         return {self.renamed.get(key, key): value for key, value in body.items()}, unsent
 
     @asynccontextmanager
     async def _posted(
         self, body: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Silence]]:
-        """The reply to a call with these headers more. Raises `ModelError` if it is a refusal, and `TimeoutError`."""
-        async with Silence(self.timeout) as silence, await self._post(self._bytes(body), more) as reply:
-            silence.heard()
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, IdleTimeout]]:
+        """Send a call with these further headers. Raises `ModelError` for a refusal, and `TimeoutError`."""
+        async with IdleTimeout(self.timeout) as idle, await self._post(self._bytes(body), more) as reply:
+            idle.reset()
             if reply.status != 200:
                 raise self._refusal(reply.status, reply.headers, await reply.read())
-            yield reply, silence
+            yield reply, idle
 
     async def _post(self, data: bytes, more: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Send a call. A connection kept from an earlier call may just be being closed by the server, as llama.cpp does
-        after every stream: that is no failure of this call, which goes over the next one then."""
+        """Send a call. If the server has just closed the kept connection, as llama.cpp does after every stream, send it
+        over the next one."""
         proxy = proxy_of(self.base_url)
         session = await connections()
         while True:
@@ -181,32 +181,32 @@ class OpenAI:
                     proxy_headers=proxy.tunnel,
                 )
             except aiohttp.ClientConnectorError:
-                raise  # it was a new connection that failed, perhaps before there was a socket
+                raise  # a new connection failed, perhaps before there was a socket
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
                 if not way.reused:
                     raise
 
-    async def _stream(self, reply: aiohttp.ClientResponse, silence: Silence, request: Request, span: Span) -> Response:
+    async def _stream(self, reply: aiohttp.ClientResponse, idle: IdleTimeout, request: Request, span: Span) -> Response:
         decoder, draft = Decoder(), Draft(self.name, self.cost)
         try:
             with paced(reply) as pace:
                 while packet := await reply.content.readany():
-                    silence.heard()
+                    idle.reset()
                     events = decoder.feed(packet)
                     if self._add(events, draft, span):
                         pace.hurry()
                         await _read_out(reply)
                         return draft.close(True, request)
-                    if draft.begun and not draft.finish_reason:
+                    if draft.has_text and not draft.finish_reason:
                         pace.heard(len(packet), len(events))
                     else:
                         pace.hurry()
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):
-            pass  # what has arrived says whether it was all
+            pass  # the chunks so far show whether the answer is complete
         return draft.close(False, request)
 
     def _add(self, events: Iterable[bytes], draft: Draft, span: Span) -> bool:
-        """Take in what came together and say it, as far as it is whole. Whether it was the last."""
+        """Add the chunks of one packet and emit their text. Return whether it was the last packet."""
         try:
             for data in events:
                 if data == b"[DONE]":
@@ -214,7 +214,7 @@ class OpenAI:
                 draft.add(self._json(data))
             return False
         finally:
-            draft.say(span)
+            draft.emit(span)
 
     @property
     def _key(self) -> str:
@@ -236,25 +236,25 @@ class OpenAI:
         try:
             return orjson.loads(data)
         except ValueError as error:
-            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else AGAIN
-            said = page(data) or repr(" ".join(data[:1000].decode(errors="replace").split()))
-            said = self._without_key(said, 120)
-            raise BadReply(f"{self.name}: the reply is not JSON but {said}{hint}", model=self.name) from error
+            hint = f"; is {self.base_url} the right base_url? It usually ends in /v1" if page(data) else RETRY
+            shown = page(data) or repr(" ".join(data[:1000].decode(errors="replace").split()))
+            shown = self._without_key(shown, 120)
+            raise BadReply(f"{self.name}: the reply is not JSON but {shown}{hint}", model=self.name) from error
 
     def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> ModelError:
         error, advice = refusal(self.name, status, headers, data, self.model, self.base_url, self.api_key_env)
-        said = self._without_key(str(error), 300)
-        return error.with_message(said.rstrip(".") + advice if advice else said)
+        message = self._without_key(str(error), 300)
+        return error.with_message(message.rstrip(".") + advice if advice else message)
 
     def _without_key(self, words: str, most: int) -> str:
-        """Words from outside, without the key, which some providers repeat, and no more of them than one can read."""
-        if len(self._key) >= 8:  # shorter ones are no secrets, and may be words
+        """Return a text from outside, shortened, and without the key, which some providers repeat."""
+        if len(self._key) >= 8:  # shorter ones are no secrets, and may be ordinary words
             words = words.replace(self._key, "[key]")
         return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 async def _read_out(reply: aiohttp.ClientResponse) -> None:
-    """Take in the end that follows [DONE], so that the connection can be used again; but never wait for it."""
+    """Read the rest after [DONE], so that the connection can be reused, but do not wait for it."""
     if reply.content.at_eof():
         return
     with suppress(TimeoutError, aiohttp.ClientError):

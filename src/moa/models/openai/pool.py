@@ -1,4 +1,4 @@
-"""One pool of connections for each event loop, kept warm between calls and closed with the loop."""
+"""One pool of connections for each event loop, kept open between calls and closed with the loop."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _way: ContextVar[Way] = ContextVar("way")
 
 @dataclass
 class Way:
-    """How a call goes out: over a connection that an earlier one has used, or over a new one."""
+    """The connection of a call: one that an earlier call used, or a new one."""
 
     reused: bool = True
 
     @staticmethod
     def taken() -> Way:
-        """The way of the call that this task makes next."""
+        """Return the connection of the call that this task makes next."""
         way = Way()
         _way.set(way)
         return way
 
 
 async def connections() -> aiohttp.ClientSession:
-    """The pool of the running loop. Limits belong to the providers (`max_concurrency`), so it has none of its own."""
+    """Return the pool of the running loop. It has no limit: limits belong to providers (`max_concurrency`)."""
     loop = asyncio.get_running_loop()
     if loop not in _pools:
         pool = _opened()
@@ -47,9 +47,9 @@ async def connections() -> aiohttp.ClientSession:
 
 
 async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    """A generator, because a loop that shuts down closes its asynchronous generators: nobody has to remember to.
+    """Open a pool. It is a generator because a loop that shuts down closes its asynchronous generators.
 
-    No cookies, and no `trust_env`, which would let a `.netrc` speak in place of the key; proxies are asked of `Proxy`.
+    No cookies, and no `trust_env`, which would let a `.netrc` replace the key. `proxy_of` finds the proxy.
     """
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60, socket_factory=_opened_socket)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -61,7 +61,7 @@ async def _opened() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
 
 def _opened_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket, and word of it to the call that opens it: a quarter of the cost of aiohttp's own tracing."""
+    """Open a socket and report it to the call that opens it, at a quarter of the cost of aiohttp's own tracing."""
     if way := _way.get(None):
         way.reused = False
     return socket.socket(*address[:3])
@@ -79,23 +79,22 @@ def preconnect(address: str) -> None:
 
 
 _opening: set[asyncio.Task[None]] = set()
-"""Held here, since the loop itself forgets a task that nobody holds."""
+"""Held here, because the loop keeps no reference to its tasks."""
 
 
 async def _connect(address: str) -> None:
     session = await connections()
     assert session.connector
     request = aiohttp.ClientRequest("POST", URL(address), session=session, loop=asyncio.get_running_loop())
-    with suppress(aiohttp.ClientError, OSError, TimeoutError):  # the call will say what is wrong
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):  # the call itself will report it
         connection = await session.connector.connect(request, [], aiohttp.ClientTimeout(connect=10))
         connection.release()
 
 
 class Proxy(NamedTuple):
-    """How an address is reached: through `url`, or directly when that is `None`.
+    """The proxy of an address: `url`, or `None` for a direct connection.
 
-    What the proxy itself wants to be told goes with the request (`request`), or before it where the request is
-    encrypted (`tunnel`).
+    Headers for the proxy are part of the request (`request`), or precede it if the request is encrypted (`tunnel`).
     """
 
     url: str | None = None
@@ -105,7 +104,7 @@ class Proxy(NamedTuple):
 
 @cache
 def proxy_of(address: str) -> Proxy:
-    """What the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) says of an address, read once."""
+    """Return the proxy of an address from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), read once."""
     target = urlsplit(address)
     named = getproxies().get(target.scheme)
     if not named or proxy_bypass(target.hostname or ""):
@@ -113,6 +112,6 @@ def proxy_of(address: str) -> Proxy:
     proxy = urlsplit(named if "://" in named else f"http://{named}")
     user, at, host = proxy.netloc.rpartition("@")
     credentials = base64.b64encode(unquote(user).encode()).decode()
-    told = {"Proxy-Authorization": f"Basic {credentials}"} if at else {}
+    headers = {"Proxy-Authorization": f"Basic {credentials}"} if at else {}
     url = f"{proxy.scheme}://{host}"
-    return Proxy(url, tunnel=told) if target.scheme == "https" else Proxy(url, told)
+    return Proxy(url, tunnel=headers) if target.scheme == "https" else Proxy(url, headers)
