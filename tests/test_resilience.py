@@ -112,7 +112,7 @@ async def test_without_a_grace_all_are_waited_for() -> None:
 
 
 def test_a_deadline_is_a_percentile_of_what_was_between_floor_and_cap() -> None:
-    patience = AdaptiveTimeout(percentile=50, factor=2, floor=3, cap=30, least=3)
+    patience = AdaptiveTimeout(percentile=50, multiplier=2, min=3, max=30, least=3)
     assert patience.seconds("a") == 30
     for seconds in (1, 2, 3):
         patience.latencies.add("a", seconds)
@@ -128,9 +128,9 @@ async def test_a_model_is_waited_for_as_long_as_its_past_makes_likely() -> None:
     latencies = LatencyHistory()
     for _ in range(5):
         latencies.add("b", 0.01)
-    patience = AdaptiveTimeout(floor=0.05, latencies=latencies)
+    patience = AdaptiveTimeout(min=0.05, latencies=latencies)
     answer, events = await run(
-        panel(Layer([Scripted("a", "red"), Scripted("b", "blue", delay=LATE)], deadline=patience))
+        panel(Layer([Scripted("a", "red"), Scripted("b", "blue", delay=LATE)], timeout=patience))
     )
     assert texts(answer) == ["red"]
     assert noted(events, "lost") == [
@@ -143,12 +143,12 @@ async def test_a_model_that_has_become_slower_is_waited_for_longer_in_time() -> 
     latencies = LatencyHistory(kept=5)
     for _ in range(5):
         latencies.add("a", 0.02)
-    patience = AdaptiveTimeout(percentile=100, factor=2, floor=0.01, cap=LATE, latencies=latencies)
+    patience = AdaptiveTimeout(percentile=100, multiplier=2, min=0.01, max=LATE, latencies=latencies)
     slow = Scripted("a", "red", delay=0.15)
     lost = 0
     for _ in range(10):
         try:
-            await run(panel(Layer([slow], deadline=patience)))
+            await run(panel(Layer([slow], timeout=patience)))
             break
         except LayerError:
             lost += 1

@@ -497,7 +497,7 @@ async def test_two_examinations_at_once_do_not_mix() -> None:
 async def test_learned_deadlines_are_shown() -> None:
     patience = AdaptiveTimeout(least=1)
     patience.latencies.add("a", 10.0)
-    layer = Layer((Scripted("a", "red"), Scripted("b", "blue")), deadline=patience)
+    layer = Layer((Scripted("a", "red"), Scripted("b", "blue")), timeout=patience)
     report = await examine(Mixture((layer,), Synthesize(Scripted("judge", "green"))))
     seen = next(check.seen for check in report.checks if check.what == "the deadlines of layer 1 are learned")
     assert seen.startswith("a 15.0 s after 2 answers, b 5.0 s after 1 answers")

@@ -8,7 +8,7 @@ import pytest
 
 import moa
 from moa import Layer, LayerError, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
-from moa.mixture.layer import Order
+from moa.mixture.collector import Order
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")))
 
@@ -66,7 +66,7 @@ async def test_a_failed_proposer_is_lost_with_its_cause_and_the_rest_answer() ->
 
 async def test_a_proposer_past_the_deadline_is_lost_and_not_waited_for() -> None:
     trace = moa.Trace()
-    mixture = panel(Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), deadline=0.05))
+    mixture = panel(Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), timeout=0.05))
     answer = await moa.generate(mixture, QUESTION, trace.add)
     assert answer.references == (Response("b", "blue"),)
     assert trace.lost == [moa.Lost("slow", 1, "no answer within 0.05 s")]
@@ -74,14 +74,14 @@ async def test_a_proposer_past_the_deadline_is_lost_and_not_waited_for() -> None
 
 async def test_who_is_late_for_a_sooner_deadline_is_not_measured_by_the_layers_own() -> None:
     trace = moa.Trace()
-    layer = Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), deadline=60)
+    layer = Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), timeout=60)
     mixture = Mixture((layer,), Synthesize(Scripted("big", "violet")), budget=moa.Budget(seconds=0.1))
     await moa.generate(mixture, QUESTION, trace.add)
     assert trace.lost == [moa.Lost("slow", 1, "no answer before the deadline")]
 
 
 def test_a_name_is_not_taken_for_a_proposer() -> None:
-    with pytest.raises(moa.ConfigError, match=r"moa\.get_model\('ollama:mistral'\) gives the model"):
+    with pytest.raises(moa.ConfigError, match=r"moa\.get_model\('ollama:mistral'\)"):
         Layer(("ollama:mistral",))  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ import moa
 from helpers.upstream import Reply, Upstream
 from moa import Budget, Layer, Message, Mixture, ModelError, Prewarm, Prompt, Request, Response, Span, Synthesize, Usage
 from moa.config.schema import ProviderTable
-from moa.mixture.layer import Order
+from moa.mixture.collector import Order
 from moa.model import ModelInfo, Prewarming
 from moa.models.openai.model import OpenAI
 from moa.prompts.prompt import ReferencesIn

@@ -32,7 +32,7 @@ from moa import (
 )
 from moa.errors import ConfigError
 from moa.mixture.aggregators import Aggregator, WrapperAggregator
-from moa.mixture.layer import ProposalObserver
+from moa.mixture.collector import ProposalObserver
 from moa.mixture.strategies.budgeted import Budgeted
 from moa.model import Model, leaves
 from moa.span import TextListener
@@ -64,16 +64,16 @@ class Watching:
 
     done: list[int] = field(default_factory=list)
 
-    def hear(self, place: int) -> TextListener | None:
+    def text_listener(self, index: int) -> TextListener | None:
         return None
 
-    def arrived(self, place: int, response: Response) -> None:
-        self.done.append(place)
+    def on_done(self, index: int, response: Response) -> None:
+        self.done.append(index)
 
-    def lost(self, place: int) -> None: ...
+    def on_failed(self, index: int) -> None: ...
 
-    def ordered(self, places: Sequence[int]) -> list[int]:
-        return sorted(places, reverse=True)
+    def order(self, indexes: Sequence[int]) -> list[int]:
+        return sorted(indexes, reverse=True)
 
 
 @dataclass(eq=False)

@@ -84,7 +84,7 @@ async def test_a_wait_longer_than_the_patience_is_not_begun(wait: float) -> None
 async def test_a_wait_past_the_deadline_is_not_begun() -> None:
     trace = moa.Trace()
     model = Scripted("a", [busy(50.0), "red"])
-    layer = Layer((Retried(model), Scripted("b", "blue")), deadline=40)
+    layer = Layer((Retried(model), Scripted("b", "blue")), timeout=40)
     answer = await moa.generate(Mixture((layer,), Synthesize(Scripted("j", "green"))), REQUEST, trace.add)
     assert [one.model for one in answer.references] == ["b"]
     assert trace.lost == [moa.Lost("a", 1, "a: busy")]

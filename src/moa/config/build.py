@@ -11,7 +11,8 @@ from ..costs.prices import Price
 from ..errors import ConfigError
 from ..mixture.adaptive_timeout import AdaptiveTimeout, LatencyHistory
 from ..mixture.aggregators import Aggregator, Pick, Synthesize, Vote
-from ..mixture.layer import Layer, Order
+from ..mixture.collector import Order
+from ..mixture.layer import Layer
 from ..mixture.mixture import Mixture
 from ..model import Model, WithDefaults
 from ..paths import cache_folder, expanded

@@ -364,8 +364,8 @@ def _deadlines(case: Case) -> Iterator[Check]:
     if not isinstance(case.model, Mixture):
         return
     for number, layer in enumerate(case.model.layers, 1):
-        if isinstance(layer.deadline, AdaptiveTimeout):
-            learned = layer.deadline.learned(dict.fromkeys(model.name for model in layer.proposers))
+        if isinstance(layer.timeout, AdaptiveTimeout):
+            learned = layer.timeout.learned(dict.fromkeys(model.name for model in layer.proposers))
             told = (f"{model} {seconds:.1f} s after {count} answers" for model, (count, seconds) in learned.items())
             yield ok(f"the deadlines of layer {number} are learned", ", ".join(told))
 

@@ -16,7 +16,9 @@ from ..model import Model
 from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
 from ..span import CallSpec, Span
 from ..types import Request, Response
-from .references import PendingPrompt, read
+from .references import PendingPrompt, ask_with_references
+
+_ANSWER = CallSpec("aggregator", is_answer=True)
 
 
 class Aggregator(Protocol):
@@ -64,7 +66,7 @@ class Synthesize:
         return PendingPrompt(self.model, self.prompt, request)
 
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
-        return await read(self.model, self.prompt, request, references, span, CallSpec("aggregator", is_answer=True))
+        return await ask_with_references(self.model, self.prompt, request, references, span, _ANSWER)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class PendingPrompt:
     request: Request
 
 
-async def read(
+async def ask_with_references(
     model: Model,
     prompt: Prompt,
     request: Request,

@@ -13,7 +13,8 @@ from ..model import Model
 from ..span import Span
 from ..types import Request, Response
 from .aggregators import Aggregator, GivenAnswer
-from .layer import Layer, ProposalObserver
+from .collector import ProposalObserver
+from .layer import Layer
 
 
 class MixtureParts(Protocol):

@@ -166,7 +166,7 @@ class Rerun:
             quorum=min(layer.quorum, len(proposers)),
             order="shuffled" if layer.order == "shuffled" else "declared",
             # what is answered at once says nothing about how long a model takes
-            deadline=layer.deadline.cap if isinstance(layer.deadline, AdaptiveTimeout) else layer.deadline,
+            timeout=layer.timeout.max if isinstance(layer.timeout, AdaptiveTimeout) else layer.timeout,
         )
 
 

@@ -1,4 +1,4 @@
-"""One model's prompt, read ahead piece by piece as more of it becomes known, and whether that has paid."""
+"""Prewarms the prompt of one model piece by piece, and measures whether that saves time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ...types import PrewarmResult, Request, Response, Usage
 from ..references import PendingPrompt
 
 CHUNK = 64
-"""Tokens that must be new for a prompt to be read on: the call itself may have to wait until so many are read."""
+"""New tokens that are worth a call. The real call may have to wait until a call for so many has ended."""
 
 ENOUGH = 128
-"""Tokens that must have been read before for a server to show whether it has kept them."""
+"""Tokens that must have been sent before to tell whether a server keeps them."""
 
 
 @dataclass
 class PrewarmStats:
-    """Whether reading ahead has paid, model by model.
+    """Whether prewarming has been useful, model by model.
 
-    After `most` times in a row that a server had not kept what it had read, or failed, nothing is read ahead by that
-    model for `rest` seconds.
+    After `most` consecutive failures, or calls for which the server had not kept the prompt, the model is not prewarmed
+    for `rest` seconds.
     """
 
     most: int = 3
@@ -35,11 +35,11 @@ class PrewarmStats:
     _until: dict[str, float] = field(default_factory=dict)
 
     def pays(self, model: str) -> bool:
-        """Whether this model is to read ahead now."""
+        """Return whether to prewarm this model now."""
         return time.monotonic() >= self._until.get(model, 0.0)
 
     def add(self, model: str, kept: bool) -> None:
-        """Count one time."""
+        """Count one call."""
         self._misses[model] = 0 if kept else self._misses.get(model, 0) + 1
         if self._misses[model] >= self.most:
             self._misses[model] = 0
@@ -47,23 +47,23 @@ class PrewarmStats:
 
 
 class PrewarmSession:
-    """What one reader has read of its prompt so far. Use it as a context: at its end the trace tells what was done."""
+    """The prewarming calls for one prompt. Use it as a context: at its end it emits a note with the totals."""
 
-    def __init__(self, reader: PendingPrompt, habits: PrewarmStats, above: Span, layer: int) -> None:
-        # its own instruction is left out, as it comes after the references
-        self._model, tuned = unwrap_defaults(reader.model, reader.request)
-        self._request = Request(reader.request.messages, tools=reader.request.tools, extra=tuned.extra)
-        self._prompt = reader.prompt
-        self._name = reader.model.name
-        self._habits = habits
-        self._above = above
+    def __init__(self, prompt: PendingPrompt, stats: PrewarmStats, parent: Span, layer: int) -> None:
+        # the model's own instruction is left out, as it comes after the references
+        self._model, request = unwrap_defaults(prompt.model, prompt.request)
+        self._request = Request(prompt.request.messages, tools=prompt.request.tools, extra=request.extra)
+        self._prompt = prompt.prompt
+        self._name = prompt.model.name
+        self._stats = stats
+        self._parent = parent
         self._layer = layer
-        self._paid = info(reader.model).prewarm == "paid"
+        self._paid = info(prompt.model).prewarm == "paid"
         self._stack = ExitStack()
         self._span: Span | None = None
-        self._asked: Request | None = None
+        self._sent: Request | None = None
         self._last: PrewarmResult | None = None
-        self._pace = 0.0  # seconds for a token, when nothing had been read before
+        self._seconds_per_token = 0.0  # for a prompt of which nothing was kept
         self._times = 0
         self._read = 0
         self._seconds = 0.0
@@ -75,68 +75,71 @@ class PrewarmSession:
 
     def __exit__(self, *raised: Any) -> None:
         if self._span and self._last:
-            told = {"tokens": self._last.tokens, "read": self._read, "times": self._times}
-            self._span.note("read_ahead", **told, seconds=self._seconds, saved=max(0.0, self._saved))
+            counts = {"tokens": self._last.tokens, "read": self._read, "times": self._times}
+            self._span.note("read_ahead", **counts, seconds=self._seconds, saved=max(0.0, self._saved))
         self._stack.__exit__(*raised)
 
-    def due(self, complete: Sequence[Response], opened: Response | None) -> Request | None:
-        """The beginning of the prompt, if there is enough in it that has not been read.
+    def due(self, complete: Sequence[Response], incomplete: Response | None) -> Request | None:
+        """Return the beginning of the prompt if enough of it is new, or `None`.
 
-        Where reading is paid for, a proposal is read when it is complete, and not again and again while it grows.
+        If prewarming costs money, a proposal is sent once, when it is complete, rather than again while it grows.
         """
-        beginning = self._prompt.beginning(self._request, complete, None if self._paid else opened)
+        beginning = self._prompt.beginning(self._request, complete, None if self._paid else incomplete)
         window = info(self._model).context_window
         if window is not None and beginning.size > window:
             return None
-        known = self._asked.size if self._asked and _goes_on(self._asked, beginning) else 0
+        known = self._sent.size if self._sent and _continues(self._sent, beginning) else 0
         return beginning if beginning.size - known >= CHUNK else None
 
-    async def on(self, beginning: Request) -> bool:
-        """Read on; False if the machine had something better to do. Raises `ModelError`."""
+    async def send(self, beginning: Request) -> bool:
+        """Send the beginning of the prompt. Return `False` if the host was busy. Raises `ModelError`."""
         if self._span is None:
-            self._span = self._stack.enter_context(self._above.section("reading", self._name, layer=self._layer))
+            self._span = self._stack.enter_context(self._parent.section("reading", self._name, layer=self._layer))
         try:
-            warmed = await prewarm(self._model, beginning)
+            result = await prewarm(self._model, beginning)
         except ModelError as error:
-            self._habits.add(self._name, kept=False)
-            self._above.note("unread", model=self._name, error=str(error))
+            self._stats.add(self._name, kept=False)
+            self._parent.note("unread", model=self._name, error=str(error))
             raise
-        if warmed is None:
+        if result is None:
             return False
-        known = self._last.tokens if self._last and self._asked and _goes_on(self._asked, beginning) else 0
-        self._asked = beginning
-        self._count(warmed, known, self._span)
+        known = self._last.tokens if self._last and self._sent and _continues(self._sent, beginning) else 0
+        self._sent = beginning
+        self._count(result, known, self._span)
         return True
 
     def waited(self, seconds: float) -> None:
-        """The call itself had to wait so long for the last piece."""
+        """Count the time that the real call had to wait for the last call."""
         self._saved -= seconds
 
-    def _count(self, warmed: PrewarmResult, known: int, span: Span) -> None:
-        """Take in what a piece was, `known` tokens of which had been read before."""
-        read = max(0, warmed.tokens - known) if warmed.read is None else warmed.read
-        kept = self._kept(warmed, known)
+    def _count(self, result: PrewarmResult, known: int, span: Span) -> None:
+        """Count a call; `known` tokens of it had been sent before."""
+        read = max(0, result.tokens - known) if result.read is None else result.read
+        kept = self._kept(result, known)
         if kept is not None:
-            self._habits.add(self._name, kept)
+            self._stats.add(self._name, kept)
         self._times += 1
         self._read += read
-        self._seconds += warmed.seconds
-        self._saved += 0.0 if kept is False else warmed.seconds
-        billed = warmed.tokens if self._paid else read
-        span.spend(Usage(billed, cost=warmed.cost, cached_tokens=billed - read))
-        self._pace = self._pace or warmed.seconds / max(1, warmed.tokens)
-        self._last = warmed
+        self._seconds += result.seconds
+        self._saved += 0.0 if kept is False else result.seconds
+        billed = result.tokens if self._paid else read
+        span.spend(Usage(billed, cost=result.cost, cached_tokens=billed - read))
+        self._seconds_per_token = self._seconds_per_token or result.seconds / max(1, result.tokens)
+        self._last = result
 
-    def _kept(self, warmed: PrewarmResult, known: int) -> bool | None:
-        """Whether the server still had what was read before; where it does not say, the time it took tells."""
+    def _kept(self, result: PrewarmResult, known: int) -> bool | None:
+        """Return whether the server still had what it had read, judged by its duration if it does not report that.
+
+        `None` if too little had been sent to tell.
+        """
         if known < ENOUGH:
             return None
-        if warmed.read is not None:
-            return warmed.tokens - warmed.read >= known / 2
-        return warmed.seconds < self._pace * (warmed.tokens - known / 2)
+        if result.read is not None:
+            return result.tokens - result.read >= known / 2
+        return result.seconds < self._seconds_per_token * (result.tokens - known / 2)
 
 
-def _goes_on(before: Request, after: Request) -> bool:
-    """Whether what had been asked is the beginning of what is asked now."""
+def _continues(before: Request, after: Request) -> bool:
+    """Return whether a prompt begins with the one before it."""
     pairs = zip(before.messages, after.messages, strict=True)
     return all(new.text.startswith(old.text) for old, new in pairs)

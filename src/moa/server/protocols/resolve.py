@@ -95,8 +95,6 @@ def _reshaped(model: Model, overrides: Overrides) -> Model:
         raise InvalidParam(f"moa.{next(iter(settings))}", f"needs a mixture, got the single model {model.name}")
     limits = settings.pop("budget", None)
     budget = Budget(**limits) if limits else model.budget
-    if "timeout" in settings:
-        settings["deadline"] = settings.pop("timeout")
     count = settings.pop("layers", None)
     if count == 1:
         return (model.aggregator.models or model.layers[0].proposers)[0]
