@@ -351,7 +351,7 @@ def test_the_papers_mixtures_are_exactly_the_papers(name: str, rounds: int, last
     assert [
         member for member in members if member != WithDefaults(member.inner, temperature=0.7, max_tokens=2048)
     ] == []
-    assert (mixture.layers[0].quorum, mixture.layers[0].deadline, mixture.layers[0].order) == (1, None, "declared")
+    assert (mixture.layers[0].quorum, mixture.layers[0].timeout, mixture.layers[0].order) == (1, None, "declared")
 
 
 def test_ollama_one_is_one_proposer_and_an_aggregator() -> None:
