@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 import moa
-from moa import EarlyExit, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
+from moa import (
+    EarlyExit,
+    Layer,
+    Message,
+    Mixture,
+    ModelError,
+    Request,
+    Response,
+    Scripted,
+    Synthesize,
+    Usage,
+    WithDefaults,
+)
 from moa.budget import Budget
 from moa.cli.terminal.footer import summary
 from moa.config.build import Builder
@@ -136,6 +148,17 @@ async def test_a_mixture_that_proposes_may_leave_early_by_itself() -> None:
     answer, trace = await run(Mixture([Layer([inner])], Synthesize(Scripted("judge", "35"))))
     assert (asked(after), [note["calls"] for note in trace.agreed]) == ([0, 0], [2])
     assert answer.references[0].text == SAME[0]
+
+
+async def test_an_aggregator_that_still_reads_as_much_saves_nothing_itself() -> None:
+    class PerToken(Scripted):
+        def cost(self, usage: Usage) -> float | None:
+            return usage.input_tokens / 1000
+
+    later = [WithDefaults(Scripted(name, "35", usage=Usage(20, 5, 1.0)), max_tokens=5) for name in "cd"]
+    layers = [Layer(said(*SAME)), Layer(later)]
+    _, trace = await run(Mixture(layers, Synthesize(PerToken("judge", "35")), strategies=[EarlyExit(0.8)]))
+    assert trace.agreed[0]["cost"] == pytest.approx(2.0)
 
 
 async def test_what_is_saved_is_unknown_where_a_price_is() -> None:

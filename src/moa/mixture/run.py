@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..budget import Budget
+from ..costs.forecast import forecast_stages
 from ..errors import LayerError
 from ..model import Model
 from ..span import Span
-from ..types import Request, Response
+from ..types import Request, Response, Usage
 from .aggregators import Aggregator, GivenAnswer
 from .collector import ProposalObserver
 from .layer import Layer
@@ -121,6 +122,12 @@ class MixtureRun:
     def remaining_layers(self) -> Sequence[Layer]:
         """The layers after the current one."""
         return self.mixture.layers[self.number :]
+
+    def forecast(self, layers: Sequence[Layer], references: int) -> Usage:
+        """Return the expected usage of these layers and the answer. The first of them reads `references` tokens."""
+        answering = next(iter(self.mixture.aggregator.models), None)
+        proposers = [layer.proposers for layer in layers]
+        return forecast_stages(proposers, answering, self.request, references=references).usage
 
     def layers(self) -> Iterator[Layer]:
         """Yield the layers to run, as far as the strategies permit."""

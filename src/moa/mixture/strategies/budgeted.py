@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ...budget import Budget
-from ...costs.forecast import INSTRUCTION, forecast, forecast_stages
+from ...costs.forecast import INSTRUCTION, forecast
 from ...errors import ModelError, RequestError
 from ...model import Model
 from ...span import Span
@@ -19,17 +19,6 @@ from ...types import Request, Response, Usage
 from ..aggregators import Aggregator, WrapperAggregator
 from ..layer import Layer
 from ..run import Hooks, MixtureRun, Strategy
-
-
-def aggregation(aggregator: Aggregator, request: Request, read: int) -> Usage:
-    """Return the forecast of the last call. A vote makes none."""
-    return likely((), aggregator, request, read + INSTRUCTION)
-
-
-def likely(layers: Sequence[Layer], aggregator: Aggregator, request: Request, read: int) -> Usage:
-    """Return the forecast of these layers and the answer. `read` are tokens of references."""
-    proposers = [layer.proposers for layer in layers]
-    return forecast_stages(proposers, next(iter(aggregator.models), None), request, references=read).usage
 
 
 @dataclass(frozen=True)
@@ -82,15 +71,14 @@ class BudgetKeeper(Hooks):
         return aggregator if self._ends_at is None else TimeLimited(aggregator, self._ends_at)
 
     def affords(self, run: MixtureRun, model: Model, request: Request) -> bool:
-        read = _output(reference.usage for reference in run.references)
-        answer = aggregation(run.mixture.aggregator, run.request, read)
+        answer = run.forecast((), _output(reference.usage for reference in run.references) + INSTRUCTION)
         return self._excess(run, [forecast(model, request).usage, answer]) is None
 
     def _problem(self, run: MixtureRun, proposers: Sequence[Model], read: int) -> str | None:
         """Return why these proposers and the answer do not fit into what is left, or `None` if they do."""
         proposals = [forecast(model, run.question, references=read) for model in proposers]
         written = sum(proposal.written or 0 for proposal in proposals)
-        answer = aggregation(run.mixture.aggregator, run.request, written)
+        answer = run.forecast((), written + INSTRUCTION)
         return self._excess(run, [*(proposal.usage for proposal in proposals), answer])
 
     def _excess(self, run: MixtureRun, calls: Iterable[Usage]) -> str | None:

@@ -23,7 +23,6 @@ from ...waker import Waker
 from ...wire.response_format import problem
 from ..proposal_quality import best_proposal, is_complete
 from ..run import MixtureRun, Strategy
-from .budgeted import aggregation, likely
 
 Skip = Literal["layers", "aggregator"]
 """What is skipped: the remaining layers of proposers, or these and the aggregator."""
@@ -93,17 +92,17 @@ def agreement(proposals: Sequence[Response]) -> float:
 
 def _savings(run: MixtureRun, answer: Response | None) -> dict[str, Any]:
     """Return what an exit skips: the stages, the number of calls, and their expected cost."""
-    later, aggregator = run.remaining_layers, run.mixture.aggregator
+    later = run.remaining_layers
     read = INSTRUCTION + sum(reference.usage.output_tokens for reference in run.references)
-    ahead, now = likely(later, aggregator, run.request, read), aggregation(aggregator, run.request, read)
+    with_layers, without = run.forecast(later, read).cost, run.forecast((), read).cost
     calls = sum(len(layer.proposers) for layer in later)
     skipped = [f"layer {run.number + count}" for count in range(1, len(later) + 1)]
-    cost = ahead.cost
+    cost = with_layers
     if answer:
         calls += 1
         skipped.append("aggregator")
-    elif cost is not None:
-        cost = None if now.cost is None else max(0.0, cost - now.cost)
+    elif with_layers is not None:
+        cost = None if without is None else max(0.0, with_layers - without)
     return {"skipped": skipped, "calls": calls, "cost": cost}
 
 
