@@ -1,6 +1,6 @@
-"""What tokens cost, in US dollars: from the configuration where it says, else from the `genai-prices` tables.
+"""Prices of tokens in US dollars: from the configuration, or else from the `genai-prices` tables.
 
-A price that nobody knows is `None`, never 0.
+An unknown price is `None`, never 0.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..types import Usage
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens. Cached input costs as much as other input unless `cached` says otherwise."""
+    """US dollars per million tokens. Without `cached`, cached input costs as much as other input."""
 
     input: float
     output: float
     cached: float | None = None
 
     def cost(self, usage: Usage) -> float:
-        """What these tokens cost."""
+        """Return the cost of these tokens."""
         cached = min(usage.cached_tokens, usage.input_tokens)
         fresh = usage.input_tokens - cached
         cached_price = self.input if self.cached is None else self.cached
@@ -29,17 +29,17 @@ class Price:
 
 
 FREE = Price(0, 0)
-"""A model on a machine of your own."""
+"""The price of a model on your own machine."""
 
 
 @cache
 def prepare() -> None:
-    """Read the public price tables in the background, half a second of work, while an upstream is thinking."""
+    """Load the public price tables in the background: they take half a second."""
     threading.Thread(target=__import__, args=("genai_prices",), daemon=True).start()
 
 
 def cost(usage: Usage, model: str, provider: str | None, price: Price | None) -> float | None:
-    """What the tokens cost at `price`, or at the public price of this provider's model, or `None` when unknown."""
+    """Return the cost of tokens at `price`, or else at the public price of the model. `None` if unknown."""
     if price is not None:
         return price.cost(usage)
     if provider is None:

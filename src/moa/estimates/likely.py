@@ -1,8 +1,8 @@
-"""What a question is likely to take before it is asked: tokens, US dollars, seconds, out of the runs that were.
+"""Estimates of what a question will take, from stored runs: tokens, US dollars, seconds.
 
-How long an answer becomes is known from the calls of the same model in the same mixture, and so is how much more than
-the question it read; else that follows from the answers before. Where the mixture itself was asked before, all is made
-to agree with what its runs really took, so that early exits and retries are in it.
+The length of an answer, and of the prompt beyond the question, follow from calls of the same model in the same mixture,
+or else from the answers before. If the mixture itself has run before, the estimate is scaled to what its runs really
+took, so that early exits and retries are included.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What asking a model or mixture is likely to take.
+    """What a question to a model or mixture will probably take.
 
-    `cost` is in US dollars, `None` when a price is unknown. Half of such questions took no longer than `seconds`, 95 of
-    100 no longer than `at_most`; both `None` when nobody knows. It rests on so many `runs` of the same, and on assumed
-    answers for the models in `unknown`, of which no call is stored.
+    `cost` is in US dollars, `None` if a price is unknown. `seconds` is the median of past durations, `at_most` their
+    95th percentile; both are `None` if unknown. `runs` counts the past runs, `unknown` names the models without a
+    stored call, of which the answers are assumed.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Quote:
     runs: int
     unknown: tuple[str, ...] = ()
     known: bool = True
-    """Whether it rests on what was, and not on assumptions alone."""
+    """Whether it rests on stored calls, and not on assumptions alone."""
 
     def as_json(self) -> EstimateJSON:
         return {
@@ -84,7 +84,7 @@ def quote(model: Model, request: Request, figures: Sequence[Figures]) -> Quote:
 
 @dataclass(frozen=True)
 class WithEstimate(WrapperModel):
-    """A model whose run says what was quoted for it."""
+    """A model whose run records its estimate."""
 
     quote: Quote
 
@@ -94,22 +94,27 @@ class WithEstimate(WrapperModel):
 
 
 def missed(trace: Trace) -> dict[str, float] | None:
-    """How much more a run took than was quoted, as a part of that (0.1: a tenth more; -0.1: less), of `tokens`, `cost`
-    and `seconds` as far as both are known. `None` where nothing was quoted, or the run is not over."""
+    """Return the relative error of a run's estimate (0.1: it took a tenth more) of `tokens`, `cost` and `seconds`.
+
+    Unknown values are left out. `None` if there was no estimate, or the run is not over.
+    """
     root = trace.root
-    told = next((note.data for note in root.notes if note.kind == "quoted"), None) if root else None
-    if told is None or root is None or root.usage is None:
+    estimate = next((note.data for note in root.notes if note.kind == "quoted"), None) if root else None
+    if estimate is None or root is None or root.usage is None:
         return None
     took = {
-        "tokens": (told["input_tokens"] + told["output_tokens"], root.usage.input_tokens + root.usage.output_tokens),
-        "cost": (told["cost"], root.usage.cost),
-        "seconds": (told["seconds"], trace.time),
+        "tokens": (
+            estimate["input_tokens"] + estimate["output_tokens"],
+            root.usage.input_tokens + root.usage.output_tokens,
+        ),
+        "cost": (estimate["cost"], root.usage.cost),
+        "seconds": (estimate["seconds"], trace.time),
     }
     return {name: was / quoted - 1 for name, (quoted, was) in took.items() if quoted and was is not None}
 
 
 class _Past:
-    """What is known of models, by mixture, role and name."""
+    """Statistics of past calls, by mixture, role and model."""
 
     def __init__(self, figures: Sequence[Figures]) -> None:
         self._known = {(one.mixture, one.role, one.model): one for one in figures if one.counts.made}
@@ -118,14 +123,14 @@ class _Past:
         return self._known.get((mixture, role, model))
 
     def read(self, mixture: str, role: str, model: str, question: int) -> int:
-        """The tokens of a prompt, by how much longer earlier ones were than their questions; 0 if nothing is known."""
+        """Return the expected length of a prompt, from how much longer than their questions earlier ones were, or 0."""
         whole, own = self.of(mixture, "root", mixture), self.of(mixture, role, model)
         if whole is None or own is None:
             return 0
         return max(0, round(question + own.counts.asked / own.counts.made - whole.counts.asked / whole.counts.made))
 
     def nearest(self, mixture: str, role: str, model: str) -> Figures | None:
-        """... else of the same role in another mixture, else of any role; of that which was called most."""
+        """Return these statistics, or else those of the same role elsewhere, or of any role; the most called first."""
         own = self.of(mixture, role, model)
         others = sorted(
             (one for one in self._known.values() if one.model == model),
@@ -154,7 +159,7 @@ def _call(past: _Past, call: Call) -> Forecast:
 
 
 def _corrected(likely: Forecast, model: Model, request: Request, whole: Figures, past: _Past) -> Forecast:
-    """The same, in the proportion in which its runs took more or less than would have been reckoned for them."""
+    """Return the forecast scaled by how much more or less than forecast its past runs took."""
     counts = whole.counts
     longer = round(counts.asked / counts.made) - request.size
     usual = forecast(model, request, partial(_call, past), longer).usage

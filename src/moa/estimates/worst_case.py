@@ -11,7 +11,7 @@ from ..costs.forecast import Ask, Forecast, fold, total
 from ..types import Usage
 
 QUESTION = 1000
-"""Tokens of the question that is reckoned with."""
+"""Tokens of the assumed question."""
 
 ASSUMED = f"a question of {QUESTION:,} tokens, every answer as long as its max_tokens, no call repeated"
 

@@ -1,4 +1,4 @@
-"""A model that says what it is told to: for tests, demonstrations and docs. It is public, so tests need no patching."""
+"""A scripted model for tests, demonstrations and docs. It is public, so that tests need no patching."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..span import Span
 from ..types import Request, Response, Usage
 
 Line = str | Response | BaseException
-"""What a script says: words, a whole response, or a failure to raise."""
+"""One scripted reply: text, a whole response, or an exception to raise."""
 
 
 @dataclass(eq=False)
 class Scripted:
-    """Says its line, whoever asks; a list of lines is said in turn, a function answers the request.
+    """A model with scripted replies: one for all calls, a list in turn, or a function of the request.
 
-    It waits `delay` seconds before its first word and `pace` seconds after each one. `heard` keeps every request.
+    It waits `delay` seconds before its first word and `pace` seconds after each one. `heard` collects the requests.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Scripted:
         return ModelInfo(context_window=self.context_window, cost=self.cost)
 
     def cost(self, usage: Usage) -> float | None:
-        """What a call costs, whatever it uses."""
+        """Return the scripted cost."""
         return self.usage.cost
 
     async def generate(self, request: Request, span: Span) -> Response:
@@ -48,9 +48,9 @@ class Scripted:
             raise line
         response = line if isinstance(line, Response) else Response(self.name, line, self.usage)
         words = response.text.split(" ")
-        for place, word in enumerate(words):
+        for index, word in enumerate(words):
             if span.streaming:
-                span.text(word if place == len(words) - 1 else word + " ")
+                span.text(word if index == len(words) - 1 else word + " ")
             if self.pace:
                 await asyncio.sleep(self.pace)
         return response

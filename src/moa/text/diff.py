@@ -1,4 +1,4 @@
-"""How two texts differ, word by word."""
+"""The difference between two texts, word by word."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Literal
 Change = Literal["same", "gone", "new"]
 
 LONG = 4_000_000
-"""Pairs of words from which texts are long."""
+"""Texts count as long from this many pairs of words."""
 
 
-def words(one: str, other: str) -> Iterator[tuple[Change, str]]:
-    """What is the same in two texts, what only the first has and what only the second, in order, by whole words.
+def words(before: str, after: str) -> Iterator[tuple[Change, str]]:
+    """Yield what two texts share, what only the first has and what only the second has, in order, by whole words.
 
-    Of long texts the frequent words are not looked for by themselves, only where their neighbours are the same too.
+    In long texts, frequent words match only next to other matches.
     """
-    first, second = (re.findall(r"(?:^\s+)?\S+\s*", text) for text in (one, other))
-    one_by_one = [[word.strip() for word in text] for text in (first, second)]
-    matcher = SequenceMatcher(a=one_by_one[0], b=one_by_one[1], autojunk=len(first) * len(second) > LONG)
+    first, second = (re.findall(r"(?:^\s+)?\S+\s*", text) for text in (before, after))
+    stripped = [[word.strip() for word in text] for text in (first, second)]
+    matcher = SequenceMatcher(a=stripped[0], b=stripped[1], autojunk=len(first) * len(second) > LONG)
     for kind, begin, end, start, stop in matcher.get_opcodes():
         if kind == "equal":
             yield "same", "".join(second[start:stop])

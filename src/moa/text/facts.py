@@ -1,7 +1,7 @@
-"""What a sentence states that can be compared one by one: numbers with what they are numbers of, dates, denials.
+"""Facts of a sentence that can be compared one by one: numbers with their units and nouns, dates, negations.
 
-It knows digits in any script, fractions, the English words for two to twelve, the common units and the names of months
-and days in English; and negations in the languages that `similarity` knows.
+It recognizes digits in any script, fractions, the English words for two to twelve, common units, English names of
+months and days, and negations in the languages of `similarity`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FRACTION = re.compile(r"(?<![\d/.,])(?:(\d{1,3}) )?([1-9])\s?[/⁄]\s?([2-8])(?
 _FRACTIONS = re.compile("[/⁄¼-¾⅐-⅞]")
 _MONTHS = frozenset(
     ("january", "february", "march", "april", "june", "july", "august", "september", "october", "november", "december")
-)  # may is no month where nothing but the word is known
+)  # "may" is left out, as it is a common verb
 _DAYS = frozenset(("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"))
 _UNITS = {
     alias: names.split()[0]
@@ -78,10 +78,10 @@ _CANONICAL = frozenset(_UNITS.values())
 
 
 def numbered(text: str) -> list[str]:
-    """The words of a text as `similarity.words` has them, with fractions and the words for small counts as numbers."""
+    """Return the words of a text like `similarity.words`, with fractions and small number words as numbers."""
     if _FRACTIONS.search(text):
-        apart = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text)
-        text = _FRACTION.sub(_decimal, unicodedata.normalize("NFKC", apart))
+        spaced = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text)
+        text = _FRACTION.sub(_decimal, unicodedata.normalize("NFKC", spaced))
     return [_COUNTS.get(word, word) for word in words(text)]
 
 
@@ -91,31 +91,33 @@ def _decimal(fraction: re.Match[str]) -> str:
 
 
 class Facts:
-    """What some words state."""
+    """The facts of a sequence of words."""
 
-    def __init__(self, found: Sequence[str]) -> None:
-        self.words = found
-        self.numbers = {word for word in found if word[0].isdecimal() or (word[0] == "-" and len(word) > 1)}
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.numbers = {word for word in words if word[0].isdecimal() or (word[0] == "-" and len(word) > 1)}
 
     @cached_property
-    def said(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-        """Neighbouring words that are said, and that are denied."""
+    def statements(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+        """Pairs of neighbouring words that are affirmed, and those that are negated."""
         return statements(self.words, least=2)
 
     @cached_property
     def around(self) -> dict[str, set[str]]:
-        """Its numbers with the words beside them, and the longer ones beside those: what each is a number of."""
+        """The numbers with the words beside them, and the longer words beside those: what each number counts."""
         found: dict[str, set[str]] = {}
         for at, word in enumerate(self.words):
             if word in self.numbers:
                 near = self.words[max(0, at - 1) : at + 2]
-                far = [one for one in self.words[max(0, at - 2) : at + 3] if len(one) > 3]
-                found.setdefault(word, set()).update(_singular(one) for one in (*near, *far) if one not in self.numbers)
+                far = [word for word in self.words[max(0, at - 2) : at + 3] if len(word) > 3]
+                found.setdefault(word, set()).update(
+                    _singular(other) for other in (*near, *far) if other not in self.numbers
+                )
         return found
 
     @cached_property
     def counted(self) -> dict[str, set[str]]:
-        """Its numbers with the words after them."""
+        """The numbers with the words after them."""
         found: dict[str, set[str]] = {}
         for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
             if word in self.numbers:
@@ -124,21 +126,21 @@ class Facts:
 
     @cached_property
     def units(self) -> dict[str, set[str]]:
-        """Its numbers with the units they have."""
+        """The numbers with their units."""
         return {number: known for number, after in self.counted.items() if (known := after & _CANONICAL)}
 
 
 def conflict(one: Facts, other: Facts) -> str | None:
-    """What the other states otherwise than the one, in words, where both speak of the same."""
-    apart = [
+    """Return how the second contradicts the first, in words, or `None`."""
+    differing = [
         (one.counted[mine] & other.counted[theirs] != set(), len(around & there), mine, theirs)
         for mine, around in one.around.items()
         if mine not in other.numbers
         for theirs, there in other.around.items()
-        if theirs not in one.numbers and around & there and not _measured_apart(one, mine, other, theirs)
+        if theirs not in one.numbers and around & there and not _units_differ(one, mine, other, theirs)
     ]
-    if apart:
-        *_, mine, theirs = max(apart, key=lambda pair: pair[:2])
+    if differing:
+        *_, mine, theirs = max(differing, key=lambda pair: pair[:2])
         return _otherwise(theirs, mine)
     for number, units in one.units.items():
         there = other.units.get(number, set())
@@ -148,15 +150,15 @@ def conflict(one: Facts, other: Facts) -> str | None:
         mine_only, theirs_only = ((names & set(a.words)) - set(b.words) for a, b in ((one, other), (other, one)))
         if mine_only and theirs_only:
             return _otherwise(min(theirs_only).capitalize(), min(mine_only).capitalize())
-    if denied := one.said[1] & other.said[0]:
+    if denied := one.statements[1] & other.statements[0]:
         return f"says what the answer denies: {' '.join(min(denied))}"
-    if said := one.said[0] & other.said[1]:
-        return f"denies what the answer says: {' '.join(min(said))}"
+    if affirmed := one.statements[0] & other.statements[1]:
+        return f"denies what the answer says: {' '.join(min(affirmed))}"
     return None
 
 
-def _measured_apart(one: Facts, mine: str, other: Facts, theirs: str) -> bool:
-    """Whether two numbers have units that cannot be compared as they are: 2 cups, 500 ml."""
+def _units_differ(one: Facts, mine: str, other: Facts, theirs: str) -> bool:
+    """Return whether two numbers have units that cannot be compared: 2 cups, 500 ml."""
     units, there = one.units.get(mine, set()), other.units.get(theirs, set())
     return bool(units and there and not units & there)
 

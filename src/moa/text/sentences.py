@@ -1,9 +1,8 @@
-"""A text cut into its sentences, with where each begins and ends; Markdown is read, not cut through.
+"""Splits a text into sentences, with their positions, and respects Markdown.
 
-A heading, a row of a table and a paragraph of a code block count as a sentence each; marks that only give form
-(bullets, hashes, fences, rules) belong to none. A line that breaks within a sentence does not end it, one that stands
-for itself does. Abbreviations are known for English, German, French and Spanish; scripts with marks of their own end by
-those.
+A heading, a row of a table and a paragraph of a code block count as a sentence each. Marks of form (bullets, hashes,
+fences, rules) belong to none. A line break within a sentence does not end it. Abbreviations are known for English,
+German, French and Spanish; scripts with punctuation of their own use that.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Kind = Literal["prose", "heading", "row", "code"]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`text[start:end]` of the text it was cut from, counted in characters (Unicode code points)."""
+    """A sentence: `text[start:end]` of its text, counted in characters (Unicode code points)."""
 
     start: int
     end: int
@@ -32,7 +31,7 @@ _RULE = re.compile(r"[ \t>]*([-*_=])(?:[ \t]*\1)+[ \t]*$")  # also the line bene
 _DASHES = re.compile(r"[ \t>]*+(?:\|[ \t]*+)?:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*(?:\|[ \t]*+)?$")
 _ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-zA-Z]\))[ \t]+(?:\[[ xX]\][ \t]+)?)?")
 _WIDE = 60
-"""Characters from which a line that ends in the middle of a sentence was broken for its length."""
+"""Length in characters from which a line that ends within a sentence was wrapped."""
 
 _END = re.compile(
     r"(?:(?<![.!?…])[.!?…]++|(?<![؟۔।॥])[؟۔।॥]++)(?:[\"'”’»)\]*_`]|\[\d+\])*(?=\s)"  # followed by space
@@ -45,7 +44,7 @@ _NEVER = frozenset(
         "z.b d.h u.a bzw ca nr abb bspw sog usw. hr fr str p.ex mme mlle sr sra srta dra ej p.ej núm pág art",
     )
 )
-"""After these a sentence goes on, whatever follows."""
+"""Abbreviations after which a sentence continues, whatever follows."""
 _BEGINS = frozenset(
     re.findall(
         r"\S+",
@@ -53,15 +52,15 @@ _BEGINS = frozenset(
         "then there here however as after before what why how who not no yes",
     )
 )
-"""Words that begin a sentence when they have a capital: after an initial or "a.m." they tell a new sentence."""
+"""Words that, with a capital, begin a new sentence after an initial or "a.m."."""
 _MONATE = frozenset(
     re.findall(r"\S+", "Januar Februar März April Mai Juni Juli August September Oktober November Dezember")
 )
 
 
 def sentences(text: str, most: int | None = None) -> list[Sentence]:
-    """The sentences of a text in order, the first so many. What holds no letter and no digit is left out."""
-    return list(islice((one for one in _pieces(text) if re.search(r"\w", text[one.start : one.end])), most))
+    """Return the sentences of a text in order, at most `most`. Those without a letter or digit are left out."""
+    return list(islice((part for part in _pieces(text) if re.search(r"\w", text[part.start : part.end])), most))
 
 
 def _pieces(text: str) -> Iterator[Sentence]:
@@ -107,7 +106,7 @@ def _pieces(text: str) -> Iterator[Sentence]:
 
 
 def _goes_on(last: str, line: str) -> bool:
-    """Whether a line goes on with the paragraph whose last line this is, rather than standing for itself."""
+    """Return whether a line continues the paragraph of which `last` is the last line."""
     if last.endswith(("  ", "\\")):
         return False
     first = line.lstrip(" \t>")[:1]
@@ -136,7 +135,7 @@ def _trimmed(text: str, start: int, end: int, kind: Kind) -> Iterator[Sentence]:
 
 
 def _ends(text: str, start: int, mark: re.Match[str], end: int) -> bool:
-    """Whether a sentence that began at `start` ends with this mark."""
+    """Return whether a sentence that began at `start` ends with this mark."""
     if mark[0][0] in "。！？｡؟۔।॥":
         return True
     after = re.match(r"\s+[\"'“‘«„(\[*_`¿¡]*(\w*)", text[mark.end() : min(end, mark.end() + 40)])

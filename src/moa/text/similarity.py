@@ -1,13 +1,13 @@
-"""How alike texts are, by their words alone: the cosine of their TF-IDF vectors, lowered where their facts differ.
+"""The similarity of texts by their words: the cosine of their TF-IDF vectors, lowered where their facts differ.
 
-A cosine by itself takes "it is 42" and "it is 43" for nearly the same. So what answers stand or fall with is compared
-one kind at a time: numbers, names (capitals within a sentence), the verdict a text opens or ends with, the figures on
-its last line. Where each of two texts has something of a kind that the other lacks, their similarity shrinks to the
-share they have in common; something more on one side only is detail, not dissent. And each contradiction halves it: a
-statement that one makes and the other denies, or a word in another's place, in short texts and at the end of long ones.
+A plain cosine rates "it is 42" and "it is 43" as nearly the same. So the decisive facts are compared kind by kind:
+numbers, names (capitals within a sentence), the verdict that a text opens or ends with, the figures on its last line.
+If each of two texts has a fact of a kind that the other lacks, the similarity shrinks to the share in common. A fact on
+one side only is detail, not dissent. Each contradiction halves the similarity: a statement that one text makes and the
+other negates, or a word replaced by another one, in short texts and at the end of long ones.
 
-Only negations and verdicts need a list of words. Scripts without spaces are read by characters and pairs of them. What
-no single word shows is not seen: similar words are evidence of the same answer, no proof.
+Only negations and verdicts need lists of words. Scripts without spaces are compared by characters and pairs of them.
+Similar words are evidence of the same answer, not proof.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from .scripts import UNSPACED, is_unspaced
 
 SHORT = 40
-"""Words of a sentence or two. In a text of no more, and between the same neighbours at the end of a longer one, a word
-that stands for another counts as a contradiction, and one contradiction halves the similarity."""
+"""Length of a short text in words. In it, and between the same neighbours at the end of a longer text, a replaced word
+counts as a contradiction."""
 
 _TOKEN = re.compile(
     rf"[{UNSPACED}]"
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 )
 _ENUMERATOR = re.compile(r"^([ \t]*)(\d{1,3})[.)](?=[ \t]+\S)", re.MULTILINE)
 _OPENS = re.compile(r"[.!?:;\n\"“”„«»*#>|(\[•。！？]")
-"""What stands before a word that has its capital for beginning something."""
+"""What precedes a word that is capitalized because it begins something."""
 
 _CONTRACTED = re.compile(r"(?i)\bcannot\b|\b(ca|wo|sha)n['’]t\b|n['’]t\b")
 _NEGATIONS = frozenset(
@@ -53,53 +53,53 @@ _VERDICTS = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """The words, numbers and operators of a text in order; a script without spaces as characters.
+    """Return the words, numbers and operators of a text in order, and single characters of scripts without spaces.
 
-    Case, width, typography and the way a number is grouped do not matter.
+    Case, width, typography and the grouping of digits do not matter.
     """
     return [word for word, _, _ in _words(_normal(text))]
 
 
 def similarities(texts: Sequence[str]) -> list[list[float]]:
-    """How alike each text is to each other one, from 0 (nothing in common) to 1 (the same words and facts)."""
-    read = [_Read(text) for text in texts]
-    table = _table([one.terms for one in read])
-    for i, one in enumerate(read):
+    """Return the similarity of each text to each other, from 0 (nothing in common) to 1 (the same words and facts)."""
+    analysed = [_Analysed(text) for text in texts]
+    table = _table([one.terms for one in analysed])
+    for i, one in enumerate(analysed):
         for j in range(i):
             if table[i][j]:
-                table[i][j] = table[j][i] = table[i][j] * _concord(one, read[j])
+                table[i][j] = table[j][i] = table[i][j] * _concord(one, analysed[j])
     return table
 
 
 def cosines(texts: Sequence[str]) -> list[list[float]]:
-    """The same without the facts: how much each text speaks of what each other one speaks of."""
+    """Return the similarities without the facts: how far two texts have the same topic."""
     return _table([Counter(terms(words(text))) for text in texts])
 
 
 def unit_vectors(bags: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
-    """Bags of words as TF-IDF vectors of length 1, these bags being all the documents there are."""
+    """Return bags of words as TF-IDF vectors of length 1. The bags are all the documents."""
     weights = rarity(bags)
     return [unit_vector(bag, weights) for bag in bags]
 
 
 def rarity(bags: Sequence[Iterable[str]]) -> dict[str, float]:
-    """The inverse document frequency of every term in some bags of words, each a document.
+    """Return the inverse document frequency of every term in some bags of words, each a document.
 
-    It is ln((1 + n) / (1 + df)) + 1, so a word that all of them use still counts.
+    It is ln((1 + n) / (1 + df)) + 1, so a word that all documents use still counts.
     """
     documents = Counter(term for bag in bags for term in bag)
     return {term: math.log((1 + len(bags)) / (1 + count)) + 1 for term, count in documents.items()}
 
 
 def unit_vector(bag: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, float]:
-    """A bag of words as a TF-IDF vector of length 1."""
+    """Return a bag of words as a TF-IDF vector of length 1."""
     vector = {term: count * weights[term] for term, count in bag.items()}
     length = math.sqrt(sum(weight * weight for weight in vector.values())) or 1.0
     return {term: weight / length for term, weight in vector.items()}
 
 
 def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """The cosine of two vectors of length 1."""
+    """Return the cosine of two vectors of length 1."""
     if len(other) < len(one):
         one, other = other, one
     return min(1.0, sum(weight * other[term] for term, weight in one.items() if term in other))
@@ -114,8 +114,8 @@ def _table(bags: Sequence[Mapping[str, int]]) -> list[list[float]]:
     return table
 
 
-class _Read:
-    """A text taken apart once for all its comparisons."""
+class _Analysed:
+    """A text, analysed once for all its comparisons."""
 
     def __init__(self, text: str) -> None:
         plain = _normal(text)
@@ -130,15 +130,15 @@ class _Read:
             "verdict": {word for word in (*self.words[:1], *self.words[-1:]) if word in _VERDICTS},
             "conclusion": {word for word, start in numbers if start >= last},
         }
-        self.said, self.denied = statements(self.words)
+        self.affirmed, self.denied = statements(self.words)
         end = ["", "", *self.words[-SHORT:], ""]
         self.slots = {(end[at - 2], end[at - 1], end[at + 1]): end[at] for at in range(2, len(end) - 1)}
 
 
-def _concord(one: _Read, other: _Read) -> float:
-    """The least share of facts of one kind that two texts have in common."""
+def _concord(one: _Analysed, other: _Analysed) -> float:
+    """Return the smallest share of facts of a kind that two texts have in common, divided for contradictions."""
     shares = [_share(one.kinds[kind], other.kinds[kind]) for kind in one.kinds]
-    contradictions = len(one.denied & other.said) + len(other.denied & one.said)
+    contradictions = len(one.denied & other.affirmed) + len(other.denied & one.affirmed)
     if len(one.words) <= SHORT and len(other.words) <= SHORT:
         contradictions += min(len(one.terms - other.terms), len(other.terms - one.terms))
     else:
@@ -152,7 +152,7 @@ def _share(one: set[str], other: set[str]) -> float:
 
 
 def _normal(text: str) -> str:
-    """The text in one form of its characters, its negations written out, its lists without their numbers."""
+    """Return the text with normalized characters, expanded negations, and lists without their numbers."""
     text = unicodedata.normalize("NFKC", text).replace("−", "-").replace("’", "'")
     text = _CONTRACTED.sub(
         lambda match: {"ca": "can not", "wo": "will not", "sha": "shall not"}.get(
@@ -174,7 +174,7 @@ def _normal(text: str) -> str:
 
 
 def _words(plain: str) -> Iterator[tuple[str, int, bool]]:
-    """The words of a normal text, where each begins, and whether it is a name."""
+    """Yield the words of a normalized text with their positions, and whether each is a name."""
     end = 0
     for match in _TOKEN.finditer(plain):
         word, start = match[0].strip(), match.start()
@@ -191,10 +191,10 @@ def _words(plain: str) -> Iterator[tuple[str, int, bool]]:
         end = match.end()
 
 
-def terms(found: Sequence[str]) -> Iterator[str]:
-    """The words, and pairs of neighbours in a script without spaces."""
+def terms(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words, and the pairs of neighbours in scripts without spaces."""
     before = ""
-    for word in found:
+    for word in words:
         yield word
         unspaced = _unspaced(word)
         if unspaced and before:
@@ -202,14 +202,14 @@ def terms(found: Sequence[str]) -> Iterator[str]:
         before = word if unspaced else ""
 
 
-def statements(found: Sequence[str], least: int = 4) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-    """Neighbouring words that are said, and those with a negation between them, where both are not.
+def statements(words: Sequence[str], least: int = 4) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """Return the pairs of neighbouring words that are affirmed, and those with a negation in between.
 
-    The second of them has at least so many letters: shorter words stand beside anything.
+    Pairs that are both are left out, and so are those of which the second word has fewer than `least` letters.
     """
     kept: list[tuple[str, bool]] = []
     negated = False
-    for word in found:
+    for word in words:
         if word in _NEGATIONS:
             negated = True
             if kept and kept[-1][0] in _HELPERS:
@@ -218,12 +218,12 @@ def statements(found: Sequence[str], least: int = 4) -> tuple[set[tuple[str, ...
             kept.append((word, negated))
             negated = False
     sides: tuple[set[tuple[str, ...]], set[tuple[str, ...]]] = set(), set()
-    for place in range(1, len(kept)):
-        word, denied = kept[place]
+    for index in range(1, len(kept)):
+        word, denied = kept[index]
         if _unspaced(word):
-            sides[denied].add((kept[place - 1][0], word, *(after for after, _ in kept[place + 1 : place + 2])))
+            sides[denied].add((kept[index - 1][0], word, *(after for after, _ in kept[index + 1 : index + 2])))
         elif len(word) >= least:
-            sides[denied].add((kept[place - 1][0], word))
+            sides[denied].add((kept[index - 1][0], word))
     return sides[0] - sides[1], sides[1] - sides[0]
 
 

@@ -1,4 +1,4 @@
-"""Calls that differ in their seed alone, answered as the samples of one prompt: it is read once for all of them."""
+"""Batches calls that differ only in their seed into samples of one prompt, which is then read once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def samples(first: Call, waiting: Sequence[Call], slots: int, context: int) -> l
 
 
 class Samples:
-    """The calls of one n-call, each told its own chunks."""
+    """The calls of one batch. Each gets the chunks of its own sample."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls = calls
@@ -61,21 +61,21 @@ class Samples:
         self._finished = 0
 
     def count(self, prompt_tokens: int) -> None:
-        """Take the true length of the prompt."""
+        """Replace the estimate by the true length of the prompt."""
         self.prompt_tokens = prompt_tokens
         for call in self.calls:
             call.prompt_tokens = prompt_tokens
 
     def tokens(self) -> int:
-        """What they take of the context at most: one prompt and every answer."""
+        """The most tokens of the context they take: one prompt and every answer."""
         return self.prompt_tokens + len(self.calls) * self.calls[0].max_tokens
 
     def wanted(self) -> bool:
-        """Whether anyone still waits for one of them."""
+        """Whether any of them is not cancelled."""
         return any(not call.cancelled for call in self._open.values())
 
     def hear(self, chunk: Chunk) -> None:
-        """Hand a chunk to the call it belongs to."""
+        """Pass a chunk to the call it belongs to."""
         if chunk.get("error"):
             for call in self._open.values():
                 call.take(chunk)
@@ -96,7 +96,7 @@ class Samples:
         self._open.clear()
 
     def _own(self, usage: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What one sample used: the engine says the same of all, but only the first of them had its prompt read."""
+        """Return the usage of one sample: the engine reports the same for all, but read the prompt once."""
         if self._finished == 0:
             return usage
         return {**usage, "prompt_tokens_details": {"cached_tokens": usage["prompt_tokens"]}}

@@ -1,4 +1,4 @@
-"""llama.cpp in this process: one engine for each model file, shared by everything that names the file.
+"""llama.cpp in this process: one engine for each model file, shared by all models of the file.
 
 The engine holds one context for all answers being written. When they fill it, llama.cpp fails every one of them, so a
 call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits, see
@@ -28,19 +28,19 @@ from .batching import Call, Chunk, Samples, samples
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 
 MOMENT = 0.005
-"""How long a call waits for others that ask the same, in seconds, after those that its event loop asked with it: they
-may have waited for the engine to be loaded, or ask from another loop."""
+"""How long a call waits for further samples of its prompt, in seconds: they may come from another event loop, or have
+waited for the engine to load."""
 
 BATCH = 128
-"""Tokens read at once. A call cannot be stopped within a batch; one of 2,048 would read 5 % faster."""
+"""Tokens read at once. A call cannot be stopped within a batch; with 2,048 tokens, reading would be 5 % faster."""
 
 SAVED_PROMPTS_MIB = 256
-"""Memory for prompts that have lost their slot, kept in case they come again."""
+"""Memory for prompts that have lost their slot, kept for reuse."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`context` is in tokens, shared by all answers; `slots` is how many are written side by side."""
+    """Settings of an engine. `context` is in tokens, shared by all answers; `slots` is how many are written at once."""
 
     context: int
     slots: int
@@ -48,7 +48,7 @@ class Settings:
 
 
 class Engine:
-    """One model file, loaded. Made by `load`."""
+    """A loaded model file. Made by `load`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.settings = settings
@@ -66,7 +66,7 @@ class Engine:
         threads.start(self._dispatch, "moa-engine")
 
     def submit(self, call: Call) -> None:
-        """Have a call answered as soon as there is room."""
+        """Queue a call. It is answered as soon as there is room."""
         self._demand_own_process()
         with self._changed:
             if threads.closing.is_set():
@@ -75,13 +75,13 @@ class Engine:
             self._changed.notify_all()
 
     def arrived(self, call: Call) -> None:
-        """Let a submitted call begin: those that it may be answered with are submitted too."""
+        """Mark a submitted call as complete: its further samples are submitted too."""
         with self._changed:
             call.arrived = time.monotonic()
             self._changed.notify_all()
 
     def cancel(self, call: Call) -> None:
-        """Stop a call, waiting or running. The other samples of its prompt go on."""
+        """Stop a call, waiting or running. The other samples of its prompt continue."""
         with self._changed:
             call.cancelled = True
             self._changed.notify_all()
@@ -125,7 +125,7 @@ class Engine:
         return PrewarmResult(progress["processed"], read, time.monotonic() - begun)
 
     def tokens_read(self) -> int:
-        """How many tokens of prompts the engine has read so far, without those it had in its cache."""
+        """How many tokens of prompts the engine has read so far, without cached ones."""
         found = re.search(r"^llamacpp:prompt_tokens_total (\S+)$", self._server.handle_metrics(), re.MULTILINE)
         return int(float(found[1])) if found else 0
 
@@ -141,7 +141,7 @@ class Engine:
             threads.start(lambda group=group: self._answer(group), "moa-answer")  # type: ignore[misc]
 
     def _next(self) -> Samples | None:
-        """The calls to start next, once there is room for them; `None` at the end."""
+        """Wait for room and return the calls to start next; `None` at the end."""
         with self._changed:
             while not threads.closing.is_set():
                 self._waiting = [call for call in self._waiting if not call.cancelled]
@@ -164,7 +164,7 @@ class Engine:
             return None
 
     def _firsts(self, calls: Sequence[Call]) -> list[Call]:
-        """Of calls in line those that are not answered as samples of an earlier one."""
+        """Return the waiting calls that are not samples of the prompt of an earlier one."""
         firsts: list[Call] = []
         taken: set[Call] = set()
         for call in calls:
@@ -202,7 +202,7 @@ class Engine:
         too_long = False
 
         def hear(chunk: Chunk) -> bool:
-            """True stops the generation. An exception must not get out: it would end the call without a word."""
+            """Return True to stop the generation. It must raise nothing: that would end the call silently."""
             nonlocal failure, too_long
             try:
                 if progress := chunk.get("prompt_progress"):
@@ -231,9 +231,9 @@ class Engine:
             self._changed.notify_all()
 
     def _counted(self, group: Samples, tokens: int) -> bool:
-        """Replace the estimate of a prompt's length by the engine's own count; False if it does not fit after all.
+        """Replace the estimated length of a prompt by the engine's count. Return whether it fits.
 
-        The count comes before the prompt is read, so a call that must wait has not said anything yet.
+        The count comes before the prompt is read, so a call that must wait has emitted nothing yet.
         """
         if tokens == group.prompt_tokens:
             return True
@@ -251,7 +251,7 @@ class Engine:
 
 
 def refusal(error: Mapping[str, Any], name: str) -> ModelError:
-    """What an error that llama.cpp gives as a value means to the caller of the model."""
+    """Return the `ModelError` for an error value of llama.cpp."""
     if error.get("type") == "exceed_context_size_error":
         tokens, window = error["n_prompt_tokens"], error["n_ctx"]
         return ContextOverflow(
@@ -264,7 +264,7 @@ def refusal(error: Mapping[str, Any], name: str) -> ModelError:
 
 
 def _refused(error: Exception) -> ModelError:
-    """What llama.cpp does not like of a call: a ValueError, a RuntimeError, an error of its own JSON."""
+    """Return the `ModelError` for an exception of llama.cpp: ValueError, RuntimeError, or one of its JSON library."""
     return ModelError(f"llama.cpp refuses the call: {' '.join(str(error).split())[:300]}")
 
 
@@ -273,7 +273,7 @@ _loading = threading.Lock()
 
 
 def loaded(path: Path, settings: Settings) -> Engine | None:
-    """The engine of a file, if it is loaded. Raises `ConfigError` if it is, with other settings."""
+    """Return the engine of a file if it is loaded. Raises `ConfigError` if it is loaded with other settings."""
     engine = _engines.get(path.resolve())
     if engine is not None and engine.settings != settings:
         raise ConfigError(
@@ -283,7 +283,7 @@ def loaded(path: Path, settings: Settings) -> Engine | None:
 
 
 def load(path: Path, settings: Settings) -> Engine:
-    """The engine of a file, loaded now if it is not yet. Takes a second or more; call it off the event loop."""
+    """Return the engine of a file, and load it if necessary. Takes a second or more; call it off the event loop."""
     with _loading:
         engine = loaded(path, settings)
         if engine is None:
@@ -292,8 +292,8 @@ def load(path: Path, settings: Settings) -> Engine:
 
 
 def server(path: Path, settings: Settings) -> Any:
-    """llama.cpp's own server, set up as an engine has it."""
-    # idle workers of llama.cpp must not spin on the cores that others need; read when the library is loaded
+    """Return llama.cpp's server with the settings of an engine."""
+    # idle workers of llama.cpp must not spin on cores that others need; read when the library is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         xllamacpp = importlib.import_module("xllamacpp")
@@ -312,7 +312,7 @@ def server(path: Path, settings: Settings) -> Any:
     params.endpoint_metrics = True
     params.endpoint_slots = False
     params.ui = False
-    # the library opens a port on loopback, come what may: let nobody else on this machine use it
+    # the library always opens a port on loopback: no other user of this machine may use it
     params.api_keys = [secrets.token_urlsafe(32)]
     if os.environ.get("MOA_LLAMA_LOG") != "1":
         params.verbosity = -1
@@ -325,5 +325,5 @@ def server(path: Path, settings: Settings) -> Any:
 
 
 def _cores() -> int:
-    """The cores this process may use; more than eight help none of the models small enough for a CPU."""
+    """Return the number of cores this process may use, at most eight: more do not help models that suit a CPU."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 4)

@@ -1,4 +1,4 @@
-"""A GGUF file answered by llama.cpp in this process."""
+"""GGUF models, run by llama.cpp in this process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .weights import Weights
 
 @dataclass(frozen=True)
 class LlamaCpp:
-    """One model file. `file` is its path, or the weights of a model that is fetched when it is first asked.
+    """A model file. `file` is its path, or the weights of a model that is downloaded at its first call.
 
     `context` is in tokens and shared by all answers being written at the same time, `slots` is how many those may be,
-    `threads` is `None` for the number of cores. Everything that names one file shares one engine, so these three must
-    agree. An answer whose request has no `max_tokens` may take one share of the context, with one kept for the prompt.
+    `threads` is `None` for the number of cores. All models of one file share one engine, so these three must agree.
+    Without `max_tokens`, an answer may take one share of the context: one of `slots` + 1, as one is for the prompt.
     """
 
     file: Path | Weights
@@ -53,7 +53,7 @@ class LlamaCpp:
         return f"{file} {self.context} {self.slots}"
 
     def check(self) -> None:
-        """Raise what stands in the way of loading the file. Fetches and loads nothing."""
+        """Raise what would prevent loading the file. Downloads and loads nothing."""
         if importlib.util.find_spec("xllamacpp") is None:
             raise ConfigError(f'{self.name} needs llama.cpp: pip install "mixture-of-agents[local]"')
         if isinstance(self.file, Weights):
@@ -62,7 +62,7 @@ class LlamaCpp:
             _check_file(self.file)
 
     def cost(self, usage: Usage) -> float:
-        """Nothing: it answers in this process."""
+        """Return 0: it runs in this process."""
         return 0.0
 
     async def generate(self, request: Request, span: Span) -> Response:
@@ -77,8 +77,8 @@ class LlamaCpp:
             raise
 
     async def prewarm(self, request: Request) -> PrewarmResult | None:
-        """Read a prompt ahead of its call, while the engine has nothing else to do. It loads a file that is there, but
-        fetches none: the call itself does, and tells how far that has come."""
+        """Read a prompt before its call, while the engine is idle. It loads an existing file but downloads none: the
+        call does that, and reports the progress."""
         path = self._there()
         if path is None:
             return None
@@ -97,7 +97,7 @@ class LlamaCpp:
             wanted = False
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """The call in OpenAI's form, without what makes one sample different from another."""
+        """Return the call in OpenAI's form, without the seed that distinguishes samples."""
         request = replace(
             request,
             messages=[_as_read(message) for message in request.messages],
@@ -121,7 +121,7 @@ class LlamaCpp:
         return loaded(path, self._settings) if path else None
 
     def _there(self) -> Path | None:
-        """Where the file is, unless it has to be fetched first."""
+        """Return the path of the file, `None` if it has to be downloaded first."""
         return weights.found(self.file) if isinstance(self.file, Weights) else self.file
 
     @property
@@ -146,25 +146,25 @@ def _check_file(path: Path) -> None:
 
 
 def _as_read(message: Message) -> Message:
-    """The message in the words of the chat templates, which know neither parts nor developers."""
+    """Return the message as chat templates expect it, without parts and developer messages."""
     return replace(message, content=message.text, role="system" if message.role == "developer" else message.role)
 
 
 class _Fetching:
-    """Tells a span how far its model file has come, percent by percent, from the thread that fetches it."""
+    """Reports the progress of a download to a span, percent by percent, from the thread that downloads."""
 
     def __init__(self, span: Span) -> None:
         self.over = False
         self._span = span
         self._loop = asyncio.get_running_loop()
-        self._told = -1
+        self._percent = -1
 
     def progress(self, done: int, total: int) -> None:
         if threads.closing.is_set():
             raise ModelError("the program is ending")
         percent = done * 100 // total if total else 0
-        if percent > self._told:
-            self._told = percent
+        if percent > self._percent:
+            self._percent = percent
             _post(self._loop, lambda: self._note(done, total))
 
     def _note(self, done: int, total: int) -> None:
@@ -173,10 +173,10 @@ class _Fetching:
 
 
 class _Answer:
-    """One answer on its way from the engine's thread to the event loop that waits for it.
+    """An answer on its way from the engine's thread to the event loop that waits for it.
 
-    Words that somebody watches go to the loop one by one; others are put together in the engine's thread and said to
-    a run that nobody listens to, so they cost the loop nothing.
+    Streamed tokens go to the loop one by one. Otherwise they are joined in the engine's thread and emitted to a run
+    without a sink, so they cost the loop nothing.
     """
 
     def __init__(self, name: str, request: Request, span: Span, cost: Cost) -> None:
@@ -222,7 +222,7 @@ class _Answer:
                 raise refusal(error, self._name)
             self._draft.add(chunk)
             self._draft.emit(self._speaker)
-        except Exception as error:  # raised where the answer is waited for, and no other sample hears of it
+        except Exception as error:  # raised in `wait`; other samples are not affected
             self._error = error
 
     def _queued(self) -> None:
@@ -241,7 +241,7 @@ class _Answer:
 
 
 def _most_tokens(body: Mapping[str, Any], template_tokens: int) -> int:
-    """What the prompt will hardly exceed, until the engine has counted it.
+    """Return an upper estimate of the length of the prompt, until the engine has counted it.
 
     Letters and spaces come at least three to a token in the languages the vocabularies are made for; a digit, or a
     byte of another script, may be a token by itself.
@@ -252,7 +252,7 @@ def _most_tokens(body: Mapping[str, Any], template_tokens: int) -> int:
 
 
 def _post(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    """Call back in the thread of a loop. One that has closed has nobody waiting in it."""
+    """Call back in the thread of a loop. In a closed loop nothing waits."""
     try:
         loop.call_soon_threadsafe(callback)
     except RuntimeError:

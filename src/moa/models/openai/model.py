@@ -198,7 +198,7 @@ class OpenAI:
                         await _read_out(reply)
                         return draft.close(True, request)
                     if draft.has_text and not draft.finish_reason:
-                        pace.heard(len(packet), len(events))
+                        pace.count(len(packet), len(events))
                     else:
                         pace.hurry()
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError):

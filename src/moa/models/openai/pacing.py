@@ -1,8 +1,8 @@
-"""How often an upstream's stream is read: word by word while few are open, several words at a time when many are.
+"""Paces the reading of streams: token by token while few are open, several tokens at a time when many are.
 
-A word that comes alone takes a wake-up, a parse and a write to the client; words that come together share them. So
-where many answers are written at once, the socket of one that has begun to speak is told to wake nobody for less than
-several words (`SO_RCVLOWAT`). A first word does not wait, and an end is looked for.
+A token that arrives alone takes a wake-up, a parse and a write to the client; tokens that arrive together share them.
+So while many answers are streamed, a socket whose answer has begun wakes the loop only for several tokens
+(`SO_RCVLOWAT`). The first token never waits, and the end of a stream is looked for.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 FEW = 40
-"""So many open streams are read as their words come."""
+"""Up to this many open streams are read token by token."""
 
 SHARE = 0.0009
-"""Seconds between two reads for each one where there are more: about nine times what it takes to pass on what one has
-said."""
+"""Seconds between two reads for each open stream beyond that: about nine times the time to pass on one token."""
 
 LONGEST = 0.1
-"""Seconds between two reads at most."""
+"""The most seconds between two reads."""
 
 TOGETHER, ENCRYPTED = 10, 4
-"""Words that are read at a time, at most; fewer where an end cannot be seen among what waits."""
+"""The most tokens that are read at a time; fewer where encryption hides the end of a stream."""
 
 PATIENCE = 1.15
-"""How much longer than expected words wait for others."""
+"""How much longer than expected tokens wait for others."""
 
 TICK = 0.015
-"""Seconds from one look at all that rest to the next."""
+"""Seconds between two checks of all resting streams."""
 
 SEEN, END = 4096, b"[DONE]"
-"""Bytes that are looked at, and what ends a stream."""
+"""Bytes that are inspected, and the end of a stream."""
 
 
 def paced(reply: aiohttp.ClientResponse) -> Pace:
@@ -69,7 +68,7 @@ class Pace:
         self._now = loop.time
         self._streams = _streams.setdefault(loop, _Streams())
         self._socket = _Socket.of(reply)
-        self._bytes = self._words = 0
+        self._bytes = self._tokens = 0
         self._began = self._due = 0.0
 
     def __enter__(self) -> Self:
@@ -84,33 +83,33 @@ class Pace:
         if self._socket:
             self._socket.leave()
 
-    def heard(self, size: int, words: int) -> None:
-        """So many bytes came, with so many words in them, and more will."""
+    def count(self, size: int, tokens: int) -> None:
+        """Count the bytes and tokens of a packet that is not the last."""
         now = self._now()
         if not self._began:
             self._began = now
             return
         self._bytes += size
-        self._words += words
+        self._tokens += tokens
         streams = self._streams.open
-        if streams > FEW and self._words and self._socket:
-            each = (now - self._began) / self._words
+        if streams > FEW and self._tokens and self._socket:
+            each = (now - self._began) / self._tokens
             together = min(self._socket.together, round(min(LONGEST, SHARE * streams) / each))
             if together > 1:
                 self._due = now + PATIENCE * together * each
                 self._streams.rest(self)
-                self._socket.wake_at(int((together - 0.5) * self._bytes / self._words))
+                self._socket.wake_at(int((together - 0.5) * self._bytes / self._tokens))
                 return
         self.hurry()
 
     def hurry(self) -> None:
-        """Let every byte wake."""
+        """Wake for every byte."""
         self._streams.resting.discard(self)
         if self._socket:
             self._socket.wake_at(1)
 
     def late(self, now: float) -> bool:
-        """Whether what waits should wait no longer."""
+        """Return whether waiting bytes should be read now."""
         return now >= self._due or (self._socket is not None and self._socket.ended())
 
 
@@ -127,7 +126,7 @@ class _Socket:
 
     @staticmethod
     def of(reply: aiohttp.ClientResponse) -> _Socket | None:
-        """`None` where the connection is closed already, or the system knows no such thing (Windows)."""
+        """Return the socket of a reply. `None` if it is closed, or on Windows, which has no such option."""
         transport = reply.connection.transport if reply.connection else None
         return _Socket(transport) if transport and not transport.is_closing() and sys.platform != "win32" else None
 
@@ -135,24 +134,24 @@ class _Socket:
         self._socket.detach()
 
     def wake_at(self, least: int) -> None:
-        """Wake for so many bytes; a change that is hardly one is not worth telling the system."""
+        """Wake for this many bytes. A small change is not worth a system call."""
         if not (0.8 * self._least <= least <= 1.25 * self._least or self._transport.is_closing()):
             self._least = least
-            with suppress(OSError):  # one that is broken wakes by itself
+            with suppress(OSError):  # a broken connection wakes by itself
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def ended(self) -> bool:
-        """Whether the end is among what waits."""
+        """Return whether the end of the stream is among the waiting bytes."""
         if not self._plain or self._transport.is_closing():
             return False
         try:
             return END in self._socket.recv(SEEN, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except OSError:  # nothing waits, or the connection is broken, which wakes by itself
+        except OSError:  # no bytes wait, or the connection is broken, which wakes by itself
             return False
 
 
 class _Streams:
-    """The open streams of one loop: how many, and which of them rest."""
+    """The open streams of one loop: their number, and those that rest."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -171,7 +170,7 @@ class _Streams:
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
-        for pace in [one for one in self.resting if one.late(now)]:
+        for pace in [pace for pace in self.resting if pace.late(now)]:
             pace.hurry()
         self._look_later()
 
