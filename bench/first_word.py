@@ -21,6 +21,7 @@ from typing import Any
 
 import moa
 from common import arguments, median, report, run
+from moa.notes import Prewarmed
 
 SERVER = Path(__file__).with_name("llama.py")
 QUESTION = "How do I become a good generative AI engineer? Give me a plan for the next two years, with reasons."
@@ -87,14 +88,16 @@ async def asked(setup: str, mode: str, at_once: int, options: Any) -> dict[str, 
         total = time.perf_counter() - begun
     proposers = {one.span for one in events if isinstance(one, moa.SpanStart) and one.role == "proposer"}
     last = max(one.time for one in events if isinstance(one, moa.SpanEnd) and one.span in proposers)
-    first = next(one.time for one in events if isinstance(one, moa.Delta) and one.answer)
+    first = next(one.time for one in events if isinstance(one, moa.TextDelta) and one.answer)
     return {
         "last": last,
         "wait": first - last,
         "total": total,
         "answer": answer.text,
         "proposals": [one.text for one in answer.references],
-        "ahead": sum(one.data["tokens"] for one in events if isinstance(one, moa.Note) and one.kind == "read_ahead"),
+        "ahead": sum(
+            one.data.tokens for one in events if isinstance(one, moa.Note) and isinstance(one.data, Prewarmed)
+        ),
     }
 
 

@@ -64,7 +64,7 @@ async def in_library(config: Path, place: Cores) -> AsyncIterator[tuple[Ask, int
         begun = time.monotonic()
         async with moa.stream(model, question) as events:
             async for event in events:
-                if isinstance(event, moa.Delta) and not word:
+                if isinstance(event, moa.TextDelta) and not word:
                     now = time.monotonic() - begun
                     visible = visible or now
                     word = now if event.answer else 0.0

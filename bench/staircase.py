@@ -39,7 +39,7 @@ async def asked(name: str, config: Path) -> dict[str, Any]:
         old.size for old, new in pairwise(prompts) if old and new and new.messages[: len(old.messages)] == old.messages
     ]
     return {
-        "first word s": next(one.time for one in events if isinstance(one, moa.Delta) and one.answer),
+        "first word s": next(one.time for one in events if isinstance(one, moa.TextDelta) and one.answer),
         "end s": end,
         "calls": len(sizes),
         "tokens read": sum(sizes),

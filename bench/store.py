@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, median, percentile, report
-from moa import Delta, Event, Message, Request, SpanEnd, SpanStart, Store, Usage
+from moa import Event, Message, Request, SpanEnd, SpanStart, Store, TextDelta, Usage
 
 WORDS = [
     f"{a}{b}{c}" for a in ("ba", "ke", "li", "mo", "nu", "ta") for b in ("ra", "se", "ti", "vo") for c in "abcdefgh"
@@ -60,7 +60,7 @@ def events(dice: random.Random, began: float, watched: bool) -> Iterator[Event]:
 def spoken(span: str, clock: float, said: str, answers: bool, watched: bool) -> Iterator[Event]:
     if watched:
         for word in said.split(" "):
-            yield Delta(span, clock, f"{word} ", answer=answers)
+            yield TextDelta(span, clock, f"{word} ", answer=answers)
 
 
 def written(store: Store, count: int, dice: random.Random) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 import moa
-from moa import Delta, SpanEnd, SpanStart
+from moa import SpanEnd, SpanStart, TextDelta
 
 MODEL = sys.argv[1] if len(sys.argv) > 1 else "local:smollm2"
 
@@ -25,7 +25,7 @@ async def main() -> None:
             match event:
                 case SpanStart(role="proposer", index=int(place)):
                     print(f"[proposer {place + 1} begins]")
-                case Delta(answer=True, text=text):
+                case TextDelta(answer=True, text=text):
                     print(text, end="", flush=True)
                 case SpanEnd(error=str(error)):
                     print(f"[lost: {error}]")

@@ -72,6 +72,13 @@ def test_the_tree_in_contributing_names_every_package() -> None:
     assert [name for name in named if name.startswith("moa") and name not in packages] == []
 
 
+def test_the_reference_of_events_is_generated_from_their_classes() -> None:
+    """To update it: uv run python docs/events.py > docs/events.md."""
+    program = [sys.executable, str(ROOT / "docs" / "events.py")]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "events.md").read_text("utf-8") == printed
+
+
 def test_the_reference_of_the_command_line_is_the_command_line() -> None:
     """docs/cli.md is what `typer moa.cli.app utils docs --name moa --title "Command line"` prints."""
     typer = [sys.executable, "-m", "typer", "moa.cli.app", "utils", "docs", "--name", "moa", "--title", "Command line"]

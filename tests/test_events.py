@@ -10,7 +10,6 @@ import pytest
 
 import moa
 from moa import (
-    Delta,
     Event,
     Layer,
     Lost,
@@ -25,10 +24,12 @@ from moa import (
     SpanEnd,
     SpanStart,
     Synthesize,
+    TextDelta,
     Trace,
     Usage,
 )
 from moa.events import VERSION, from_json, to_json
+from moa.notes import RequestRewritten, UnknownNote
 
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")), seed=1)
 
@@ -98,8 +99,10 @@ def test_events_of_any_text_and_numbers_come_back() -> None:
     for _ in range(300):
         usage = Usage(dice.randrange(9**9), dice.randrange(9), dice.choice([None, 0.0, 1e-9]), estimated=True)
         events: list[Event] = [
-            Delta(text(), dice.random(), text(), dice.choice(["text", "reasoning", "tool_call"]), dice.random() < 0.5),
-            Note(text(), dice.random(), text(), {text(): [text(), None, {"n": dice.random()}]}),
+            TextDelta(
+                text(), dice.random(), text(), dice.choice(["text", "reasoning", "tool_call"]), dice.random() < 0.5
+            ),
+            Note(text(), dice.random(), UnknownNote(text(), {text(): [text(), None, {"n": dice.random()}]})),
             SpanEnd(text(), dice.random(), text() or None, text(), dice.choice([None, "stop"]), usage),
             SpanStart(text(), text(), dice.random(), "proposer", text(), text(), 2, 0),
         ]
@@ -108,7 +111,7 @@ def test_events_of_any_text_and_numbers_come_back() -> None:
 
 
 def test_an_event_is_one_json_object_that_names_its_type_and_leaves_out_what_it_has_not() -> None:
-    assert json.loads(to_json(Delta("s", 0.5, "red", answer=True))) == {
+    assert json.loads(to_json(TextDelta("s", 0.5, "red", answer=True))) == {
         "type": "delta",
         "span": "s",
         "time": 0.5,
@@ -159,7 +162,7 @@ async def test_the_words_of_a_call_are_the_text_it_ends_with() -> None:
     events = await events_of(panel(A, Scripted("c", "one two  three\n")))
     said: dict[str, str] = {}
     for event in events:
-        if isinstance(event, Delta):
+        if isinstance(event, TextDelta):
             said[event.span] = said.get(event.span, "") + event.text
     ends = {event.span: event.text for event in events if isinstance(event, SpanEnd) and event.span in said}
     assert said == ends
@@ -195,7 +198,7 @@ async def test_a_trace_is_true_at_any_moment_of_the_run() -> None:
     seen: list[str] = []
     for event in await events_of(panel(Scripted("a", "one two three"))):
         trace.add(event)
-        if isinstance(event, Delta) and trace.node(event.span).start.model == "a":
+        if isinstance(event, TextDelta) and trace.node(event.span).start.model == "a":
             seen.append(trace.node(event.span).text)
     assert seen == ["one ", "one two ", "one two three"]
 
@@ -225,7 +228,7 @@ async def test_words_before_a_retry_are_void() -> None:
 async def test_the_first_word_of_the_run_is_the_answers_not_a_proposals() -> None:
     events = await events_of(panel(A))
     trace = folded(events)
-    first = next(event for event in events if isinstance(event, Delta) and event.answer)
+    first = next(event for event in events if isinstance(event, TextDelta) and event.answer)
     assert trace.first_word == first.time
     assert trace.calls[0].first_word is not None and trace.calls[0].first_word < first.time
 
@@ -274,6 +277,6 @@ async def test_a_conversation_changed_on_the_way_is_told_as_it_was_sent() -> Non
         async def generate(self, request: Request, span: moa.Span) -> Response:
             return await A.generate(Request(request.messages[1:]), span)
 
-    sent = [event.data for event in await events_of(Deaf()) if isinstance(event, Note) and event.kind == "sent"]
-    assert sent == [{"messages": [{"role": "user", "content": "Which colour?"}]}]
+    sent = [event.data for event in await events_of(Deaf()) if isinstance(event, Note)]
+    assert sent == [RequestRewritten(({"role": "user", "content": "Which colour?"},))]
     assert not [event for event in await events_of(A) if isinstance(event, Note)]

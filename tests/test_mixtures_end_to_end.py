@@ -106,7 +106,7 @@ async def test_the_answer_is_the_aggregators_words_and_carries_the_tree_it_came_
     with Upstream(says) as upstream:
         answer = await moa.generate(panel(upstream), REQUEST, events.append, "all")
     assert answer.text == "the one answer"
-    assert "".join(one.text for one in events if isinstance(one, moa.Delta) and one.answer) == "the one answer"
+    assert "".join(one.text for one in events if isinstance(one, moa.TextDelta) and one.answer) == "the one answer"
     assert [(one.model, one.text) for one in answer.references] == [(f"lab:{n}", f"second by {n}") for n in SIX]
     for reference in answer.references:
         assert [(one.model, one.text) for one in reference.references] == [(f"lab:{n}", f"first by {n}") for n in SIX]

@@ -455,7 +455,7 @@ async def test_the_answer_streams_as_it_is_written_not_when_it_is_done() -> None
     with Upstream({"a": "red", "judge": Reply("one two three", pace=0.1)}) as upstream:
 
         def watch(event: moa.Event) -> None:
-            if isinstance(event, moa.Delta) and event.answer:
+            if isinstance(event, moa.TextDelta) and event.answer:
                 came.append((event.text, sum(call.ended is not None for call in upstream.to("judge"))))
 
         await moa.generate(mixed(upstream, ["a"]), QUESTION, watch, "answer")

@@ -39,12 +39,12 @@ async def run(mixture: Mixture, request: Request = QUESTION, **how: Any) -> tupl
 
 
 def noted(events: Sequence[moa.Event], kind: str) -> list[dict[str, Any]]:
-    return [dict(event.data) for event in events if isinstance(event, moa.Note) and event.kind == kind]
+    return [event.data.as_json() for event in events if isinstance(event, moa.Note) and event.kind == kind]
 
 
 def read(events: Sequence[moa.Event]) -> str:
     """What a reader of the answer has seen."""
-    return "".join(event.text for event in events if isinstance(event, moa.Delta) and event.answer)
+    return "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
 
 
 def texts(answer: Response) -> list[str]:
@@ -69,13 +69,13 @@ async def test_once_the_quorum_is_there_stragglers_are_not_waited_for() -> None:
     proposers = [Scripted("a", "red"), Scripted("b", "blue"), Scripted("c", "green", delay=LATE)]
     answer, events = await run(panel(Layer(proposers, quorum=2, grace=0)))
     assert texts(answer) == ["red", "blue"]
-    assert [lost["error"] for lost in noted(events, "lost")] == ["no answer within 0 s after 2 had answered"]
+    assert [lost["error"] for lost in noted(events, "proposal_lost")] == ["no answer within 0 s after 2 had answered"]
 
 
 async def test_within_the_grace_the_others_may_still_come() -> None:
     proposers = [Scripted("a", "red"), Scripted("b", "blue", delay=0.05)]
     answer, events = await run(panel(Layer(proposers, quorum=1, grace=LATE)))
-    assert (texts(answer), noted(events, "lost")) == (["red", "blue"], [])
+    assert (texts(answer), noted(events, "proposal_lost")) == (["red", "blue"], [])
 
 
 async def test_a_straggler_whose_own_time_is_up_in_that_moment_is_not_asked_again() -> None:
@@ -133,7 +133,7 @@ async def test_a_model_is_waited_for_as_long_as_its_past_makes_likely() -> None:
         panel(Layer([Scripted("a", "red"), Scripted("b", "blue", delay=LATE)], timeout=patience))
     )
     assert texts(answer) == ["red"]
-    assert noted(events, "lost") == [
+    assert noted(events, "proposal_lost") == [
         {"model": "b", "index": 1, "error": "no answer within 0.1 s, as long as its past answers make likely"}
     ]
     assert len(latencies["a"]) == 1
@@ -306,7 +306,7 @@ async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_
     assert len(judge.heard) == 2
     assert judge.heard[1].messages[-2].text == "no json"
     assert judge.heard[1].messages[-1].text.startswith("That is not in the form asked for: ")
-    assert len(noted(events, "repair")) == 1
+    assert len(noted(events, "format_retry")) == 1
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ async def test_a_later_layer_that_fails_does_not_throw_away_what_is_paid_for() -
     second = Layer([Fails("c"), Fails("d")])
     answer, events = await run(panel(*TWO, second))
     assert (answer.text, texts(answer)) == ("purple", ["It is red.", "It is blue, I think."])
-    assert [note["layer"] for note in noted(events, "skipped")] == [2]
+    assert [note["layer"] for note in noted(events, "layer_skipped")] == [2]
 
 
 async def test_a_first_layer_that_fails_is_an_error() -> None:
@@ -384,13 +384,15 @@ def costly(layers: int = 1, proposers: int = 3) -> Mixture:
 
 async def test_within_its_budget_a_mixture_is_whole() -> None:
     answer, events = await run(costly(), budget=Budget(dollars=4))
-    assert (texts(answer), answer.usage.cost, noted(events, "shrunk")) == (["a", "b", "c"], 4.0, [])
+    assert (texts(answer), answer.usage.cost, noted(events, "budget_shrunk")) == (["a", "b", "c"], 4.0, [])
 
 
 async def test_proposers_that_do_not_fit_are_left_out_from_the_end() -> None:
     answer, events = await run(costly(), budget=Budget(dollars=2.5))
     assert (texts(answer), answer.usage.cost) == (["a"], 2.0)
-    assert noted(events, "shrunk") == [{"layer": 1, "left_out": ["b1", "c1"], "reason": "they do not fit the budget"}]
+    assert noted(events, "budget_shrunk") == [
+        {"layer": 1, "left_out": ("b1", "c1"), "reason": "they do not fit the budget"}
+    ]
 
 
 async def test_a_cheaper_one_behind_a_dear_one_may_still_fit() -> None:
@@ -404,9 +406,9 @@ async def test_a_cheaper_one_behind_a_dear_one_may_still_fit() -> None:
 async def test_later_layers_are_skipped_before_a_proposer_is_left_out() -> None:
     answer, events = await run(costly(layers=3), budget=Budget(dollars=8))
     assert (answer.usage.cost, [len(one.references) for one in answer.references]) == (7.0, [3, 3, 3])
-    assert [note["layer"] for note in noted(events, "shrunk")] == [3]
+    assert [note["layer"] for note in noted(events, "budget_shrunk")] == [3]
     answer, events = await run(costly(layers=3), budget=Budget(dollars=5))
-    assert (answer.usage.cost, [note["layer"] for note in noted(events, "shrunk")]) == (4.0, [2])
+    assert (answer.usage.cost, [note["layer"] for note in noted(events, "budget_shrunk")]) == (4.0, [2])
 
 
 async def test_no_budget_is_ever_overspent_and_none_that_suffices_fails() -> None:
@@ -438,7 +440,7 @@ async def test_tokens_are_kept_to_as_well() -> None:
     request = Request(QUESTION.messages, max_tokens=50)
     answer, events = await run(costly(), request, budget=Budget(tokens=2600))
     assert texts(answer) == ["a"]
-    assert noted(events, "shrunk")[0]["left_out"] == ["b1", "c1"]
+    assert noted(events, "budget_shrunk")[0]["left_out"] == ("b1", "c1")
     with pytest.raises(RequestError, match=r"about \d+ of 500 tokens"):
         await run(costly(), request, budget=Budget(tokens=500))
 
@@ -447,7 +449,7 @@ async def test_seconds_leave_time_for_the_aggregator() -> None:
     layer = Layer([Scripted("a", "red"), Scripted("b", "blue", delay=LATE)], quorum=2)
     answer, events = await run(panel(layer), budget=Budget(seconds=0.4))
     assert (answer.text, texts(answer)) == ("purple", ["red"])
-    assert [lost["error"] for lost in noted(events, "lost")] == ["no answer before the deadline"]
+    assert [lost["error"] for lost in noted(events, "proposal_lost")] == ["no answer before the deadline"]
 
 
 async def test_an_aggregator_without_time_gives_way_to_the_best_proposal() -> None:

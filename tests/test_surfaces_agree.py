@@ -23,11 +23,15 @@ from helpers.command import moa as command
 from helpers.telemetry import Kept
 from helpers.terminal import Terminal
 from helpers.upstream import Body, Reply, Upstream, usage
-from moa import Message, Request, Response, Store
+from moa import Layer, Message, Mixture, Prewarm, Request, Response, Scripted, Span, Store, Synthesize, Trace, Usage
 from moa.api import get_builder
+from moa.cli.terminal.footer import summary
 from moa.cli.terminal.live import Screen
-from moa.events import Event
+from moa.evals.spending import answer_cost
+from moa.events import Event, to_json
+from moa.model import ModelInfo
 from moa.sinks import tee
+from moa.types import PrewarmResult
 
 Row = dict[str, Any]
 WEB = Path(__file__).parents[1] / "web"
@@ -216,7 +220,7 @@ def page(run: Told) -> list[Row]:
         check=True,
     )
     told = json.loads(done.stdout)
-    rows = list(of_tree(told["tree"]))
+    rows = [row for row in of_tree(told["tree"]) if row["role"] != "prewarm"]
     assert [row["state"] for row in rows] == list(told["calls"].values())  # in its own words
     return rows
 
@@ -328,3 +332,33 @@ def test_the_sums_are_told_alike_too(run: Told) -> None:
     assert costs == [pytest.approx(spent["cost"])] * 3
     assert said in run.frames[-1] and said in run.shown
     assert "1 lost" in run.frames[-1] and "1 lost" in run.shown
+
+
+@dataclass(frozen=True)
+class Prewarming:
+    """A judge on a host of its own that reads its prompt before it is called."""
+
+    name: str = "judge"
+    info: ModelInfo = ModelInfo(host="elsewhere", prewarm="free")
+
+    async def prewarm(self, request: Request) -> PrewarmResult:
+        return PrewarmResult(request.size, request.size, 0.5)
+
+    async def generate(self, request: Request, span: Span) -> Response:
+        span.text("Blue.")
+        return Response(self.name, "Blue.", Usage(20, 1, 0.5))
+
+
+async def test_a_prewarm_is_no_call_wherever_calls_are_counted(tmp_path: Path) -> None:
+    proposer = Scripted("a", "Short waves are scattered far more than long ones are. " * 50, usage=Usage(5, 9, 0.25))
+    mixture = Mixture((Layer((proposer,)),), Synthesize(Prewarming()), "panel", strategies=[Prewarm()])
+    trace = Trace()
+    with Store(tmp_path / "runs.sqlite") as store:
+        answer = await moa.generate(mixture, Request((Message("user", QUESTION),)), tee(store.emit, trace.add), "all")
+    assert [node.start.model for node in trace.prewarms] == ["judge"]
+    run, events = store.runs()[0], store.events("last")
+    assert [node.start.model for node in trace.calls] == ["a", "judge"]
+    assert summary(trace, answer).startswith("2 calls · ")
+    assert (run.calls, answer_cost(trace).calls, answer_cost(trace).paid) == (2, 2, 0.75)
+    lines = b"".join(to_json(event) + b"\n" for event in events).decode()
+    assert [row["model"] for row in page(Told([], [], Kept(), answer, "", None, lines))] == ["a", "judge"]

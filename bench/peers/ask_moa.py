@@ -20,7 +20,7 @@ async def main() -> None:
             async with moa.stream(panel, moa.Request((moa.Message("user", question),))) as events:
                 async for event in events:
                     match event:
-                        case moa.Delta(answer=True, text=words):
+                        case moa.TextDelta(answer=True, text=words):
                             first()
                             text.append(words)
             return "".join(text)

@@ -15,7 +15,7 @@ from .errors import (
     RequestError,
     StoreError,
 )
-from .events import Delta, Event, Note, SpanEnd, SpanStart
+from .events import Event, Note, SpanEnd, SpanStart, TextDelta
 from .mixture.adaptive_timeout import AdaptiveTimeout
 from .mixture.aggregators import Aggregator, Pick, Synthesize, Vote
 from .mixture.layer import Layer
@@ -49,7 +49,6 @@ __all__ = [
     "ConfigError",
     "ContextOverflow",
     "CutStream",
-    "Delta",
     "EarlyExit",
     "Event",
     "Events",
@@ -90,6 +89,7 @@ __all__ = [
     "StoreError",
     "Strategy",
     "Synthesize",
+    "TextDelta",
     "Trace",
     "Usage",
     "Vote",

@@ -1,4 +1,4 @@
-"""What is said while a run goes on: a call starts, speaks, is noted, ends. JSON both ways."""
+"""The events of a run: a call starts, streams text, is noted, ends. JSON both ways."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import notes
 from .types import Request, Usage
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-VERSION = 1
-"""The version of this vocabulary; the first event of every run carries it, so stored runs outlive changes."""
+VERSION = 2
+"""The version of this format. The first event of each run carries it, so stored runs stay readable."""
 
-Role = Literal["root", "layer", "section", "proposer", "aggregator", "judge", "reading"]
-"""What a call is for. The root is the call that the run was started with; layers and sections only hold calls. A
-reading answers nothing: it is a prompt, or the beginning of one, that its model reads ahead of its call."""
+Role = Literal["root", "layer", "section", "proposer", "aggregator", "judge", "prewarm"]
+"""What a call is for. The root is the call that started the run; layers and sections only group calls. A prewarm
+answers nothing: its model reads a prompt, or the beginning of one, before the call that needs it."""
 
 TextKind = Literal["text", "reasoning", "tool_call"]
-"""What kind of words: the answer's, the model's own thinking, or the arguments of a tool call as JSON text."""
+"""The kind of text: the answer's, the model's reasoning, or the arguments of a tool call as JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanStart:
     """A call begins. `time` is in seconds since the run began, as in every event.
 
-    `model` is the model's name, `request` what it is asked (`None` for a layer). `layer` counts from 1, `index` is
-    the place of a proposer in its layer, from 0. `answer` says that its words are part of the run's final answer.
-    Only the root carries `started_at` (Unix time, seconds) and `version`.
+    `model` is the model's name, `request` its request (`None` for a layer). `layer` counts from 1, `index` is the
+    position of a proposer in its layer, from 0. `answer` is set if its text is part of the run's final answer.
+    Only the root has `started_at` (Unix time, seconds) and `version`.
     """
 
     run: str
@@ -48,12 +49,10 @@ class SpanStart:
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Delta:
-    """Some words of a call, as they arrive.
+class TextDelta:
+    """Some text of a call, as it arrives. `answer` is set if it is part of the run's final answer."""
 
-    A value like the others. It is not `frozen`, which would make it eight times as dear, and there is one a word.
-    """
-
+    # It is not frozen, which would make it eight times as slow to create, and there is one for each token.
     span: str
     time: float
     text: str
@@ -64,36 +63,22 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth knowing about a call that is neither its words nor its end.
-
-    `kind` is one of: "queued" (it waits its turn; said again with `seconds` when it has it), "fetching" (weights, on
-    first use), "retry" (its words so far are void), "hedged" (asked a second time), "cached" (remembered; with what the
-    answer took when it was made, in tokens, cost and `seconds`), "unsent" (options this provider refuses, so they were
-    not sent), "sent" (the conversation as it really was sent, where a model on the way changed it), "recalled"
-    (answered from the stored run `of`); "window" (the references did not fit and are read a few at a time), "left_out"
-    (a reference no window can hold); "lost" (a proposal of this layer did not arrive); "choice", "votes"; "fallback"
-    (another answers in its place), "flaw" (the aggregation is flawed, but was being read), "repair" (asked again for
-    the form asked for); "read_ahead" (`tokens` of the prompt were known when the call itself began, `read` of them read
-    for it, in `times` pieces and `seconds`, of which about `saved` were not waited for), "unread" (reading ahead
-    failed); "shrunk" (proposers or a layer left out to keep within the budget), "skipped" (a later layer that failed),
-    "agreed" (the proposals of a layer are alike, so what stands in `skipped` was not asked: so many `calls` of this
-    mixture, and about `cost` US dollars), "differed" (they are not alike enough for that); "step" (the aggregator is
-    asked in steps: so many proposals are `shown` to it, so many of them `complete`), "withdrawn" (it was told that a
-    proposal it had been shown is not to be relied on), "step_failed" (so it waits for the complete proposals),
-    "no_staircase" (why this request is not answered in steps); "rerun" (the run is made from the run `of`, with what is
-    `changed`), "quoted" (what it was likely to take, see `quote.Quote`).
-    """
+    """Something worth knowing about a call besides its text and its end. Each kind is a class in `moa.notes`."""
 
     span: str
     time: float
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: notes.NoteData
     type: Literal["note"] = "note"
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind, as in JSON."""
+        return self.data.kind
 
 
 @dataclass(frozen=True, slots=True)
 class SpanEnd:
-    """A call is over: with its whole text and what it used, or with an error."""
+    """A call is over: with its whole text and its usage, or with an error."""
 
     span: str
     time: float
@@ -104,23 +89,88 @@ class SpanEnd:
     type: Literal["span_end"] = "span_end"
 
 
-Event = SpanStart | Delta | Note | SpanEnd
-
-
-@cache
-def _adapter() -> TypeAdapter[Event]:
-    from typing import Annotated
-
-    from pydantic import Field, TypeAdapter
-
-    return TypeAdapter(Annotated[Event, Field(discriminator="type")])
+Event = SpanStart | TextDelta | Note | SpanEnd
 
 
 def to_json(event: Event) -> bytes:
-    """The event as one line of JSON, without the fields that are `None`."""
+    """Return the event as one line of JSON, without the fields that are `None`."""
+    if isinstance(event, Note):
+        return _adapter().dump_json(_Note(event.span, event.time, event.kind, event.data.as_json()), exclude_none=True)
     return _adapter().dump_json(event, exclude_none=True)
 
 
 def from_json(line: bytes | str) -> Event:
-    """The event that `to_json` wrote. Raises `ValueError` for anything else."""
-    return _adapter().validate_json(line)
+    """Return the event that `to_json` wrote. Raises `ValueError` for anything else."""
+    return _event(_adapter().validate_json(line))
+
+
+def from_record(record: Mapping[str, Any], version: int = VERSION) -> Event:
+    """Return the event of a JSON object that was written in this version. Raises `ValueError`."""
+    return _event(_adapter().validate_python(_upgraded(record) if version < VERSION else record))
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """A note as JSON has it."""
+
+    span: str
+    time: float
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    type: Literal["note"] = "note"
+
+
+@cache
+def _adapter() -> TypeAdapter[SpanStart | TextDelta | _Note | SpanEnd]:
+    from typing import Annotated
+
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[SpanStart | TextDelta | _Note | SpanEnd, Field(discriminator="type")])
+
+
+def _event(read: SpanStart | TextDelta | _Note | SpanEnd) -> Event:
+    if isinstance(read, _Note):
+        return Note(read.span, read.time, notes.from_json(read.kind, read.data))
+    return read
+
+
+_VERSION_1: Mapping[str, type[notes.NoteData]] = {
+    "fetching": notes.Downloading,
+    "unsent": notes.OptionsDropped,
+    "sent": notes.RequestRewritten,
+    "recalled": notes.Replayed,
+    "window": notes.ReferencesWindowed,
+    "left_out": notes.ReferenceDropped,
+    "lost": notes.ProposalLost,
+    "choice": notes.Picked,
+    "votes": notes.Voted,
+    "flaw": notes.AnswerFlawed,
+    "repair": notes.FormatRetry,
+    "read_ahead": notes.Prewarmed,
+    "unread": notes.PrewarmFailed,
+    "shrunk": notes.BudgetShrunk,
+    "skipped": notes.LayerSkipped,
+    "agreed": notes.EarlyExit,
+    "differed": notes.EarlyExitDeclined,
+    "step": notes.StaircaseStep,
+    "step_failed": notes.StaircaseStepFailed,
+    "withdrawn": notes.StaircaseRetracted,
+    "no_staircase": notes.StaircaseSkipped,
+    "quoted": notes.Estimated,
+}
+"""The kinds of notes that had another name in version 1. There, a note "queued" with `seconds` was the end of a wait,
+and the role "prewarm" was "reading"."""
+
+
+def _upgraded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an event of version 1 as version 2 has it."""
+    kind, type_ = str(record.get("kind")), record.get("type")
+    if type_ == "note" and kind in _VERSION_1:
+        return {**record, "kind": _VERSION_1[kind].kind}
+    if type_ == "note" and kind == notes.Queued.kind and "seconds" in record.get("data", ()):
+        return {**record, "kind": notes.Dequeued.kind}
+    if type_ == "span_start":
+        role = "prewarm" if record.get("role") == "reading" else record.get("role")
+        return {**record, "role": role, **({"version": VERSION} if "version" in record else {})}
+    return record

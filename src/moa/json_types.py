@@ -71,7 +71,8 @@ class SummaryJSON(TypedDict):
     usage: UsedJSON
     references: list[dict[str, Any]]
     lost: list[LostJSON]
-    agreed: NotRequired[list[dict[str, Any]]]
+    early_exits: NotRequired[list[dict[str, Any]]]
+    estimate: NotRequired[EstimateJSON]
     timing: TimingJSON
 
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import notes
 from .errors import EmptyReply
-from .events import VERSION, Delta, Note, Role, SpanEnd, SpanStart, TextKind
+from .events import VERSION, Note, Role, SpanEnd, SpanStart, TextDelta, TextKind
 from .model import Model, unwrap_defaults
 from .sinks import EventSink, headers, tee
 from .types import Message, Request, Response, Usage
@@ -160,15 +161,15 @@ class Span:
             span: Span | None = self if self.is_answer and self._streamed else None
             while span and not span.committed:
                 span.committed, span = True, span._parent
-            self.run.emit(Delta(self.id, self.run.now(), text, kind, self.is_answer))
+            self.run.emit(TextDelta(self.id, self.run.now(), text, kind, self.is_answer))
 
-    def note(self, kind: str, **data: Any) -> None:
-        """Emit a note about the call. See `Note` for the kinds."""
-        if kind == "retry" and self._listener:
+    def note(self, note: notes.NoteData) -> None:
+        """Emit a note about the call. The kinds are the classes of `moa.notes`."""
+        if isinstance(note, notes.Retry) and self._listener:
             self._listener(None)
-        if kind == "retry" and self._filter:
+        if isinstance(note, notes.Retry) and self._filter:
             self._filter(None)
-        self.run.emit(Note(self.id, self.run.now(), kind, data))
+        self.run.emit(Note(self.id, self.run.now(), note))
 
     def record_sent(self, request: Request) -> None:
         """Emit the messages that are really sent, if they differ from the request that the call began with.
@@ -177,7 +178,7 @@ class Span:
         model got.
         """
         if request is not self.request and request != self.request:
-            self.note("sent", messages=[_as_json(message) for message in request.messages])
+            self.note(notes.RequestRewritten(tuple(_as_json(message) for message in request.messages)))
 
     async def call(self, model: Model, request: Request, spec: CallSpec) -> Response:
         """Call a model. Every call goes through here."""

@@ -16,9 +16,9 @@ import pytest
 from helpers.command import MOA, configured, moa, on_a_terminal, until
 from helpers.terminal import Terminal
 from helpers.upstream import Reply, Upstream
-from moa import Delta, SpanEnd, SpanStart, Trace
+from moa import SpanEnd, SpanStart, TextDelta, Trace
 from moa.config.renamed import COMMANDS, OPTIONS
-from moa.events import from_json
+from moa.events import VERSION, from_json
 
 
 @pytest.fixture
@@ -100,10 +100,10 @@ def test_jsonl_is_the_events_and_they_fold_to_the_same_run(upstream: Upstream) -
     trace = Trace()
     for event in events:
         trace.add(event)
-    assert isinstance(events[0], SpanStart) and events[0].version == 1
+    assert isinstance(events[0], SpanStart) and events[0].version == VERSION
     assert isinstance(events[-1], SpanEnd) and events[-1].text == "Violet, *of course*."
     assert [call.start.model for call in trace.calls] == ["lab:a", "lab:b", "lab:big"]
-    assert "".join(e.text for e in events if isinstance(e, Delta) and e.answer) == "Violet, *of course*."
+    assert "".join(e.text for e in events if isinstance(e, TextDelta) and e.answer) == "Violet, *of course*."
 
 
 def test_a_lost_proposal_is_named_on_standard_error_and_the_answer_stands() -> None:

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from helpers.terminal import Terminal
-from moa import Delta, Event, Note, Request, Response, SpanEnd, SpanStart, Usage
+from moa import Event, Note, Request, Response, SpanEnd, SpanStart, TextDelta, Usage
 from moa.cli.terminal.live import Screen, Tail, places, state
 from moa.cli.terminal.markdown import settled
+from moa.notes import Dequeued, ProposalLost, Queued
 from moa.trace.tree import Trace
 from moa.types import Message
 
@@ -28,8 +29,8 @@ def begun() -> list[Event]:
         SpanStart(RUN, "l1", 0.0, "layer", "layer 1", "root", 1),
         *(SpanStart(RUN, span, 0.1, "proposer", name, "l1", 1, n) for n, (span, name) in enumerate(proposers)),
         SpanEnd("p3", 0.2, error=LOST),
-        Delta("p1", 0.5, "Because of the way "),
-        Delta("p1", 0.6, "light is scattered."),
+        TextDelta("p1", 0.5, "Because of the way "),
+        TextDelta("p1", 0.6, "light is scattered."),
     ]
 
 
@@ -39,7 +40,7 @@ def proposed() -> list[Event]:
         *begun(),
         SpanEnd("p1", 1.1, text="Because of the way light is scattered.", usage=Usage(10, 7, 0.0)),
         SpanEnd("p2", 2.1, text="Rayleigh.", usage=Usage(10, 1234, 0.0, estimated=True)),
-        Note("l1", 2.1, "lost", {"model": "mylab:c", "index": 2, "error": LOST}),
+        Note("l1", 2.1, ProposalLost("mylab:c", 2, LOST)),
         SpanEnd("l1", 2.1),
         SpanStart(RUN, "agg", 2.1, "aggregator", "mylab:big", "root", answer=True),
     ]
@@ -47,8 +48,8 @@ def proposed() -> list[Event]:
 
 def answered(text: str) -> list[Event]:
     """... and the answer is written, a word at a time."""
-    words = [Delta("agg", 3.0 + n / 100, word, answer=True) for n, word in enumerate(text.split(" "))]
-    words = [Delta(w.span, w.time, w.text + " " * (w is not words[-1]), answer=True) for w in words]
+    words = [TextDelta("agg", 3.0 + n / 100, word, answer=True) for n, word in enumerate(text.split(" "))]
+    words = [TextDelta(w.span, w.time, w.text + " " * (w is not words[-1]), answer=True) for w in words]
     return [*proposed(), *words, SpanEnd("agg", 9.0, text=text, usage=Usage(50, 9, 0.0)), SpanEnd("root", 9.0)]
 
 
@@ -156,7 +157,7 @@ def test_more_calls_than_lines_are_all_there_at_the_end() -> None:
     watched = Watched(80, 12).feed([*begun()[:2], *calls])
     assert len(watched.terminal.screen) <= 12
     aggregator = SpanStart(RUN, "agg", 2.1, "aggregator", "mylab:big", "root", answer=True)
-    watched.feed([*ends, aggregator, Delta("agg", 3.0, "Yes.", answer=True)]).close(response("Yes."))
+    watched.feed([*ends, aggregator, TextDelta("agg", 3.0, "Yes.", answer=True)]).close(response("Yes."))
     assert [n for n in range(40) if f"mylab:m{n} " not in watched.text] == []
 
 
@@ -190,10 +191,10 @@ def test_proposals_are_shown_before_the_answer_when_they_are_wished() -> None:
 
 def test_a_model_cannot_send_codes_to_the_terminal() -> None:
     evil = "\x1b]0;title\x07\x1b[2Jgone\x9b2J"
-    events = [*begun(), Delta("p1", 0.7, evil)]
+    events = [*begun(), TextDelta("p1", 0.7, evil)]
     watched = Watched(160).feed(events)  # the terminal refuses what it does not know
     watched.feed([SpanStart(RUN, "agg", 2.1, "aggregator", "mylab:big", "root", answer=True)])
-    watched.feed([Delta("agg", 2.2, evil, answer=True)]).close(response(evil))
+    watched.feed([TextDelta("agg", 2.2, evil, answer=True)]).close(response(evil))
     assert "]0;title[2Jgone2J" in watched.text
 
 
@@ -206,10 +207,10 @@ def test_no_word_of_an_answer_is_taken_for_html_or_a_link_definition() -> None:
 
 def test_a_call_that_waits_its_turn_is_queued_until_it_has_it() -> None:
     trace = Trace()
-    for event in [*begun(), Note("p2", 0.2, "queued")]:
+    for event in [*begun(), Note("p2", 0.2, Queued())]:
         trace.add(event)
     assert state(trace.node("p2")) == "queued"
-    trace.add(Note("p2", 0.9, "queued", {"seconds": 0.7}))
+    trace.add(Note("p2", 0.9, Dequeued(0.7)))
     assert state(trace.node("p2")) == "thinking"
 
 

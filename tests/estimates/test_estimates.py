@@ -146,8 +146,8 @@ def test_a_run_that_was_quoted_says_how_right_that_was(upstream: Upstream) -> No
     assert done.stdout == "purple it is\n" and "moa:panel: about 3 calls" in done.stderr
     assert "tokens +0%, cost +0%, seconds " in done.stderr
     shown = command("runs", "show").stdout
-    assert "quoted: 3 calls, " in shown and "of the quote" in shown
-    assert json.loads(command("runs", "show", "--json").stdout)["quoted"]["calls"] == 3
+    assert "estimate: 3 calls, " in shown and "of the quote" in shown
+    assert json.loads(command("runs", "show", "--json").stdout)["estimate"]["calls"] == 3
 
 
 def test_on_a_terminal_it_asks_whether_to_ask(upstream: Upstream) -> None:

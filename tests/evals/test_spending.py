@@ -11,6 +11,7 @@ from moa import Layer, Message, Mixture, Request, Scripted, Staircase, Synthesiz
 from moa.evals.sample import AnswerCost
 from moa.evals.spending import answer_cost
 from moa.events import Note, SpanEnd, SpanStart
+from moa.notes import Cached, Dequeued, Queued, StaircaseStep
 from moa.trace.tree import Trace
 
 
@@ -59,7 +60,7 @@ def test_layers_follow_each_other_and_the_calls_of_a_layer_run_side_by_side() ->
 
 
 def test_time_in_a_queue_is_not_counted() -> None:
-    queued = [Note("b", 0.0, "queued"), Note("b", 1.0, "queued", {"seconds": 1.0})]
+    queued = [Note("b", 0.0, Queued()), Note("b", 1.0, Dequeued(1.0))]
     cost = answer_cost(
         trace_of(
             ("root", "root", None, 0.0, 3.0),
@@ -75,7 +76,7 @@ def test_time_in_a_queue_is_not_counted() -> None:
 
 def test_a_cached_answer_counts_as_what_it_took_when_it_was_made() -> None:
     def cached(name: str, time: float, seconds: float) -> list[Note]:
-        return [Note(name, time, "cached", {"input_tokens": 3, "output_tokens": 7, "cost": 0.5, "seconds": seconds})]
+        return [Note(name, time, Cached(3, 7, 0.5, seconds))]
 
     cost = answer_cost(
         trace_of(
@@ -94,8 +95,8 @@ async def test_a_staircase_that_runs_is_billed_its_wall_clock() -> None:
     words = "a sentence of eight words that says little. " * 12
     writers = [Scripted(name, words, pace=0.003) for name in ("a", "b")]
     judge = Scripted("judge", "It is so, as both of them say at length. ", delay=0.05)
-    mixture = Mixture([Layer(writers)], Synthesize(judge), "m", staircase=Staircase(16))
+    mixture = Mixture([Layer(writers)], Synthesize(judge), "m", strategies=[Staircase(16)])
     trace = Trace()
     await generate(mixture, Request((Message("user", "Why?"),)), trace.add, words="all")
-    assert any(note.kind == "step" for node in trace.root.walk() for note in node.notes)  # type: ignore[union-attr]
+    assert any(node.notes_of(StaircaseStep) for node in trace.root.walk())  # type: ignore[union-attr]
     assert 0 < answer_cost(trace).seconds <= trace.time

@@ -21,4 +21,4 @@ async def idle() -> None:
 
 
 def notes(events: list[moa.Event]) -> list[tuple[str, Any]]:
-    return [(one.kind, one.data) for one in events if isinstance(one, Note)]
+    return [(one.kind, one.data.as_json()) for one in events if isinstance(one, Note)]

@@ -82,7 +82,7 @@ class Panel:
 
     def see(self, seen: moa.Event) -> None:
         self.events.append(seen)
-        if isinstance(seen, moa.Delta) and seen.answer:
+        if isinstance(seen, moa.TextDelta) and seen.answer:
             self.read += seen.text
         self.news.set()
 
@@ -104,7 +104,7 @@ class Panel:
         return task.result()
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
-        return [dict(one.data) for one in self.events if isinstance(one, moa.Note) and one.kind == kind]
+        return [one.data.as_json() for one in self.events if isinstance(one, moa.Note) and one.kind == kind]
 
 
 def panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:

@@ -18,6 +18,7 @@ from helpers.upstream import Reply
 from moa import Layer, Message, Mixture, ModelError, Request, RequestError, Response, Scripted, Synthesize, Usage
 from moa.costs.prices import Price
 from moa.model import Model
+from moa.notes import OptionsDropped
 
 pytest.importorskip("llama_index.core")
 
@@ -219,7 +220,7 @@ async def test_an_llm_over_the_network_streams_counts_and_ends_as_it_says() -> N
     heard: list[tuple[str, str]] = []
 
     def listen(event: moa.Event) -> None:
-        if isinstance(event, moa.Delta):
+        if isinstance(event, moa.TextDelta):
             heard.append((event.kind, event.text))
 
     says = {"a": "red", "b": "blue", "judge": Reply("purple it is", finish_reason="length")}
@@ -250,7 +251,7 @@ async def test_options_that_an_llm_does_not_take_are_said() -> None:
     model = LlamaIndexModel(Blocking(says=lambda prompt: "green"), "blocking", options=("temperature",))
     await moa.generate(model, Request(REQUEST.messages, temperature=0.5, seed=7), trace.add)
     assert trace.root
-    assert [dict(note.data) for note in trace.root.notes] == [{"options": ["seed"]}]
+    assert [note.data for note in trace.root.notes] == [OptionsDropped(("seed",))]
 
 
 @pytest.mark.slow

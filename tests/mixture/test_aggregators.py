@@ -33,11 +33,11 @@ def mixture(aggregator: Aggregator, *texts: str) -> Mixture:
 
 
 def noted(events: list[moa.Event], kind: str) -> list[dict[str, object]]:
-    return [dict(event.data) for event in events if isinstance(event, moa.Note) and event.kind == kind]
+    return [event.data.as_json() for event in events if isinstance(event, moa.Note) and event.kind == kind]
 
 
 def spoken(events: list[moa.Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, moa.Delta) and event.answer)
+    return "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
 
 
 async def test_synthesize_answers_with_the_models_words_and_the_callers_options() -> None:
@@ -55,7 +55,7 @@ async def test_pick_answers_with_the_proposal_that_the_model_names_unchanged(ver
         mixture(Pick(Scripted("judge", verdict)), "red", " blue\n"), QUESTION, events.append, "all"
     )
     assert (answer.text, spoken(events)) == (" blue\n", " blue\n")
-    assert noted(events, "choice") == [{"number": 2, "model": "m2"}]
+    assert noted(events, "picked") == [{"number": 2, "model": "m2"}]
     assert [reference.text for reference in answer.references] == ["red", " blue\n"]
 
 
@@ -108,7 +108,7 @@ async def test_the_answer_that_most_proposals_give_wins_the_vote() -> None:
     events: list[moa.Event] = []
     answer = await moa.generate(mixture(Vote(), "41", "42", "42."), QUESTION, events.append, "all")
     assert (answer.text, spoken(events)) == ("42", "42")
-    assert noted(events, "votes") == [{"votes": [["42", 2], ["41", 1]]}]
+    assert noted(events, "voted") == [{"votes": (("42", 2), ("41", 1))}]
     assert answer.usage == Usage(30, 15, 0.75)
 
 

@@ -11,6 +11,7 @@ import moa
 from moa import Layer, Message, Request, Scripted
 from moa.mixture.adaptive_timeout import AdaptiveTimeout
 from moa.mixture.collector import ProposalCollector
+from moa.notes import ProposalLost
 from moa.span import CallSpec, Run, Span
 
 QUESTION = Request((Message("user", "Which colour?"),))
@@ -43,8 +44,8 @@ async def test_a_layer_stops_waiting(layer: Layer, closes_at: float | None, lost
     collected, events = collector(layer, closes_at=closes_at)
     proposals = await asyncio.wait_for(collected.collect(), LATE / 2)
     assert [proposal.text for proposal in proposals] == ["red"]
-    notes = [event.data["error"] for event in events if isinstance(event, moa.Note) and event.kind == "lost"]
-    assert notes == lost
+    notes = [event.data for event in events if isinstance(event, moa.Note)]
+    assert [note.error for note in notes if isinstance(note, ProposalLost)] == lost
 
 
 async def test_a_layer_stops_waiting_when_the_run_is_to_finish() -> None:

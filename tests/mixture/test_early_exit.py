@@ -65,7 +65,7 @@ async def run(mixture: Mixture, request: Request = QUESTION, **how: Any) -> tupl
 
 def noted(trace: moa.Trace, kind: str) -> list[dict[str, Any]]:
     assert trace.root
-    return [dict(note.data) for note in trace.root.notes if note.kind == kind]
+    return [note.data.as_json() for note in trace.root.notes if note.kind == kind]
 
 
 def asked(models: Sequence[Scripted]) -> list[int]:
@@ -80,13 +80,13 @@ async def test_where_proposals_agree_later_layers_are_skipped_and_the_aggregator
     answer, trace = await run(mixture)
     assert (answer.text, asked(after)) == ("It has 35.", [0, 0, 1])
     assert [reference.text for reference in answer.references] == list(SAME)
-    assert noted(trace, "agreed") == [
+    assert noted(trace, "early_exit") == [
         {
             "layer": 1,
             "threshold": 0.8,
             "agreement": 1.0,
             "by": "words",
-            "skipped": ["layer 2", "layer 3"],
+            "skipped": ("layer 2", "layer 3"),
             "calls": 2,
             "cost": pytest.approx(0.04),
         }
@@ -99,14 +99,14 @@ async def test_the_aggregator_is_skipped_too_where_that_is_wished() -> None:
     assert (answer.text, asked(after)) == (SAME[0], [0, 0])
     assert (answer.model, answer.fallback, answer.usage.cost) == ("panel", None, 0.02)
     assert [reference.model for reference in answer.references] == ["a", "b"]
-    (note,) = noted(trace, "agreed")
-    assert (note["skipped"], note["calls"], note["cost"]) == (["layer 2", "aggregator"], 2, pytest.approx(0.07))
+    (note,) = noted(trace, "early_exit")
+    assert (note["skipped"], note["calls"], note["cost"]) == (("layer 2", "aggregator"), 2, pytest.approx(0.07))
 
 
 async def test_whoever_watches_reads_the_proposal_as_the_answer() -> None:
     mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     async with moa.stream(mixture, QUESTION, "answer") as events:
-        read = [event.text async for event in events if isinstance(event, moa.Delta) and event.answer]
+        read = [event.text async for event in events if isinstance(event, moa.TextDelta) and event.answer]
     assert read == [SAME[0]]
 
 
@@ -114,14 +114,14 @@ async def test_where_proposals_differ_everybody_is_asked_and_the_trace_says_why(
     mixture, after = panel(said(*OTHER), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert (answer.text, asked(after)) == ("It has 35.", [1, 1])
-    assert noted(trace, "differed")[0] == {"layer": 1, "threshold": 0.8, "agreement": 0.0, "by": "words"}
-    assert trace.agreed == []
+    assert noted(trace, "early_exit_declined")[0] == {"layer": 1, "threshold": 0.8, "agreement": 0.0, "by": "words"}
+    assert trace.early_exits == []
 
 
 async def test_nothing_is_compared_unless_it_is_asked_for() -> None:
     mixture, after = panel(said(*SAME), None)
     _, trace = await run(mixture)
-    assert (asked(after), noted(trace, "agreed"), noted(trace, "differed")) == ([1, 1], [], [])
+    assert (asked(after), noted(trace, "early_exit"), noted(trace, "early_exit_declined")) == ([1, 1], [], [])
 
 
 async def test_one_dissenter_among_many_is_no_agreement() -> None:
@@ -134,19 +134,19 @@ async def test_later_layers_may_agree_where_the_first_did_not() -> None:
     layers = [Layer(said(*OTHER)), Layer(said(*SAME))]
     judge = Scripted("judge", "purple")
     answer, trace = await run(Mixture(layers, Synthesize(judge), strategies=[EarlyExit(0.8, "aggregator")]))
-    assert (answer.text, judge.heard, noted(trace, "agreed")[0]["layer"]) == (SAME[0], [], 2)
+    assert (answer.text, judge.heard, noted(trace, "early_exit")[0]["layer"]) == (SAME[0], [], 2)
 
 
 async def test_a_vote_is_never_skipped_as_it_costs_nothing() -> None:
     mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"), later=0, by=Vote())
     _, trace = await run(mixture)
-    assert (noted(trace, "agreed"), len(noted(trace, "votes"))) == ([], 1)
+    assert (noted(trace, "early_exit"), len(noted(trace, "voted"))) == ([], 1)
 
 
 async def test_a_mixture_that_proposes_may_leave_early_by_itself() -> None:
     inner, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(Mixture([Layer([inner])], Synthesize(Scripted("judge", "35"))))
-    assert (asked(after), [note["calls"] for note in trace.agreed]) == ([0, 0], [2])
+    assert (asked(after), [note.calls for note in trace.early_exits]) == ([0, 0], [2])
     assert answer.references[0].text == SAME[0]
 
 
@@ -158,13 +158,13 @@ async def test_an_aggregator_that_still_reads_as_much_saves_nothing_itself() -> 
     later = [WithDefaults(Scripted(name, "35", usage=Usage(20, 5, 1.0)), max_tokens=5) for name in "cd"]
     layers = [Layer(said(*SAME)), Layer(later)]
     _, trace = await run(Mixture(layers, Synthesize(PerToken("judge", "35")), strategies=[EarlyExit(0.8)]))
-    assert trace.agreed[0]["cost"] == pytest.approx(2.0)
+    assert trace.early_exits[0].cost == pytest.approx(2.0)
 
 
 async def test_what_is_saved_is_unknown_where_a_price_is() -> None:
     mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), strategies=[EarlyExit(0.8, "aggregator")])
     _, trace = await run(mixture)
-    assert (trace.agreed[0]["calls"], trace.agreed[0]["cost"]) == (1, None)
+    assert (trace.early_exits[0].calls, trace.early_exits[0].cost) == (1, None)
 
 
 # What never agrees
@@ -208,7 +208,7 @@ async def test_the_aggregator_writes_what_no_proposal_was_asked_for(wish: dict[s
     mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture, replace(QUESTION, **wish))
     assert (answer.text, asked(after)) == ("It has 35.", [0, 1])
-    assert trace.agreed[0]["skipped"] == ["layer 2"]
+    assert trace.early_exits[0].skipped == ("layer 2",)
 
 
 async def test_a_proposal_in_the_form_asked_for_may_be_the_answer() -> None:
@@ -225,7 +225,7 @@ async def test_what_a_tool_gave_back_is_for_the_aggregator() -> None:
         Message("tool", "35", tool_call_id="1"),
     )
     _, trace = await run(mixture, Request(messages))
-    assert (asked(after), trace.agreed) == ([0, 1], [])
+    assert (asked(after), trace.early_exits) == ([0, 1], [])
 
 
 # The judge
@@ -244,14 +244,14 @@ async def judged(
 async def test_a_judge_that_says_yes_settles_a_doubt(reply: str) -> None:
     calls, trace = await judged(reply)
     assert calls == [1, 0, 0]
-    assert (trace.agreed[0]["by"], 0.4 <= trace.agreed[0]["agreement"] < 0.8) == ("judge", True)
+    assert (trace.early_exits[0].by, 0.4 <= trace.early_exits[0].agreement < 0.8) == ("judge", True)
     assert [call.start.role for call in trace.calls] == ["proposer", "proposer", "judge"]
 
 
 @pytest.mark.parametrize("reply", ["no", "Yes, mostly", "yes and no", "Y", "35", ModelError("out of order")])
 async def test_without_a_plain_yes_there_is_no_agreement(reply: str | ModelError) -> None:
     calls, trace = await judged(reply)
-    assert (calls, [note["by"] for note in noted(trace, "differed")[:1]]) == ([1, 1, 1], ["judge"])
+    assert (calls, [note["by"] for note in noted(trace, "early_exit_declined")[:1]]) == ([1, 1, 1], ["judge"])
 
 
 @pytest.mark.parametrize("texts", [SAME, OTHER], ids=["alike", "different"])
@@ -288,7 +288,7 @@ async def test_a_judge_costs_no_more_than_the_budget_leaves() -> None:
 async def test_a_judge_gets_no_more_time_than_the_budget_leaves() -> None:
     slow = Scripted("same?", "yes", delay=LATE)
     calls, trace = await asyncio.wait_for(judged(slow, budget=Budget(seconds=2)), LATE / 2)
-    assert (calls, len(noted(trace, "differed"))) == ([1, 1, 1], 2)
+    assert (calls, len(noted(trace, "early_exit_declined"))) == ([1, 1, 1], 2)
 
 
 # Settings, figures, views
@@ -392,7 +392,7 @@ async def test_the_line_of_figures_says_what_agreement_saved() -> None:
     mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert "layer 1 agrees (1.00), 2 calls saved, about $0.07" in summary(trace, answer)
-    assert trace.summary(answer)["agreed"] == trace.agreed
+    assert trace.summary(answer)["early_exits"] == [note.as_json() for note in trace.early_exits]
 
 
 async def test_the_doctor_examines_what_agreement_would_skip() -> None:

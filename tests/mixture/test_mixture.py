@@ -178,7 +178,7 @@ async def test_leaving_the_stream_early_cancels_every_proposer() -> None:
     begun = 0
     async with moa.stream(panel(Layer((Endless("a"), inner))), QUESTION) as events:
         async for event in events:
-            begun += isinstance(event, moa.Delta)
+            begun += isinstance(event, moa.TextDelta)
             if begun == 2:
                 break
     assert sorted(ended) == ["a", "deep"]
@@ -205,4 +205,4 @@ async def test_only_the_aggregators_words_are_the_answer_at_any_depth() -> None:
     inner = Mixture((Layer((Scripted("a", "red"),)),), Synthesize(Scripted("b", "pink")), "inner")
     events: list[moa.Event] = []
     await moa.generate(Mixture((Layer((inner,)),), Synthesize(inner)), QUESTION, events.append, "all")
-    assert "".join(event.text for event in events if isinstance(event, moa.Delta) and event.answer) == "pink"
+    assert "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer) == "pink"

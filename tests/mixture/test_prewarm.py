@@ -124,7 +124,7 @@ async def run(
 
 
 def notes(events: Sequence[moa.Event], kind: str) -> list[dict[str, Any]]:
-    return [dict(event.data) for event in events if isinstance(event, moa.Note) and event.kind == kind]
+    return [event.data.as_json() for event in events if isinstance(event, moa.Note) and event.kind == kind]
 
 
 async def both(judge: Judge, *, order: Order | None = None, prompt: Prompt | None = None) -> Response:
@@ -251,7 +251,7 @@ async def test_nobody_else_hears_words_that_only_the_reader_wants() -> None:
         writer.writes(None)
 
     _, events = await run(panel(judge, writer), script)
-    assert not any(isinstance(event, moa.Delta) for event in events)
+    assert not any(isinstance(event, moa.TextDelta) for event in events)
 
 
 async def test_the_call_waits_for_what_is_being_read() -> None:
@@ -282,8 +282,8 @@ async def test_what_was_read_stands_in_the_trace() -> None:
     answer, events = await run(panel(judge, writer), script)
     for event in events:
         trace.add(event)
-    [node] = [node for node in trace.calls if node.start.role == "reading"]
-    [note] = notes(events, "read_ahead")
+    [node] = [node for node in trace.root.walk() if node.start.role == "prewarm"]
+    [note] = notes(events, "prewarmed")
     assert (node.start.model, node.start.layer) == ("judge", 2)
     assert note["tokens"] == note["read"] == judge.ahead[-1].size
     assert (note["times"], note["seconds"]) == (len(judge.ahead), 0.5 * len(judge.ahead))
@@ -304,7 +304,7 @@ async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -
         writer.writes(None)
 
     _, events = await run(mixture, script)
-    assert len(notes(events, "read_ahead")) == 1
+    assert len(notes(events, "prewarmed")) == 1
     assert all(request.messages[0].text.startswith(judge.ahead[-1].messages[0].text) for request in judge.asked)
 
 
@@ -320,7 +320,7 @@ async def test_a_failure_to_read_ahead_is_told_and_costs_no_answer() -> None:
     writer.writes(LONG, None)
     answer, events = await run(panel(judge, writer))
     assert answer.text == "Because of the air."
-    assert notes(events, "unread") == [{"model": "judge", "error": "judge: out of order"}]
+    assert notes(events, "prewarm_failed") == [{"model": "judge", "error": "judge: out of order"}]
 
 
 async def test_a_machine_with_something_better_to_do_is_asked_again() -> None:

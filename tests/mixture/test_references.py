@@ -31,7 +31,7 @@ def words(letter: str, tokens: int) -> str:
 
 def notes(trace: moa.Trace, kind: str) -> list[dict[str, object]]:
     assert trace.root
-    return [dict(note.data) for node in trace.root.walk() for note in node.notes if note.kind == kind]
+    return [note.data.as_json() for node in trace.root.walk() for note in node.notes if note.kind == kind]
 
 
 def overflowing(limit: int) -> Scripted:
@@ -57,7 +57,7 @@ async def test_references_that_do_not_fit_are_read_a_few_at_a_time_after_the_bes
     answer = await moa.generate(Mixture((answers(*texts),), Synthesize(judge, SHORT)), QUESTION, trace.add)
     assert read_by(judge) == [texts[0:3], ["first", *texts[3:5]]]
     assert answer.text == "second"
-    assert [(note["holds"], note["of"], note["done"]) for note in notes(trace, "window")] == [(3, 5, 0)]
+    assert [(note["holds"], note["of"], note["done"]) for note in notes(trace, "references_windowed")] == [(3, 5, 0)]
     assert [reference.text for reference in answer.references] == texts
 
 
@@ -81,7 +81,7 @@ async def test_no_reference_is_cut_lost_or_read_twice_whatever_its_length() -> N
         trace = moa.Trace()
         answer = await moa.generate(Mixture((answers(*texts),), Synthesize(judge, SHORT)), QUESTION, trace.add)
         shown = [text for call in read_by(judge) for text in call if not text.startswith("best ")]
-        left_out = [texts[int(str(note["model"])[1:]) - 1] for note in notes(trace, "left_out")]
+        left_out = [texts[int(str(note["model"])[1:]) - 1] for note in notes(trace, "reference_dropped")]
         assert sorted(shown + left_out) == sorted(texts)
         assert shown == [text for text in texts if text in shown]
         assert answer.text == f"best {len(judge.heard)}"
@@ -97,7 +97,7 @@ async def test_a_reference_that_no_window_holds_is_left_out_visibly() -> None:
     answer = await moa.generate(mixture, QUESTION, trace.add)
     assert answer.text == "green"
     assert read_by(judge) == [["short"]]
-    assert notes(trace, "left_out") == [{"model": "m2", "reason": "too long for the context window of judge"}]
+    assert notes(trace, "reference_dropped") == [{"model": "m2", "reason": "too long for the context window of judge"}]
 
 
 async def test_when_the_last_reference_is_left_out_the_best_so_far_is_the_answer_also_for_who_watches() -> None:
@@ -105,7 +105,7 @@ async def test_when_the_last_reference_is_left_out_the_best_so_far_is_the_answer
     events: list[moa.Event] = []
     mixture = Mixture((answers("short", words("x", 500)),), Synthesize(judge, SHORT))
     answer = await moa.generate(mixture, QUESTION, events.append, "answer")
-    watched = "".join(event.text for event in events if isinstance(event, moa.Delta) and event.answer)
+    watched = "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
     assert (answer.text, watched) == ("green and gold", "green and gold")
 
 
@@ -114,7 +114,7 @@ async def test_only_the_last_windows_words_are_the_answer() -> None:
     events: list[moa.Event] = []
     mixture = Mixture((answers(*(words(letter, 60) for letter in "abcd")),), Synthesize(judge, SHORT))
     await moa.generate(mixture, QUESTION, events.append, "all")
-    assert "".join(event.text for event in events if isinstance(event, moa.Delta) and event.answer) == "second"
+    assert "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer) == "second"
 
 
 async def test_references_that_all_are_too_long_are_an_error_that_says_what_to_do() -> None:

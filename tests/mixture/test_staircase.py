@@ -124,7 +124,7 @@ async def test_every_step_is_a_call_of_the_trace_and_counted() -> None:
     steps = [node for node in trace.calls if node.start.role == "aggregator"]
     assert [node.start.answer for node in steps] == [True] * 3
     assert answer.usage == Usage(50, 25, pytest.approx(0.05))
-    assert one.notes("step") == [
+    assert one.notes("staircase_step") == [
         {"number": 1, "shown": 2, "complete": 0},
         {"number": 2, "shown": 2, "complete": 0},
         {"number": 3, "shown": 2, "complete": 2},
@@ -148,7 +148,7 @@ async def test_unwatched_the_answer_is_the_same() -> None:
 
     answer = await one.run(script, words="none")
     assert answer.text == FIRST + THIRD
-    assert not any(isinstance(seen, moa.Delta) for seen in one.events)
+    assert not any(isinstance(seen, moa.TextDelta) for seen in one.events)
 
 
 async def test_proposals_that_are_there_before_the_first_step_are_aggregated_at_once() -> None:
@@ -161,7 +161,7 @@ async def test_proposals_that_are_there_before_the_first_step_are_aggregated_at_
     answer = await one.run(script)
     assert answer.text == "Purple."
     assert one.judge.heard == [Prompt("Merge.")(QUESTION, answer.references)]
-    assert one.notes("step") == []
+    assert one.notes("staircase_step") == []
 
 
 async def test_a_slow_proposer_is_waited_for_no_longer_than_the_grace_of_its_layer() -> None:
@@ -250,7 +250,7 @@ async def test_with_room_for_no_more_than_a_step_the_whole_proposals_are_waited_
         one.judge.ends(THIRD)
 
     await one.run(script)
-    assert (one.notes("step"), len(one.judge.heard)) == ([], 1)
+    assert (one.notes("staircase_step"), len(one.judge.heard)) == ([], 1)
 
 
 # What is not answered in steps
@@ -284,8 +284,8 @@ async def test_what_cannot_be_answered_in_steps_is_answered_without(
 
     answer = await one.run(script, request_, **how)
     assert answer.text == THIRD
-    assert one.notes("no_staircase") == [{"reason": reason}]
-    assert one.notes("step") == []
+    assert one.notes("staircase_skipped") == [{"reason": reason}]
+    assert one.notes("staircase_step") == []
 
 
 async def test_a_budget_in_seconds_is_kept_in_steps_too() -> None:
@@ -304,7 +304,7 @@ async def test_a_window_that_would_be_half_full_is_left_for_the_whole_proposals(
         one.judge.ends(THIRD)
 
     assert (await one.run(script)).text == THIRD
-    assert one.notes("step") == []
+    assert one.notes("staircase_step") == []
 
 
 @pytest.mark.parametrize(

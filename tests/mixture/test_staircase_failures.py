@@ -23,7 +23,7 @@ async def test_a_proposal_that_fails_after_it_was_read_is_withdrawn() -> None:
     last = one.judge.heard[1].messages[-1].text
     assert last.startswith("Answer 1 has been withdrawn; do not rely on what it said.\n\n<answer-")
     assert "SECRET" not in last
-    assert one.notes("withdrawn") == [{"model": "a", "number": 1}]
+    assert one.notes("staircase_retracted") == [{"model": "a", "number": 1}]
     assert [reference.model for reference in answer.references] == ["b"]
     assert answer.text == FIRST + THIRD
 
@@ -52,7 +52,7 @@ async def test_a_step_that_fails_keeps_what_was_read_and_the_last_one_goes_on() 
             writer.writes(MORE)
         await one.judge.asked(1)
         one.judge.writes("The sky is ", ModelError("judge: gone", model="judge"))
-        await one.until(lambda: bool(one.notes("step_failed")))
+        await one.until(lambda: bool(one.notes("staircase_step_failed")))
         ending(one)()
         await one.judge.asked(2)
         one.judge.ends("blue.")
@@ -60,7 +60,7 @@ async def test_a_step_that_fails_keeps_what_was_read_and_the_last_one_goes_on() 
     answer = await one.run(script)
     assert answer.text == one.read == "The sky is blue."
     assert one.judge.heard[1].messages[-2] == Message("assistant", "The sky is")
-    assert one.notes("step_failed") == [{"error": "judge: gone"}]
+    assert one.notes("staircase_step_failed") == [{"error": "judge: gone"}]
 
 
 async def test_a_first_step_that_fails_before_its_first_word_costs_nothing_but_time() -> None:
@@ -71,7 +71,7 @@ async def test_a_first_step_that_fails_before_its_first_word_costs_nothing_but_t
             writer.writes(MORE)
         await one.judge.asked(1)
         one.judge.ends()  # as a model does that thinks longer than a step
-        await one.until(lambda: bool(one.notes("step_failed")))
+        await one.until(lambda: bool(one.notes("staircase_step_failed")))
         ending(one)()
         await one.judge.asked(2)
         one.judge.ends(THIRD)
@@ -91,7 +91,7 @@ async def test_a_step_is_not_begun_again_once_somebody_reads_it() -> None:
         one.judge.writes(ModelError("judge: busy", model="judge", retryable=True))
         await one.judge.asked(2)
         one.judge.writes("The sky is ", ModelError("judge: busy", model="judge", retryable=True))
-        await one.until(lambda: bool(one.notes("step_failed")))
+        await one.until(lambda: bool(one.notes("staircase_step_failed")))
         ending(one)()
         await one.judge.asked(3)
         one.judge.ends("blue.")
@@ -182,6 +182,6 @@ async def test_told_to_finish_it_ends_with_the_proposal_that_is_there() -> None:
         await one.judge.asked(2)
         one.judge.ends(THIRD)
         async for seen in events:
-            read += seen.text if isinstance(seen, moa.Delta) and seen.answer else ""
+            read += seen.text if isinstance(seen, moa.TextDelta) and seen.answer else ""
     assert read == events.response.text == FIRST + THIRD
     assert [reference.model for reference in events.response.references] == ["a"]

@@ -132,7 +132,7 @@ async def test_a_strategy_may_set_the_answer_and_no_aggregator_is_called() -> No
 
     whole = mixture(First(), Guarded(), layers=2)
     async with moa.stream(whole, QUESTION, "answer") as events:
-        read = [event.text async for event in events if isinstance(event, moa.Delta) and event.answer]
+        read = [event.text async for event in events if isinstance(event, moa.TextDelta) and event.answer]
     assert (read, events.response.text, events.response.model) == (["red"], "red", "mixture")
     assert [judge.heard for judge in whole.aggregator.models if isinstance(judge, Scripted)] == [[]]
 

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.embedded import MODEL, ask
 from moa.errors import BadReply, ConfigError, ContextOverflow, ModelError
-from moa.events import Delta, Event
+from moa.events import Event, TextDelta
 from moa.models.llamacpp.model import LlamaCpp
 from moa.models.llamacpp.weights import SMOLLM2
 from moa.span import generate
@@ -32,7 +32,7 @@ async def test_an_answer_has_its_words_its_tokens_and_costs_nothing() -> None:
 @pytest.mark.embedded
 async def test_the_words_are_heard_one_by_one_where_somebody_listens() -> None:
     async with stream(MODEL, ask()) as events:
-        words = [event.text async for event in events if isinstance(event, Delta)]
+        words = [event.text async for event in events if isinstance(event, TextDelta)]
 
     assert len(words) > 3
     assert "".join(words) == events.response.text
@@ -46,7 +46,7 @@ async def test_nobody_listening_hears_no_words_and_gets_the_same_answer() -> Non
         async for _ in events:
             pass
 
-    assert [event for event in heard if isinstance(event, Delta)] == []
+    assert [event for event in heard if isinstance(event, TextDelta)] == []
     assert answer.text == events.response.text
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from helpers.embedded import MODEL, ask, tokens_read
-from moa.events import Delta, Event, Note, Role
+from moa.events import Event, Note, Role, TextDelta
 from moa.models.llamacpp.model import LlamaCpp
 from moa.span import CallSpec, Run, Span, generate
 from moa.streaming import stream
@@ -120,7 +120,7 @@ async def test_samples_wait_for_one_another_unless_their_question_is_short(
 async def test_a_cancelled_answer_leaves_its_room_to_the_next(small: LlamaCpp) -> None:
     endless = ask("Count.", max_tokens=250, extra={"ignore_eos": True})
     async with stream(small, endless) as events:
-        await anext(event async for event in events if isinstance(event, Delta))
+        await anext(event async for event in events if isinstance(event, TextDelta))
     answer = await generate(small, endless)
 
     assert answer.usage.output_tokens > 200

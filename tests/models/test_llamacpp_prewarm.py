@@ -13,7 +13,7 @@ import pytest
 
 from helpers.embedded import LONG, MODEL, ask, the_engine, tokens_read
 from moa.errors import ContextOverflow, ModelError
-from moa.events import Delta
+from moa.events import TextDelta
 from moa.mixture.aggregators import Synthesize
 from moa.mixture.layer import Layer
 from moa.mixture.mixture import Mixture
@@ -88,7 +88,7 @@ async def test_without_seeds_samples_differ() -> None:
 async def test_cancelling_one_sample_leaves_the_others() -> None:
     tasks = [asyncio.create_task(generate(MODEL, ask("Tell a story.", seed=n, max_tokens=40))) for n in range(3)]
     async with stream(MODEL, ask("Tell a story.", seed=3, max_tokens=40)) as events:
-        await anext(event async for event in events if isinstance(event, Delta))
+        await anext(event async for event in events if isinstance(event, TextDelta))
         tasks[0].cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -208,7 +208,7 @@ async def test_reading_ahead_that_nobody_wants_any_more_stops() -> None:
 @pytest.mark.embedded
 async def test_nothing_is_read_ahead_while_an_answer_is_written() -> None:
     async with stream(MODEL, ask("Count.", max_tokens=500, extra={"ignore_eos": True})) as events:
-        await anext(event async for event in events if isinstance(event, Delta))
+        await anext(event async for event in events if isinstance(event, TextDelta))
         assert await prewarm(MODEL, ask(LONG)) is None
 
 

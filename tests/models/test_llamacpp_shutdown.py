@@ -14,7 +14,7 @@ from moa.models.llamacpp.weights import SMOLLM2
 
 PROGRAM = """
 import asyncio, os, sys, threading
-from moa.events import Delta
+from moa.events import TextDelta
 from moa.model import prewarm
 from moa.span import generate
 from moa.models.llamacpp import engine, weights
@@ -29,7 +29,7 @@ short = Request((Message("user", "Say hello."),), max_tokens=4, temperature=0)
 async def watch(until=None):
     async with stream(model, endless) as events:
         async for event in events:
-            if isinstance(event, Delta) and until:
+            if isinstance(event, TextDelta) and until:
                 until()
 """
 

@@ -16,6 +16,7 @@ from helpers.upstream import Upstream, listening
 from moa import ContextOverflow, Message, MissingKey, Request, RequestError, Usage
 from moa.costs.prices import Price
 from moa.models.openai.model import OpenAI
+from moa.notes import OptionsDropped
 from moa.span import StreamMode
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ async def test_a_stream_with_its_usage_is_asked_for_when_somebody_watches() -> N
         assert answer == moa.Response("lab:m", "deep red", Usage(2, 2))
         sent = upstream.calls[0].body
     assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
-    assert "".join(one.text for one in events if isinstance(one, moa.Delta)) == "deep red"
+    assert "".join(one.text for one in events if isinstance(one, moa.TextDelta)) == "deep red"
 
 
 async def test_the_key_is_read_from_the_environment_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ async def test_options_are_renamed_and_those_an_endpoint_refuses_are_left_out_vi
         "top_k": 3,
         "stream": True,
     }
-    assert [one.data for one in notes if isinstance(one, moa.Note)] == [{"options": ["seed"]}]
+    assert [one.data for one in notes if isinstance(one, moa.Note)] == [OptionsDropped(("seed",))]
 
 
 async def test_a_request_that_no_json_can_hold_is_a_request_error() -> None:

@@ -24,7 +24,7 @@ async def heard(upstream: Upstream, model: str = "m") -> list[tuple[str, str]]:
     said: list[tuple[str, str]] = []
 
     def emit(one: moa.Event) -> None:
-        if isinstance(one, moa.Delta):
+        if isinstance(one, moa.TextDelta):
             said.append((one.kind, one.text))
 
     try:
@@ -100,7 +100,7 @@ async def test_words_do_not_wait_for_others_that_do_not_come(monkeypatch: pytest
         await moa.generate(
             OpenAI("m", upstream.url),
             REQUEST,
-            lambda one: late.append(packets.resumed) if isinstance(one, moa.Delta) else None,
+            lambda one: late.append(packets.resumed) if isinstance(one, moa.TextDelta) else None,
             "all",
         )
     assert late and not any(late)

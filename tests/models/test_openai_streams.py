@@ -52,7 +52,7 @@ async def test_thinking_before_the_content_is_told_apart_from_it() -> None:
     with Upstream({"m": streaming(event(chunk(both)), *said("red"), FINISH, DONE)}) as upstream:
         answer = await moa.generate(at(upstream), REQUEST, events.append, "all")
     assert (answer.text, answer.reasoning) == ("red", "hmm")
-    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.Delta)]
+    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.TextDelta)]
     assert deltas == [("reasoning", "hmm"), ("text", "red")]
 
 
@@ -184,7 +184,7 @@ async def test_an_upstream_that_answers_whole_where_a_stream_was_asked_for_is_un
     with Upstream({"m": whole}) as upstream:
         answer = await moa.generate(at(upstream), REQUEST, events.append, "all")
     assert answer.text == "red"
-    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.Delta)]
+    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.TextDelta)]
     assert deltas == [("reasoning", "hmm"), ("text", "red")]
 
 
@@ -239,6 +239,6 @@ async def test_leaving_a_stream_early_closes_the_call_at_the_upstream() -> None:
     with Upstream({"m": Reply(" ".join(["word"] * 1000), pace=0.02)}) as upstream:
         async with moa.stream(at(upstream), REQUEST) as events:
             async for one in events:
-                if isinstance(one, moa.Delta):
+                if isinstance(one, moa.TextDelta):
                     break
         await until(lambda: upstream.calls[0].dropped)

@@ -27,7 +27,7 @@ def test_a_quote_asks_nobody_and_comes_from_the_runs_that_were() -> None:
         run = started(served, estimate=True)
         watched(served, run)
         state: Any = served.get(f"/api/runs/{run}").json
-    quoted = state["summary"]["quoted"]
+    quoted = state["summary"]["estimate"]
     assert {key: quoted[key] for key in ("calls", "input_tokens", "output_tokens", "runs")} == {
         key: told[key] for key in ("calls", "input_tokens", "output_tokens", "runs")
     }

@@ -93,10 +93,10 @@ def test_once_the_answer_has_begun_no_proposal_is_told() -> None:
             moa.SpanStart("r", "root", 0, "root", "panel"),
             moa.SpanStart("r", "layer", 0, "layer", "layer 1", "root", 1),
             moa.SpanStart("r", "a", 0, "proposer", "a", "layer", index=0),
-            moa.Delta("a", 1, "red "),
-            moa.Delta("root", 2, "Purple ", answer=True),
-            moa.Delta("a", 3, "and blue"),
-            moa.Delta("root", 4, "it is.", answer=True),
+            moa.TextDelta("a", 1, "red "),
+            moa.TextDelta("root", 2, "Purple ", answer=True),
+            moa.TextDelta("a", 3, "and blue"),
+            moa.TextDelta("root", 4, "it is.", answer=True),
         )
     ]
     assert [piece.text for pieces in told for piece in pieces] == ["[a]\nred ", "Purple ", "it is."]
@@ -147,7 +147,7 @@ async def test_a_real_model_goes_on_with_its_answer() -> None:
     async with moa.stream(mixture, Request((Message("user", "How does one bake a good bread?"),))) as events:
         async for seen in events:
             trace.add(seen)
-            read += seen.text if isinstance(seen, moa.Delta) and seen.answer else ""
+            read += seen.text if isinstance(seen, moa.TextDelta) and seen.answer else ""
     answer = events.response
     steps = [node.start.request for node in trace.calls if node.start.role == "aggregator"]
     assert answer.text == read

@@ -20,8 +20,22 @@ from hypothesis import strategies as st
 
 import moa
 from helpers.store import BLUE, PANEL, QUESTION, RED, asked, panel, rows, run_id
-from moa import Delta, Event, Message, Note, Request, Response, Scripted, SpanEnd, SpanStart, Store, StoreError, Usage
+from moa import (
+    Event,
+    Message,
+    Note,
+    Request,
+    Response,
+    Scripted,
+    SpanEnd,
+    SpanStart,
+    Store,
+    StoreError,
+    TextDelta,
+    Usage,
+)
 from moa.events import VERSION
+from moa.notes import Retry, UnknownNote
 from moa.store import aggregates
 from moa.store.encoding import Recorded, events, shortened
 from moa.store.migrations import MIGRATIONS, connected
@@ -39,7 +53,7 @@ class Stumbles:
     async def generate(self, request: Request, span: moa.Span) -> Response:
         span.text("hm ", "reasoning")
         span.text(BLUE[:20])
-        span.note("retry", attempt=1, wait=0, error="cut")
+        span.note(Retry(1, 0, "cut"))
         for word in BLUE.split(" "):
             span.text(word + " ")
         return Response(self.name, BLUE + " ")
@@ -71,7 +85,7 @@ async def test_a_list_of_runs_tells_how_each_went(tmp_path: Path) -> None:
             "answered",
             QUESTION.question[:200],
             seconds=good[-1].time,
-            first_word=next(event.time for event in good if isinstance(event, Delta) and event.answer),
+            first_word=next(event.time for event in good if isinstance(event, TextDelta) and event.answer),
             calls=3,
             lost=0,
             usage=Usage(10, 5, None),
@@ -110,14 +124,14 @@ def a_run(draw: st.DrawFn) -> list[Event]:
             case "words":
                 word = draw(said)
                 spoken[span] = spoken.get(span, "") + word
-                run.append(Delta(span, draw(time), word, answer=draw(st.booleans())))
+                run.append(TextDelta(span, draw(time), word, answer=draw(st.booleans())))
             case "thought":
-                run.append(Delta(span, draw(time), draw(said), "reasoning"))
+                run.append(TextDelta(span, draw(time), draw(said), "reasoning"))
             case "note":
-                run.append(Note(span, draw(time), "sent", {"it": draw(values)}))
+                run.append(Note(span, draw(time), UnknownNote("acme.seen", {"it": draw(values)})))
             case _:
                 spoken.pop(span, None)
-                run.append(Note(span, draw(time), "retry"))
+                run.append(Note(span, draw(time), Retry(1, 0.0, draw(said))))
     for span in reversed(spans):
         text = draw(st.sampled_from([spoken.get(span, ""), None]) | said)
         run.append(
@@ -159,7 +173,7 @@ def test_of_a_run_whose_words_are_not_kept_nothing_but_their_length_is(run: list
         (type(event), event.span, event.time) for event in run
     ]
     for was, now in zip(run, back, strict=True):
-        if isinstance(was, (Delta, SpanEnd)) and isinstance(now, (Delta, SpanEnd)):
+        if isinstance(was, (TextDelta, SpanEnd)) and isinstance(now, (TextDelta, SpanEnd)):
             assert (None if now.text is None else set(now.text) - {"."}, len(now.text or "")) == (
                 None if was.text is None else set(),
                 len(was.text or ""),
@@ -203,9 +217,9 @@ async def test_a_run_that_goes_on_is_running_and_one_that_was_left_is_unfinished
     start = SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION)
     with Store(tmp_path / "runs.sqlite") as store:
         store.emit(start)
-        store.emit(Delta("s1", 0.5, "Because", answer=True))
+        store.emit(TextDelta("s1", 0.5, "Because", answer=True))
         assert [run.state for run in store.runs()] == ["running"]
-        assert store.events("r1") == [start, Delta("s1", 0.5, "Because", answer=True)]
+        assert store.events("r1") == [start, TextDelta("s1", 0.5, "Because", answer=True)]
     assert [run.state for run in store.runs()] == ["unfinished"]
 
 
@@ -315,7 +329,7 @@ async def test_what_is_no_unicode_loses_its_own_run_alone(tmp_path: Path) -> Non
     with Store(tmp_path / "runs.sqlite", tell=told.append) as store:
         start = SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION)
         store.emit(start)
-        store.emit(Delta("s1", 0.5, "half a pair: \ud800"))
+        store.emit(TextDelta("s1", 0.5, "half a pair: \ud800"))
         emitted = await asked(store)
         store.emit(SpanEnd("s1", 1.0, text="so"))
         assert store.events(run_id(emitted)) == emitted
@@ -351,7 +365,7 @@ def test_lines_that_are_no_run_are_refused_by_their_number(tmp_path: Path) -> No
     newer = moa.events.to_json(SpanStart("r", "s", 0.0, "root", "m", request=QUESTION, version=VERSION + 1))
     for lines, wrong in (
         ([start, b"{}"], "line 2 is no event"),
-        ([moa.events.to_json(Delta("other", 0.0, "hi"))], "line 1 belongs to no run"),
+        ([moa.events.to_json(TextDelta("other", 0.0, "hi"))], "line 1 belongs to no run"),
         ([b"", newer], "line 2: the run was stored by a newer moa"),
     ):
         with pytest.raises(StoreError, match=wrong):
@@ -393,7 +407,7 @@ def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> N
         store.emit(SpanStart("first", "1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION))
         store.emit(SpanEnd("1", 1.0, text="It is.", usage=Usage(1, 1)))
         assert busy.wait(60)
-        for word in [Delta("2", 0.0, "word")] * (BACKLOG + 1):
+        for word in [TextDelta("2", 0.0, "word")] * (BACKLOG + 1):
             store.emit(word)
         store.emit(SpanStart("late", "3", 0.0, "root", "m", request=QUESTION, started_at=2.0, version=VERSION))
         go.set()

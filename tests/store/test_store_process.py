@@ -17,7 +17,7 @@ import pytest
 from helpers.command import MOA, configured, moa, until
 from helpers.server import Served
 from helpers.upstream import Reply, Upstream
-from moa import Delta, SpanEnd, Store
+from moa import SpanEnd, Store, TextDelta
 from moa.server.serve import kept
 from moa.store.migrations import connected
 
@@ -94,7 +94,7 @@ def test_a_run_whose_process_was_killed_is_there_up_to_its_last_event() -> None:
     store = Store(STATE.absolute())
 
     def heard() -> str:
-        return "".join(event.text for event in store.events("last") if isinstance(event, Delta) and event.answer)
+        return "".join(event.text for event in store.events("last") if isinstance(event, TextDelta) and event.answer)
 
     with Upstream({**SAYS, "big": Reply(words, pace=0.01)}) as upstream:
         configured(upstream)
@@ -108,7 +108,7 @@ def test_a_run_whose_process_was_killed_is_there_up_to_its_last_event() -> None:
     assert again.returncode == 0
     third, killed, first = store.runs()
     assert (third.state, killed.state, first.state) == ("answered", "unfinished", "answered")
-    said = "".join(event.text for event in store.events(killed.id) if isinstance(event, Delta) and event.answer)
+    said = "".join(event.text for event in store.events(killed.id) if isinstance(event, TextDelta) and event.answer)
     assert "word20" in said and words.startswith(said)
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,8 +14,9 @@ import moa
 from helpers.command import configured
 from helpers.command import moa as command
 from helpers.upstream import Upstream
-from moa import Message, Request, Response, Scripted, Store, Usage
-from moa.events import to_json
+from moa import Message, Note, Request, Response, Scripted, SpanStart, Store, Usage
+from moa.events import Role, to_json
+from moa.notes import KINDS, UnknownNote
 from moa.store.cache import SQLiteCache
 from moa.store.reader import StoredRun
 from moa.trace.views import folded
@@ -114,3 +115,20 @@ async def test_its_remembered_answers_are_given_again(tmp_path: Path) -> None:
         asked = Request((Message("user", "Which colour is the sky at night?"),), seed=7)
         answer = await moa.generate(moa.Cached(model, cache), asked)
     assert answer == Response("kept", "Black.", Usage(cost=0.0), reasoning="No sun.")
+
+
+def test_its_notes_and_roles_have_the_names_of_version_2(store: Store) -> None:
+    events = [event for run in store.runs() for event in store.events(run.id)]
+    kinds = {type(event.data) for event in events if isinstance(event, Note)}
+    assert kinds == {*KINDS.values(), UnknownNote}
+    assert [event.data for event in events if isinstance(event, Note) and isinstance(event.data, UnknownNote)] == [
+        UnknownNote("acme.temperature", {"degrees": 21.5, "where": "engine room"})
+    ]
+    starts = [event for event in events if isinstance(event, SpanStart)]
+    assert {start.role for start in starts} == set(get_args(Role)) and {start.version for start in starts} == {2, None}
+
+
+def test_the_calls_of_its_runs_are_counted_as_those_of_later_runs(store: Store) -> None:
+    assert {run.model: run.calls for run in store.runs()} | {"stopped": 1} == {
+        run.model: len(folded(store.events(run.id)).calls) for run in store.runs()
+    }

@@ -169,7 +169,7 @@ def test_a_lost_proposal_is_an_error_of_its_call_and_an_event_of_its_layer() -> 
     assert (lost.status.status_code, lost.status.description) == (StatusCode.ERROR, "lab:b: HTTP 500: gone")
     assert ((lost.attributes or {})["moa.lost"], (lost.attributes or {})["error.type"]) == (True, "_OTHER")
     (event,) = kept.span("layer 1").events
-    assert (event.name, (event.attributes or {})["moa.model"]) == ("moa.lost", "lab:b")
+    assert (event.name, (event.attributes or {})["moa.model"]) == ("moa.proposal_lost", "lab:b")
     assert kept.span("layer 1").status.status_code == StatusCode.UNSET
     assert "moa.lost" not in told(kept, "chat a")
 

@@ -37,6 +37,7 @@ from moa import (
 from moa.config.build import Builder
 from moa.config.load import Config
 from moa.models.openai.model import OpenAI
+from moa.notes import Cached as FromCache
 from moa.runs.rerun import Changes, Rerun
 from moa.wrappers.hedge import Hedged
 
@@ -51,8 +52,8 @@ async def test_the_same_request_is_answered_from_memory_for_nothing() -> None:
     assert await moa.generate(cached, REQUEST, events.append) == Response("a", "red", Usage(cost=0.0))
     assert len(model.heard) == 1
     (note,) = (one for one in events if isinstance(one, moa.Note))
-    assert note.kind == "cached" and note.data["seconds"] < 5
-    assert {**note.data, "seconds": 0} == {"input_tokens": 3, "output_tokens": 2, "cost": 0.5, "seconds": 0}
+    assert isinstance(note.data, FromCache) and note.data.seconds < 5
+    assert note.data == FromCache(3, 2, 0.5, note.data.seconds)
 
 
 async def test_an_answer_from_memory_is_said_to_whoever_watches() -> None:
@@ -60,7 +61,7 @@ async def test_an_answer_from_memory_is_said_to_whoever_watches() -> None:
     await moa.generate(cached, REQUEST)
     events: list[moa.Event] = []
     await moa.generate(cached, REQUEST, events.append, "answer")
-    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.Delta)]
+    deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.TextDelta)]
     assert deltas == [("reasoning", "hmm"), ("text", "red")]
 
 

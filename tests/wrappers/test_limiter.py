@@ -77,7 +77,7 @@ async def test_waiting_in_line_is_noted_when_it_begins_and_when_it_ends() -> Non
     assert notes(events) == [("queued", {})]
     model.gate.set()
     await asyncio.gather(first, second)
-    assert [(kind, list(data)) for kind, data in notes(events)] == [("queued", []), ("queued", ["seconds"])]
+    assert [(kind, list(data)) for kind, data in notes(events)] == [("queued", []), ("dequeued", ["seconds"])]
 
 
 async def test_who_leaves_the_line_takes_no_place_with_them() -> None:

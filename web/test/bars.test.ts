@@ -7,13 +7,13 @@ import { marks } from "../src/lib/ui/scale";
 
 const events: Event[] = [
   { type: "span_start", run: "r", span: "0", time: 0, role: "root", model: "moa:panel", answer: true },
-  { type: "span_start", run: "r", span: "1", time: 0, role: "layer", model: "layer 1", parent: "0", layer: 1 },
-  { type: "span_start", run: "r", span: "2", time: 0, role: "proposer", model: "a", parent: "1", layer: 1, index: 0 },
-  { type: "span_start", run: "r", span: "3", time: 0, role: "proposer", model: "b", parent: "1", layer: 1, index: 1 },
+  { type: "span_start", run: "r", span: "1", time: 0, role: "layer", model: "layer 1", answer: false, parent: "0", layer: 1 },
+  { type: "span_start", run: "r", span: "2", time: 0, role: "proposer", model: "a", answer: false, parent: "1", layer: 1, index: 0 },
+  { type: "span_start", run: "r", span: "3", time: 0, role: "proposer", model: "b", answer: false, parent: "1", layer: 1, index: 1 },
   { type: "note", span: "2", time: 0, kind: "queued", data: {} },
-  { type: "note", span: "2", time: 1, kind: "queued", data: { seconds: 1 } },
-  { type: "note", span: "3", time: 2, kind: "retry", data: { error: "b: busy" } },
-  { type: "delta", span: "2", time: 3, text: "red" },
+  { type: "note", span: "2", time: 1, kind: "dequeued", data: { seconds: 1 } },
+  { type: "note", span: "3", time: 2, kind: "retry", data: { attempt: 1, wait: 0, error: "b: busy" } },
+  { type: "delta", span: "2", time: 3, text: "red", kind: "text", answer: false },
   { type: "span_end", span: "2", time: 5, text: "red" },
   { type: "span_end", span: "3", time: 6, error: "b: on fire" },
 ];

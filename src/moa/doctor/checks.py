@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
+from .. import notes
 from ..errors import MoaError
 from ..mixture.adaptive_timeout import AdaptiveTimeout
 from ..mixture.mixture import Mixture
 from ..model import Model, WrapperModel, info
 from ..model import leaves as single_models
-from ..trace.tree import Node, Trace
+from ..trace.tree import AnyNote, Node, Trace
 from ..types import Message, Request, Response, estimate_tokens
 from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
 
@@ -65,9 +66,9 @@ class Case:
     def answered(self) -> list[Node]:
         return [call for call in self.calls if call.end and call.error is None]
 
-    def notes(self, kind: str) -> Iterator[tuple[Node, dict[str, Any]]]:
+    def notes(self, kind: type[AnyNote]) -> Iterator[tuple[Node, AnyNote]]:
         for node in self.trace.root.walk() if self.trace.root else ():
-            yield from ((node, dict(note.data)) for note in node.notes if note.kind == kind)
+            yield from ((node, note) for note in node.notes_of(kind))
 
 
 def _answer(case: Case) -> Iterator[Check]:
@@ -109,8 +110,8 @@ def _called(case: Case) -> Iterator[Check]:
     called, uncalled = _counted(case.model, case.trace.root) if case.trace.root else ([], [])
     for label in uncalled:
         yield fail("a proposer was not called", label)
-    for node, note in case.notes("lost"):
-        yield fail(f"{note['model']} (layer {node.start.layer}) was lost", note["error"])
+    for node, note in case.notes(notes.ProposalLost):
+        yield fail(f"{note.model} (layer {node.start.layer}) was lost", note.error)
     if called and not uncalled:
         yield ok("every proposer was called", f"{len(called)} of {len(called)}")
 
@@ -165,7 +166,7 @@ def _side_by_side(case: Case) -> Iterator[Check]:
                     f"{late[-1].start.model} began after another had ended",
                 )
             widths.append(len(firsts))
-    waits = [note["seconds"] for _, note in case.notes("queued") if "seconds" in note]
+    waits = [note.seconds for _, note in case.notes(notes.Dequeued)]
     if waits:
         seen = f"{len(waits)} calls waited for their turn, up to {max(waits):.2f} s"
         yield warn("a limit on calls at once holds proposers back", seen, "raise max_concurrency if you can")
@@ -270,10 +271,10 @@ def _context(case: Case) -> Iterator[Check]:
     """Prompts fit the context windows, with room for a long answer."""
     mend = "name a model with a larger context window, or fewer proposers"
     tight = False
-    for _, note in case.notes("left_out"):
+    for _, note in case.notes(notes.ReferenceDropped):
         tight = True
-        yield fail(f"the proposal of {note['model']} was left out", note["reason"], mend)
-    for reader in dict.fromkeys(note["model"] for _, note in case.notes("window")):
+        yield fail(f"the proposal of {note.model} was left out", note.reason, mend)
+    for reader in dict.fromkeys(note.model for _, note in case.notes(notes.ReferencesWindowed)):
         tight = True
         yield fail(
             f"the context window of {reader} is too small",
@@ -356,7 +357,7 @@ def _reach(case: Case) -> Iterator[Check]:
 
 
 def _waited(call: Node) -> float:
-    return float(sum(note.data.get("seconds", 0) for note in call.notes if note.kind == "queued"))
+    return sum((note.seconds for note in call.notes_of(notes.Dequeued)), 0.0)
 
 
 def _deadlines(case: Case) -> Iterator[Check]:
@@ -376,15 +377,15 @@ def _remarks(case: Case) -> Iterator[Check]:
         if call.end and call.end.finish_reason == "length":
             fix = "raise its max_tokens, or limit its thinking"
             yield warn(f"{case.evidence.label(call)} was cut off by max_tokens", "", fix)
-    for node, note in case.notes("retry"):
-        yield warn(f"{case.evidence.label(node)} had to be asked again", note["error"])
-    for node, note in case.notes("fallback"):
-        if "model" not in note:
-            yield warn("the fallback of the aggregator stood in", note["error"])
+    for node, retry in case.notes(notes.Retry):
+        yield warn(f"{case.evidence.label(node)} had to be asked again", retry.error)
+    for node, fallback in case.notes(notes.Fallback):
+        if fallback.model is None:
+            yield warn("the fallback of the aggregator stood in", fallback.error)
         elif not layers(node):  # else a proposal stood in for the answer, see its origin
-            yield warn(f"a fallback stood in for {note['model']}", note["error"])
-    for node, note in case.notes("unsent"):
-        options = ", ".join(note["options"])
+            yield warn(f"a fallback stood in for {fallback.model}", fallback.error)
+    for node, dropped in case.notes(notes.OptionsDropped):
+        options = ", ".join(dropped.options)
         yield warn(f"{case.evidence.label(node)} does not take every option", f"not sent: {options}")
 
 

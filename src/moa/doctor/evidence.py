@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from .. import notes
 from ..trace.tree import Node, Trace
 
 Turn = tuple[str, str]
@@ -130,7 +131,7 @@ def layers(mixture: Node) -> dict[int, Began]:
         layer = found.setdefault(number, Began())
         if child.start.role == "layer":
             layer.calls += child.children
-            layer.lost |= {note.data["index"] for note in child.notes if note.kind == "lost"}
+            layer.lost |= {note.index for note in child.notes_of(notes.ProposalLost)}
         else:  # a layer of somebody's own, without a span around its calls
             layer.calls.append(child)
     return found
@@ -143,9 +144,8 @@ def leaves(call: Node) -> list[Node]:
 
 def conversation(call: Node) -> list[Turn]:
     """The conversation as it was sent."""
-    for note in reversed(call.notes):
-        if note.kind == "sent":
-            return [(message["role"], _text(message["content"])) for message in note.data["messages"]]
+    for note in reversed(call.notes_of(notes.RequestRewritten)):
+        return [(message["role"], _text(message["content"])) for message in note.messages]
     return [(message.role, message.text) for message in call.start.request.messages] if call.start.request else []
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError, MoaError, ModelError
-from ..events import Delta, Event
+from ..events import Event, TextDelta
 from ..mixture.mixture import Mixture
 from ..mixture.strategies.early_exit import EarlyExit
 from ..mixture.strategies.staircase import Staircase
@@ -89,7 +89,7 @@ async def _sent(model: Model, patience: float, emit: EventSink | None) -> Case:
 
     def see(event: Event) -> None:
         case.trace.add(event)
-        if isinstance(event, Delta) and event.answer and event.kind == "text":
+        if isinstance(event, TextDelta) and event.answer and event.kind == "text":
             case.watched += event.text
         if emit:
             emit(event)

@@ -8,10 +8,11 @@ took, so that early exits and retries are included.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import notes
 from ..costs.forecast import Call, Forecast, assumed, forecast
 from ..model import Model, WrapperModel, info
 from ..span import Span
@@ -89,7 +90,7 @@ class WithEstimate(WrapperModel):
     quote: Quote
 
     async def generate(self, request: Request, span: Span) -> Response:
-        span.note("quoted", **self.quote.as_json())
+        span.note(notes.Estimated(**asdict(self.quote)))
         return await self.inner.generate(request, span)
 
 
@@ -99,16 +100,13 @@ def missed(trace: Trace) -> dict[str, float] | None:
     Unknown values are left out. `None` if there was no estimate, or the run is not over.
     """
     root = trace.root
-    estimate = next((note.data for note in root.notes if note.kind == "quoted"), None) if root else None
+    estimate = next(iter(root.notes_of(notes.Estimated)), None) if root else None
     if estimate is None or root is None or root.usage is None:
         return None
     took = {
-        "tokens": (
-            estimate["input_tokens"] + estimate["output_tokens"],
-            root.usage.input_tokens + root.usage.output_tokens,
-        ),
-        "cost": (estimate["cost"], root.usage.cost),
-        "seconds": (estimate["seconds"], trace.time),
+        "tokens": (estimate.input_tokens + estimate.output_tokens, root.usage.input_tokens + root.usage.output_tokens),
+        "cost": (estimate.cost, root.usage.cost),
+        "seconds": (estimate.seconds, trace.time),
     }
     return {name: was / quoted - 1 for name, (quoted, was) in took.items() if quoted and was is not None}
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from .. import notes
 from ..errors import ConfigError
 from ..trace.tree import Node, Trace
 from ..types import Usage
@@ -26,8 +27,8 @@ def answer_cost(trace: Trace) -> AnswerCost:
     if trace.root is None:
         return AnswerCost()
     calls = trace.calls
-    paid = Usage.total(_paid(call) for call in calls).cost
-    used = Usage.total(_used(call) for call in calls)
+    paid = Usage.total(_paid(call) for call in (*calls, *trace.prewarms)).cost
+    used = Usage.total(_used(call) for call in (*calls, *trace.prewarms))
     tokens = round(_longest_path(trace.root, _tokens))
     return AnswerCost(used, len(calls), tokens, round(_longest_path(trace.root, _seconds), 4), paid)
 
@@ -38,7 +39,7 @@ def _longest_path(node: Node, amount: Amount, until: float = math.inf) -> float:
     The children of a layer run side by side. Other children begin where those before them had got to at that moment:
     an aggregator after its proposals, a step of a staircase while they are being written.
     """
-    if node.start.role == "reading":
+    if node.start.role == "prewarm":
         return 0.0
     if node.is_call:
         return amount(node, until)
@@ -54,9 +55,8 @@ def _longest_path(node: Node, amount: Amount, until: float = math.inf) -> float:
 
 def _seconds(call: Node, until: float) -> float:
     """Return how long a call took, without its time in a queue: the evaluation causes that, not the model."""
-    cached = _cached(call).get("seconds")
-    if cached is not None:
-        return float(cached) if _end(call) <= until else 0.0
+    if cached := _cached(call):
+        return cached.seconds if _end(call) <= until else 0.0
     return _active(call, until)
 
 
@@ -70,7 +70,7 @@ def _tokens(call: Node, until: float) -> float:
 def _active(call: Node, until: float = math.inf) -> float:
     """Return the seconds of a call until a moment, without those in which it waited in a queue."""
     end = min(_end(call), until)
-    waits = [(note.time, float(note.data.get("seconds", 0))) for note in call.notes if note.kind == "queued"]
+    waits = [(note.time, note.data.seconds) for note in call.notes if isinstance(note.data, notes.Dequeued)]
     queued = sum(max(0.0, min(time, end) - (time - seconds)) for time, seconds in waits)
     return max(0.0, end - call.start.time - queued)
 
@@ -79,9 +79,9 @@ def _end(call: Node) -> float:
     return call.end.time if call.end else call.start.time
 
 
-def _cached(call: Node) -> dict[str, float | None]:
+def _cached(call: Node) -> notes.Cached | None:
     """Return what the call took when it was first made, if its answer came from a cache."""
-    return next((dict(note.data) for note in call.notes if note.kind == "cached"), {})
+    return next(iter(call.notes_of(notes.Cached)), None)
 
 
 def _paid(call: Node) -> Usage:
@@ -89,11 +89,8 @@ def _paid(call: Node) -> Usage:
 
 
 def _used(call: Node) -> Usage:
-    cached = _cached(call)
-    if not cached:
-        paid = _paid(call)
-        return Usage(paid.input_tokens, paid.output_tokens, paid.cost)
-    return Usage(int(cached.get("input_tokens") or 0), int(cached.get("output_tokens") or 0), cached.get("cost"))
+    took = _cached(call) or _paid(call)
+    return Usage(took.input_tokens, took.output_tokens, took.cost)
 
 
 class SpendingLimit:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from .. import notes
 from ..errors import BadReply, ContextOverflow
 from ..model import Model
 from ..prompts.prompt import AGGREGATE, CHOOSE, Prompt
@@ -102,13 +103,13 @@ class Pick:
         else:
             number = _number(verdict.text)
             if 1 <= number <= len(references):
-                span.note("choice", number=number, model=references[number - 1].model)
+                span.note(notes.Picked(number, references[number - 1].model))
                 return as_answer(references[number - 1], span)
             named = f"a number from 1 to {len(references)}"
             problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
             if not self.fallback:
                 raise BadReply(problem, model=self.model.name)
-        span.note("fallback", error=problem)
+        span.note(notes.Fallback(problem))
         return await self.fallback.aggregate(request, references, span)
 
 
@@ -124,7 +125,7 @@ class Vote:
     async def aggregate(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         ballots = [_ballot(reference.text) for reference in references]
         votes = Counter(ballots).most_common()
-        span.note("votes", votes=[[ballot, count] for ballot, count in votes])
+        span.note(notes.Voted(tuple(votes)))
         return as_answer(references[ballots.index(votes[0][0])], span)
 
 

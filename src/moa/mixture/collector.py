@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from .. import notes
 from ..errors import ConfigError, LayerError, Lost, MoaError
 from ..model import Model
 from ..prompts.prompt import Prompt
@@ -204,7 +205,7 @@ class ProposalCollector:
 
     def _note_failures(self) -> None:
         for index, error in sorted(self._failed.items()):
-            self._span.note("lost", model=self._layer.proposers[index].name, index=index, error=_message(error))
+            self._span.note(notes.ProposalLost(self._layer.proposers[index].name, index, _message(error)))
 
     def _check_quorum(self) -> None:
         """Raise `LayerError` below the quorum. At the end of the time and of the run, one proposal is enough."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .. import notes
 from ..errors import ContextOverflow
 from ..model import Model, info, unwrap_defaults
 from ..prompts.prompt import Prompt
@@ -57,7 +58,8 @@ async def ask_with_references(
         taken = min(most, _fitting(model, prompt, request, best, rest, room))
         final = taken == len(rest)
         if not final:
-            span.note("window", model=model.name, holds=taken, of=len(references), done=len(references) - len(rest))
+            read_before = len(references) - len(rest)
+            span.note(notes.ReferencesWindowed(model.name, taken, len(references), read_before))
         if not taken:
             _leave_out(rest.pop(0), model, span)
             continue
@@ -121,4 +123,4 @@ def _fitting(
 
 
 def _leave_out(reference: Response, model: Model, span: Span) -> None:
-    span.note("left_out", model=reference.model, reason=f"too long for the context window of {model.name}")
+    span.note(notes.ReferenceDropped(reference.model, f"too long for the context window of {model.name}"))

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .. import notes
 from ..budget import Budget
 from ..costs.forecast import forecast_stages
 from ..errors import LayerError
@@ -163,7 +164,7 @@ class MixtureRun:
         """Skip a layer that failed: the proposals before it are paid for. Raises the error if there are none."""
         if not self.references:
             raise error
-        self.span.note("skipped", layer=self.number, error=str(error))
+        self.span.note(notes.LayerSkipped(self.number, str(error)))
 
     async def is_done(self) -> bool:
         """Return whether a strategy skips the remaining layers."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from .. import notes
 from ..config.build import Builder
 from ..config.messages import did_you_mean
 from ..config.schema import AggregatorTable
@@ -174,7 +175,7 @@ def split(plan: Trace) -> tuple[list[Node], list[Node]]:
     """The calls of a plan: those whose answers are there already, and those that are made."""
     calls: tuple[list[Node], list[Node]] = [], []
     for call in plan.calls:
-        calls[not any(note.kind == "recalled" for note in call.notes)].append(call)
+        calls[not bool(call.notes_of(notes.Replayed))].append(call)
     return calls
 
 
@@ -186,7 +187,7 @@ class RerunOf(WrapperModel):
     changed: str
 
     async def generate(self, request: Request, span: Span) -> Response:
-        span.note("rerun", of=self.of, changed=self.changed)
+        span.note(notes.Rerun(self.of, self.changed))
         span.cache = "refresh"
         return await self.inner.generate(request, span)
 
@@ -203,7 +204,7 @@ class Replayed(WrapperModel):
         if not kept:
             return await self.inner.generate(request, span)
         answer = kept.popleft()
-        span.note("recalled", of=self.of)
+        span.note(notes.Replayed(self.of))
         if isinstance(answer, str):
             raise ModelError(answer, model=self.name)
         if span.streaming:

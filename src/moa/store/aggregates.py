@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from .. import notes
 from ..trace.tree import Node, Trace
 from .encoding import events
 from .texts import stored_texts, whole
@@ -122,7 +123,9 @@ def _below(node: Node, mixture: str) -> Iterator[Called]:
 def _called(node: Node, mixture: str, first_word: float | None) -> Called:
     leaves = [one for one in node.walk() if one.is_call]
     lost = node.error is not None and node.error != "cancelled"
-    cached = not lost and any(note.kind in ("cached", "recalled") for one in leaves for note in one.notes)
+    cached = not lost and any(
+        isinstance(note.data, notes.Cached | notes.Replayed) for one in leaves for note in one.notes
+    )
     made = not (lost or cached or node.error or node.end is None)
     usage, start = node.usage, node.start
     counts = Counts(
@@ -130,7 +133,7 @@ def _called(node: Node, mixture: str, first_word: float | None) -> Called:
         lost,
         cached,
         made,
-        sum(note.kind == "retry" for note in node.notes),
+        len(node.notes_of(notes.Retry)),
         start.request.size if made and start.request else 0,
         usage.input_tokens if usage else 0,
         usage.output_tokens if usage else 0,

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..events import Delta, Event, Note, SpanStart, from_json, to_json
+from .. import notes
+from ..events import Event, Note, SpanStart, TextDelta, from_record, to_json
 from ..trace.tree import Trace
 from .texts import UNKEPT, Texts, shape, unfolded
 
@@ -44,14 +45,14 @@ class Recorded:
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
-        if type(event) is Delta:
+        if type(event) is TextDelta:
             self._hear(event)
             return
         self._words = None
         self.trace.add(event)
-        if isinstance(event, Note) and event.kind == "rerun":
-            self.parent = str(event.data["of"])
-        elif isinstance(event, Note) and event.kind == "retry":
+        if isinstance(event, Note) and isinstance(event.data, notes.Rerun):
+            self.parent = event.data.of
+        elif isinstance(event, Note) and isinstance(event.data, notes.Retry):
             self._heard.discard(event.span)
         self._records.append(self._record(event))
 
@@ -73,7 +74,7 @@ class Recorded:
             record[field] = self.texts.folded(record[field])
         return record
 
-    def _hear(self, event: Delta) -> None:
+    def _hear(self, event: TextDelta) -> None:
         event.text.encode()  # what is not Unicode fails here, and not among the runs of others
         if event.span not in self._heard or (event.answer and self.trace.first_word is None):
             self._heard.add(event.span)
@@ -98,7 +99,7 @@ def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]
             for place in range(2, len(said), 3):
                 if (span := spans[said[place - 2]]) and type(said[place]) is str:
                     spoken.setdefault(span, []).append((said, place))
-        elif record["type"] == "note" and record["kind"] == "retry":
+        elif record["type"] == "note" and record["kind"] == notes.Retry.kind:
             spoken.pop(record["span"], None)
         elif record["type"] == "span_end" and record["span"] in spoken:
             words = spoken.pop(record["span"])
@@ -110,15 +111,14 @@ def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]
 
 def events(records: Iterable[LiveRun], texts: Mapping[str, str]) -> Iterator[Event]:
     """The events of the records."""
-    import orjson
-
     records = list(records)
+    version = records[0].get("version", 1) if records else 1
     ended = (record for record in records if record["type"] == "span_end" and _kept(record.get("text")))
     ends = {record["span"]: unfolded(record["text"], texts) for record in ended}
     told: dict[str, int] = {}
     for record in records:
         if record["type"] != "words":
-            yield from_json(orjson.dumps(unfolded(record, texts)))
+            yield from_record(unfolded(record, texts), version)
             continue
         said = record["said"]
         for place in range(0, len(said), 3):
@@ -130,7 +130,7 @@ def events(records: Iterable[LiveRun], texts: Mapping[str, str]) -> Iterator[Eve
                     text = ends[span][begun : begun + text]
                 else:
                     text = UNKEPT * text
-            yield Delta(span, time, text, kind, answer)
+            yield TextDelta(span, time, text, kind, answer)
 
 
 def _kept(text: Any) -> bool:

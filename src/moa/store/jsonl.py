@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 from ..errors import StoreError
-from ..events import VERSION, Event, SpanEnd, SpanStart, from_json
+from ..events import VERSION, Event, SpanEnd, SpanStart, from_record
 
 
 def runs_of(lines: Iterable[bytes]) -> Iterator[list[Event]]:
-    """The runs that these lines are, each with all its events. Raises `StoreError` with the number of a wrong line."""
-    runs: dict[str, list[Event]] = {}
+    """Yield the runs in these lines, each with all its events. Raises `StoreError` with the number of a wrong line."""
+    runs: dict[str, _Run] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            event = from_json(line)
-        except ValueError:
+            record: dict[str, Any] = orjson.loads(line)
+            start = record["type"] == "span_start"
+            begins = start and record.get("parent") is None
+            run = _Run(record.get("version") or 1) if begins else runs.get(record["parent" if start else "span"])
+            if run and run.version > VERSION:
+                raise StoreError(
+                    f"line {number}: the run was stored by a newer moa (version {run.version}; not {VERSION})"
+                )
+            event = from_record(record, run.version if run else VERSION)
+        except (ValueError, KeyError, TypeError):
             raise StoreError(
                 f"line {number} is no event of a run; moa runs export and moa ask --jsonl print such"
             ) from None
-        if isinstance(event, SpanStart) and event.parent is None:
-            if (event.version or 1) > VERSION:
-                raise StoreError(
-                    f"line {number}: the run was stored by a newer moa (version {event.version}; not {VERSION})"
-                )
-            runs[event.span] = []
-        elif isinstance(event, SpanStart) and event.parent in runs:
-            runs[event.span] = runs[event.parent]
-        if event.span not in runs:
+        if run is None:
             raise StoreError(f"line {number} belongs to no run that has begun before it")
-        run = runs[event.span]
-        run.append(event)
-        if isinstance(event, SpanEnd) and run[0].span == event.span:
-            yield run
+        runs[event.span] = run
+        run.events.append(event)
+        if isinstance(event, SpanEnd) and run.events[0].span == event.span:
+            yield run.events
             runs = {span: one for span, one in runs.items() if one is not run}
-    yield from {id(run): run for run in runs.values()}.values()
+    yield from {id(run): run.events for run in runs.values()}.values()
+
+
+@dataclass
+class _Run:
+    """A run of which not all lines have been read, and the version of the events that it was written in."""
+
+    version: int
+    events: list[Event] = field(default_factory=list)
 
 
 def taken(lines: Iterable[bytes], there: Callable[[str], bool], put: Callable[[Event], None]) -> tuple[int, int]:

@@ -119,6 +119,14 @@ MIGRATIONS = (
     CREATE INDEX runs_untraced ON runs (id) WHERE traced IS NULL AND state = 'answered' AND question IS NOT NULL
     """,
     "CREATE INDEX runs_unanswered ON runs (id) WHERE state != 'answered'",
+    # Events of version 2 follow: an older moa must not read them. Prewarms, then called readings, are no calls.
+    """
+    UPDATE runs SET calls = calls - (
+        SELECT sum(length(body) - length(replace(body, '"role":"reading"', ''))) / length('"role":"reading"')
+        FROM chunks WHERE chunks.run = runs.number
+    )
+    WHERE number IN (SELECT run FROM chunks WHERE instr(body, '"role":"reading"'))
+    """,
 )
 """The SQL that makes each version from the one before. A store's version is the number of these it has been through.
 

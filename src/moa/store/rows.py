@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .. import notes
 from ..errors import RequestError
 from ..trace.tree import Trace
 from ..trace.views import recalled, told
@@ -42,14 +43,14 @@ def row(trace: Trace, state: State, error: str | None, owner: str | None) -> Sto
     """A run that is not read from a store, as a list has it."""
     assert trace.root
     start = trace.root.start
-    made = next((note for note in trace.root.notes if note.kind == "rerun"), None)
+    rerun = next(iter(trace.root.notes_of(notes.Rerun)), None)
     run = StoredRun(
         start.run,
         start.started_at or 0.0,
         start.model,
         state,
         question(start.request) if start.request else None,
-        str(made.data["of"]) if made else None,
+        rerun.of if rerun else None,
         error,
         first_word=trace.first_word,
         owner=owner,

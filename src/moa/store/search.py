@@ -7,7 +7,7 @@ import sqlite3
 
 import orjson
 
-from ..events import SpanEnd, SpanStart, from_json
+from ..events import SpanEnd, SpanStart, from_record
 from ..text.scripts import spaced
 from .texts import stored_texts, unfolded, whole
 
@@ -47,7 +47,8 @@ def _words(db: sqlite3.Connection, number: int) -> tuple[str, str]:
     chunks = db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
     records = [record for (body,) in chunks for record in orjson.loads(body)]
     texts = whole(stored_texts(db, number))
-    start, end = (from_json(orjson.dumps(unfolded(record, texts))) for record in (records[0], records[-1]))
+    version = records[0].get("version", 1)
+    start, end = (from_record(unfolded(record, texts), version) for record in (records[0], records[-1]))
     assert isinstance(start, SpanStart)
     answer = (end.text or end.error) if isinstance(end, SpanEnd) and end.span == start.span else None
     return start.request.question if start.request else "", answer or ""

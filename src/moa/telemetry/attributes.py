@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import notes
 from ..events import Note, SpanEnd, SpanStart
 from ..types import Message, Request, Usage
 
@@ -19,7 +20,7 @@ Values = dict[str, Value]
 FAILED: Values = {"error.type": "_OTHER"}
 """What the conventions say of a failure where there is no known class of it: the words are in the span's status."""
 
-CHAT, WORKFLOW, READ_AHEAD = "chat", "invoke_workflow", "read_ahead"
+CHAT, WORKFLOW, PREWARM = "chat", "invoke_workflow", "prewarm"
 OPERATION = "gen_ai.operation.name"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 RETRIES, CACHED, LOST, QUEUED = "moa.retries", "moa.cached", "moa.lost", "moa.queued.seconds"
@@ -31,7 +32,7 @@ _KIND, _INPUT, _OUTPUT = "openinference.span.kind", "input.value", "output.value
 """OpenInference's names, by which Arize Phoenix shows what holds calls; all else it knows by the conventions' names."""
 
 _EXTRA = ("top_k", "frequency_penalty", "presence_penalty")
-_QUOTING = ("sent", "votes", "repair")
+_QUOTING = (notes.RequestRewritten, notes.Voted, notes.FormatRetry)
 """Notes that hold words of the conversation."""
 
 
@@ -39,8 +40,8 @@ def operation(start: SpanStart, holds: bool) -> str | None:
     """What a span does; `None` for what only groups calls. `holds` says that there are calls below it."""
     if start.role in ("layer", "section"):
         return None
-    if start.role == "reading":
-        return READ_AHEAD
+    if start.role == "prewarm":
+        return PREWARM
     return WORKFLOW if holds else CHAT
 
 
@@ -101,9 +102,9 @@ def ended(end: SpanEnd, holds: bool) -> Values:
 
 def noted(note: Note, content: bool) -> Values | None:
     """A note as the attributes of an event; `None` where it is not told. `content` says whether words may be."""
-    if note.kind in _QUOTING and not content:
+    if isinstance(note.data, _QUOTING) and not content:
         return None
-    return {f"moa.{key}": _plain(value) for key, value in note.data.items() if value is not None}
+    return {f"moa.{key}": _plain(value) for key, value in note.data.as_json().items() if value is not None}
 
 
 def said(start: SpanStart, sent: Sequence[Mapping[str, Any]] | None, end: SpanEnd, holds: bool) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,8 @@ from opentelemetry import context, metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ..events import Delta, Event, Note, SpanEnd, SpanStart
+from .. import notes
+from ..events import Event, Note, SpanEnd, SpanStart, TextDelta
 from . import attributes as names
 from .ids import RunIds
 from .metrics import Measures
@@ -35,7 +36,7 @@ class _Call:
     first: float | None = None
     retries: int = 0
     queued: float = 0.0
-    sent: list[Mapping[str, Any]] | None = None
+    sent: Sequence[Mapping[str, Any]] | None = None
 
     def at(self, time: float) -> int:
         """A moment of the run in nanoseconds of Unix time."""
@@ -73,7 +74,7 @@ class Telemetry:
     def __call__(self, event: Event) -> None:
         """Take in an event. What belongs to a run that was not given from its first event on is left out."""
         call = self._open.get(event.span)
-        if isinstance(event, Delta):
+        if isinstance(event, TextDelta):
             if call and call.first is None:
                 call.first = event.time
         elif isinstance(event, SpanStart):
@@ -129,16 +130,16 @@ class Telemetry:
             above.below[start.span] = call
 
     def _note(self, call: _Call, note: Note) -> None:
-        match note.kind:
-            case "retry":
+        match note.data:
+            case notes.Retry():
                 call.first, call.retries = None, call.retries + 1
                 self._measures.retried(call.start)
-            case "queued":
-                call.queued += note.data.get("seconds", 0.0)
-            case "cached" | "recalled":
+            case notes.Dequeued(seconds=seconds):
+                call.queued += seconds
+            case notes.Cached() | notes.Replayed():
                 call.span.set_attribute(names.CACHED, True)
-            case "sent":
-                call.sent = note.data["messages"]
+            case notes.RequestRewritten(messages=messages):
+                call.sent = messages
         values = names.noted(note, self._content)
         if values is not None and call.span.is_recording():
             call.span.add_event(f"moa.{note.kind}", values, call.at(note.time))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from ..events import Delta, Event, Note, SpanEnd, SpanStart
+from .. import notes
+from ..events import Event, Note, SpanEnd, SpanStart, TextDelta
 
 PieceKind = Literal["proposal", "reasoning", "text"]
 """Words of a proposal (with its label), of the answering model's own thinking, or of the answer."""
@@ -48,10 +49,10 @@ class Narration:
     def add(self, event: Event) -> list[Piece]:
         """What there is to say now."""
         match event:
-            case Delta(answer=True, kind="text"):
+            case TextDelta(answer=True, kind="text"):
                 self._proposals = False
                 return [Piece("text", event.text)]
-            case Delta(answer=True, kind="reasoning"):
+            case TextDelta(answer=True, kind="reasoning"):
                 return [Piece("reasoning", event.text)]
             case _ if self._proposals:
                 return self._heard(event)
@@ -67,12 +68,12 @@ class Narration:
                 number = self._layers[event.parent]
                 label = event.model if number == 1 else f"layer {number} · {event.model}"
                 self._voices[event.span] = _Voice(len(self._voices), label)
-            case Delta(kind="text") if voice := self._voices.get(event.span):
+            case TextDelta(kind="text") if voice := self._voices.get(event.span):
                 voice.waiting.append(event.text)
                 voice.said = True
                 self._live = self._live or voice
                 return self._told(voice) if voice is self._live else []
-            case Note(kind="retry") if voice := self._voices.get(event.span):
+            case Note(data=notes.Retry()) if voice := self._voices.get(event.span):
                 return self._void(voice)
             case SpanEnd() if voice := self._voices.get(event.span):
                 return self._end(voice, event)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import notes
 from ..errors import Lost
-from ..events import Delta, Event, Note, SpanEnd, SpanStart, TextKind
+from ..events import Event, Note, SpanEnd, SpanStart, TextDelta, TextKind
 from ..types import Response, Usage
 
 if TYPE_CHECKING:
     from ..json_types import UsedJSON
+
+AnyNote = TypeVar("AnyNote", bound=notes.NoteData)
 
 
 @dataclass(eq=False)
@@ -53,7 +56,11 @@ class Node:
         """Why it failed, or `None`."""
         return self.end.error if self.end else None
 
-    def hear(self, delta: Delta) -> None:
+    def notes_of(self, kind: type[AnyNote]) -> list[AnyNote]:
+        """Return its notes of one kind, in order."""
+        return [note.data for note in self.notes if isinstance(note.data, kind)]
+
+    def hear(self, delta: TextDelta) -> None:
         """Take in some words."""
         if self.first_word is None:
             self.first_word = delta.time
@@ -92,8 +99,7 @@ class Trace:
         self.time = 0.0
         self.first_word: float | None = None
         self.lost: list[Lost] = []
-        self.agreed: list[dict[str, Any]] = []
-        """What was skipped as proposals agreed, as the notes of that kind say."""
+        self.early_exits: list[notes.EarlyExit] = []
         self._nodes: dict[str, Node] = {}
 
     def add(self, event: Event) -> None:
@@ -101,7 +107,7 @@ class Trace:
         if event.time > self.time:
             self.time = event.time
         match event:
-            case Delta():
+            case TextDelta():
                 self._nodes[event.span].hear(event)
                 if self.first_word is None and event.answer and event.kind == "text":
                     self.first_word = event.time
@@ -114,12 +120,13 @@ class Trace:
             case Note():
                 node = self._nodes[event.span]
                 node.notes.append(event)
-                if event.kind == "retry":
-                    node.void()
-                elif event.kind == "lost":
-                    self.lost.append(Lost(event.data["model"], node.start.layer, event.data["error"]))
-                elif event.kind == "agreed":
-                    self.agreed.append(dict(event.data))
+                match event.data:
+                    case notes.Retry():
+                        node.void()
+                    case notes.ProposalLost(model=model, error=error):
+                        self.lost.append(Lost(model, node.start.layer, error))
+                    case notes.EarlyExit():
+                        self.early_exits.append(event.data)
             case SpanEnd():
                 self._nodes[event.span].close(event)
 
@@ -129,12 +136,22 @@ class Trace:
 
     @property
     def calls(self) -> list[Node]:
-        """Every call to one model, in the order they began."""
+        """All calls to a single model, in the order in which they began. A prewarm is not a call."""
+        return [node for node in self._leaves if node.start.role != "prewarm"]
+
+    @property
+    def prewarms(self) -> list[Node]:
+        """The prompts that were read before their calls. They may cost something, too."""
+        return [node for node in self._leaves if node.start.role == "prewarm"]
+
+    @property
+    def _leaves(self) -> list[Node]:
         return [node for node in self.root.walk() if node.is_call] if self.root else []
 
     def summary(self, response: Response) -> dict[str, Any]:
         """The run as one JSON object. Times in seconds, cost in US dollars or null when unknown."""
         assert self.root
+        estimates = self.root.notes_of(notes.Estimated)
         return {
             "run": self.root.start.run,
             "model": response.model,
@@ -144,8 +161,8 @@ class Trace:
             "usage": used(response.usage),
             "references": [_reference(reference) for reference in response.references],
             "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
-            **({"agreed": self.agreed} if self.agreed else {}),
-            **{note.kind: dict(note.data) for note in self.root.notes if note.kind == "quoted"},
+            **({"early_exits": [note.as_json() for note in self.early_exits]} if self.early_exits else {}),
+            **({"estimate": estimates[0].as_json()} if estimates else {}),
             "timing": {"total": self.time, "first_word": self.first_word},
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from .. import notes
 from ..events import Event
 from ..prompts.escaping import position
 from ..types import Response, Usage
@@ -52,7 +53,7 @@ def layers(mixture: Node) -> list[list[tuple[Node, Response]]]:
 
 def sent(call: Node) -> list[Mapping[str, Any]]:
     """The conversation that a call was really sent, as JSON has it; none where that is not known."""
-    changed = next((note.data["messages"] for note in call.notes if note.kind == "sent"), None)
+    changed = next((note.messages for note in call.notes_of(notes.RequestRewritten)), None)
     if changed is not None:
         return list(changed)
     request = call.start.request
@@ -79,7 +80,7 @@ def told(node: Node) -> CallJSON:
         **({"usage": used(usage)} if usage else {}),
         **({"text": node.text} if node.text else {}),
         **(
-            {"notes": [{"time": note.time, "kind": note.kind, **note.data} for note in node.notes]}
+            {"notes": [{"time": note.time, "kind": note.kind, **note.data.as_json()} for note in node.notes]}
             if node.notes
             else {}
         ),
@@ -110,8 +111,9 @@ def _fallback(node: Node) -> str | None:
     if not any(child.start.role == "layer" for child in node.children):
         return None
     for note in reversed(node.notes):
-        if note.kind == "fallback" and "model" in note.data:
-            return f"{note.data['error']}; this is the proposal of {note.data['model']}"
-        if note.kind == "flaw":
-            return f"{note.data['flaw']}; it was being read, so it stands"
+        match note.data:
+            case notes.Fallback(error=error, model=str(model)):
+                return f"{error}; this is the proposal of {model}"
+            case notes.AnswerFlawed(flaw=flaw):
+                return f"{flaw}; it was being read, so it stands"
     return None

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from .. import notes
 from ..errors import RequestError
 from ..model import WrapperModel, info, unwrap_defaults
 from ..span import Span
@@ -165,13 +166,7 @@ def fingerprint(request: Request, *who: str) -> str:
 
 def _again(given: CachedAnswer, span: Span) -> Response:
     response, usage = given.response, given.response.usage
-    span.note(
-        "cached",
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost=usage.cost,
-        seconds=round(given.seconds, 3),
-    )
+    span.note(notes.Cached(usage.input_tokens, usage.output_tokens, usage.cost, round(given.seconds, 3)))
     if span.streaming:
         span.text(response.reasoning, "reasoning")
         span.text(response.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .. import notes
 from ..errors import ConfigError, ModelError
 from ..model import Model, ModelInfo, check, info, preconnect, prewarm
 from ..span import CallSpec, Span
@@ -66,5 +67,5 @@ class Fallback:
             except ModelError as error:
                 if span.committed:
                     raise
-                span.note("fallback", model=model.name, error=str(error))
+                span.note(notes.Fallback(str(error), model.name))
         return await span.call(last, request, spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from .. import notes
 from ..model import WrapperModel
 from ..span import CacheUse, CallSpec, Span
 from ..types import Request, Response
@@ -21,7 +22,7 @@ class Hedged(WrapperModel):
         try:
             done, _ = await asyncio.wait(calls, timeout=self.after)
             if not done:
-                span.note("hedged", after=self.after)
+                span.note(notes.Hedged(self.after))
                 calls.add(self._call(request, span, "private"))
             pending = set(calls)
             while True:

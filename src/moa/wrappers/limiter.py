@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from .. import notes
 from ..events import Role
 from ..model import WrapperModel, prewarm
 from ..span import Span
@@ -180,9 +181,9 @@ class Limited(WrapperModel):
     async def generate(self, request: Request, span: Span) -> Response:
         if not self.limiter.try_acquire(self.name, span.role):
             since = span.run.now()
-            span.note("queued")
+            span.note(notes.Queued())
             await self.limiter.acquire(self.name, span.role)
-            span.note("queued", seconds=span.run.now() - since)
+            span.note(notes.Dequeued(span.run.now() - since))
         try:
             return await self.inner.generate(request, span)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from .. import notes
 from ..errors import ModelError
 from ..model import WrapperModel
 from ..span import Span
@@ -35,6 +36,6 @@ class Retried(WrapperModel):
                     raise
                 if wait > self.patience or (span.remaining is not None and wait >= span.remaining):
                     raise
-                span.note("retry", attempt=attempt, wait=wait, error=str(error))
+                span.note(notes.Retry(attempt, wait, str(error)))
             await asyncio.sleep(wait)
             attempt += 1

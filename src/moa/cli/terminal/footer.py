@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ... import notes
 from ...estimates.likely import missed
 from ...trace.tree import Trace
 from ...types import Response, Usage
@@ -17,7 +15,7 @@ def summary(trace: Trace, response: Response) -> str:
     parts.append(f"{trace.time:.1f} s")
     if trace.first_word is not None:
         parts.append(f"first word after {trace.first_word:.1f} s")
-    parts += map(agreed, trace.agreed)
+    parts += map(early_exit, trace.early_exits)
     if response.finish_reason == "length":
         parts.append("cut off by max_tokens")
     if trace.lost:
@@ -32,16 +30,16 @@ def remarks(trace: Trace, response: Response) -> list[str]:
     the answer is not the aggregator's."""
     lines = [f"lost in layer {one.layer}: {one}" for one in trace.lost]
     if not response.fallback and trace.root:
-        notes = (note for node in trace.root.walk() for note in node.notes if note.kind == "fallback")
-        lines += [f"another stood in: {note.data['error']}" for note in notes]
+        fallbacks = (note for node in trace.root.walk() for note in node.notes_of(notes.Fallback))
+        lines += [f"another stood in: {note.error}" for note in fallbacks]
     return [*lines, f"fallback: {response.fallback}"] if response.fallback else lines
 
 
-def agreed(note: Mapping[str, Any]) -> str:
-    """What was skipped as proposals agreed, and what that saved."""
-    saved = f"{note['calls']} call{'s' * (note['calls'] != 1)} saved"
-    about = "" if note["cost"] is None else f", about {cost(note['cost'])}"
-    return f"layer {note['layer']} agrees ({note['agreement']:.2f}), {saved}{about}"
+def early_exit(note: notes.EarlyExit) -> str:
+    """Return what an early exit saved."""
+    saved = f"{note.calls} call{'s' * (note.calls != 1)} saved"
+    about = "" if note.cost is None else f", about {cost(note.cost)}"
+    return f"layer {note.layer} agrees ({note.agreement:.2f}), {saved}{about}"
 
 
 def tokens(usage: Usage) -> str:

@@ -17,7 +17,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ...events import Delta, Event
+from ... import notes
+from ...events import Event, TextDelta
 from ...span import StreamMode
 from ...trace.tree import Node, Trace
 from ...types import Response, estimate_tokens
@@ -31,7 +32,7 @@ STYLES = {
     "queued": "dim",
     "retrying": "yellow",
     "thinking": "cyan",
-    "reading": "cyan",
+    "prewarming": "cyan",
     "writing": "blue",
     "done": "green",
     "lost": "red",
@@ -45,16 +46,14 @@ def state(node: Node) -> str:
     """What a call is doing, in a word."""
     if node.end:
         return "lost" if node.error else "done"
-    if node.start.role == "reading":
-        return "reading"
+    if node.start.role == "prewarm":
+        return "prewarming"
     if node.text:
         return "writing"
-    note = node.notes[-1] if node.notes else None
-    if note and note.kind == "retry" and node.first_word is None:
+    note = node.notes[-1].data if node.notes else None
+    if isinstance(note, notes.Retry) and node.first_word is None:
         return "retrying"
-    if note and note.kind == "queued" and "seconds" not in note.data:
-        return "queued"
-    return "thinking"
+    return "queued" if isinstance(note, notes.Queued) else "thinking"
 
 
 def places(node: Node, place: str = "") -> Iterator[tuple[str, Node]]:
@@ -92,7 +91,7 @@ class Screen:
     def add(self, event: Event) -> None:
         self.trace.add(event)
         self._heard = self._clock()
-        if isinstance(event, Delta) and event.answer and event.kind == "text":
+        if isinstance(event, TextDelta) and event.answer and event.kind == "text":
             self._answer += printable(event.text)
 
     def draw(self) -> None:
@@ -192,7 +191,7 @@ class Screen:
         if node.error:
             reason = node.error.removeprefix(f"{node.start.model}:").strip()
             return Text(_flat(reason), "red", no_wrap=True, overflow="ellipsis")
-        if node.start.role == "reading":
+        if node.start.role == "prewarm":
             return Text(_ahead(node), "dim italic", no_wrap=True, overflow="ellipsis")
         if node.start.answer and node.text:
             return Text("the answer", "dim italic")
@@ -200,10 +199,8 @@ class Screen:
             return Tail(_flat(node.text[-1000:]))
         if node.reasoning:
             return Tail(_flat(node.reasoning[-1000:]), "dim italic")
-        retries = [note for note in node.notes if note.kind == "retry"]
-        return Text(
-            _flat(str(retries[-1].data.get("error"))) if retries else "", "yellow", no_wrap=True, overflow="ellipsis"
-        )
+        retries = node.notes_of(notes.Retry)
+        return Text(_flat(retries[-1].error) if retries else "", "yellow", no_wrap=True, overflow="ellipsis")
 
 
 class Tail:
@@ -227,7 +224,7 @@ class Tail:
 
 
 def _tokens(node: Node) -> str:
-    if any(note.kind == "cached" for note in node.notes):
+    if node.notes_of(notes.Cached):
         return "cached"
     if node.usage is not None:
         return f"{'~' * node.usage.estimated}{node.usage.output_tokens}"
@@ -236,10 +233,10 @@ def _tokens(node: Node) -> str:
 
 def _ahead(node: Node) -> str:
     """What a reading has done so far."""
-    note = next((note.data for note in node.notes if note.kind == "read_ahead"), None)
+    note = next(iter(node.notes_of(notes.Prewarmed)), None)
     if note is None:
         return "nothing ahead: there was better to do" if node.end else "the proposals, while they are written"
-    return f"{note['tokens']} tokens ahead, {note['saved']:.1f} s saved"
+    return f"{note.tokens} tokens ahead, {note.saved:.1f} s saved"
 
 
 def _flat(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from ...events import Delta, Event, SpanEnd, to_json
+from ...events import Event, SpanEnd, TextDelta, to_json
 from ...span import StreamMode
 from ...trace.tree import Trace
 from ...types import Response
@@ -26,7 +26,7 @@ class Plain:
     def add(self, event: Event) -> None:
         self.trace.add(event)
         match event:
-            case Delta(answer=True, kind="text"):
+            case TextDelta(answer=True, kind="text"):
                 self._say(event.text)
             case SpanEnd(text=str(text)) if self._proposals:
                 start = self.trace.node(event.span).start

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from ... import notes
 from ...estimates.likely import Quote
 from ...provenance.attribution import Provenance
 from ...store.reader import StoredRun
@@ -27,10 +28,11 @@ def shown(
     assert trace.root
     yield Text(f"{run.id}  {run.model}  {run.state}  {when(run.started)}", "bold")
     for note in trace.root.notes:
-        if note.kind == "rerun":
-            yield Text(printable(f"made from {note.data['of']}: {note.data['changed']}"), "dim")
-        elif note.kind == "quoted":
-            yield Text(f"quoted: {estimated(Quote(**note.data))}", "dim")
+        match note.data:
+            case notes.Rerun(of=of, changed=changed):
+                yield Text(printable(f"made from {of}: {changed}"), "dim")
+            case notes.Estimated() as estimate:
+                yield Text(f"estimate: {estimated(Quote(**estimate.as_json()))}", "dim")
     if trace.root.start.request:
         yield Text(printable(trace.root.start.request.question))
     yield ""

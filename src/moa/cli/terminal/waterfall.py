@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from rich.cells import set_cell_size
 from rich.text import Text
 
+from ... import notes
 from ...trace.tree import Node, Trace
 from .escape import printable
 from .footer import cost
 from .live import MARKS, STYLES, state
 
 LEGEND = "· waits its turn   ─ until its first word   █ its words"
-_SEEN = ("lost", "queued", "sent", "rerun", "quoted")
+_SEEN = (
+    notes.ProposalLost,
+    notes.Queued,
+    notes.Dequeued,
+    notes.RequestRewritten,
+    notes.Rerun,
+    notes.Estimated,
+)
 """Notes that are told in other places: at the call that was lost, in the bar, with the messages, with the run."""
 
 
@@ -49,7 +57,7 @@ def bar(node: Node, total: float, width: int) -> Text:
         return round(moment * scale)
 
     end = node.end.time if node.end else total
-    turn = next((note.time for note in node.notes if note.kind == "queued" and "seconds" in note.data), node.start.time)
+    turn = next((note.time for note in node.notes if isinstance(note.data, notes.Dequeued)), node.start.time)
     word = end if node.first_word is None or not node.is_call else node.first_word
     begun = min(place(node.start.time), width - 1)
     line = Text(" " * begun, no_wrap=True)
@@ -66,7 +74,7 @@ def _rows(node: Node, lead: str, below: str) -> Iterator[tuple[str, str, Node]]:
 
 
 def _name(node: Node) -> str:
-    return f"{node.start.model} ({node.start.role})" if node.start.role in ("judge", "reading") else node.start.model
+    return f"{node.start.model} ({node.start.role})" if node.start.role in ("judge", "prewarm") else node.start.model
 
 
 def _seconds(node: Node, trace: Trace) -> float:
@@ -78,8 +86,8 @@ def _remarks(node: Node) -> Iterator[str]:
     if node.error and not any(child.error for child in node.children):
         yield " ".join(node.error.split())
     for note in node.notes:
-        if note.kind not in _SEEN:
-            yield " ".join((note.kind, *(f"{key}={_short(value)}" for key, value in note.data.items())))
+        if not isinstance(note.data, _SEEN):
+            yield " ".join((note.kind, *(f"{key}={_short(value)}" for key, value in note.data.as_json().items())))
 
 
 def _short(value: object) -> str:

@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, Thinking
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
+from ... import notes
 from ...costs import prices
 from ...errors import ModelError
 from ...model import ModelInfo
@@ -68,8 +69,8 @@ class LlamaIndexModel:
         """The options that this LLM takes."""
         told = {key: getattr(request, key) for key in OPTIONS} | dict(request.extra)
         given = {key: value for key, value in told.items() if value is not None and value != ()}
-        if unsent := [key for key in given if key not in self.options]:
-            span.note("unsent", options=unsent)
+        if dropped := tuple(key for key in given if key not in self.options):
+            span.note(notes.OptionsDropped(dropped))
         sent = {key: value for key, value in given.items() if key in self.options}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in sent.items()}
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ... import notes
 from ...budget import Budget
 from ...costs.forecast import INSTRUCTION, forecast
 from ...errors import ModelError, RequestError
@@ -48,15 +49,15 @@ class BudgetKeeper(Hooks):
             if problem is None:
                 kept.append(model)
             elif run.references:
-                names = [model.name for model in layer.proposers]
-                run.span.note("shrunk", layer=run.number, left_out=names, reason=problem)
+                names = tuple(model.name for model in layer.proposers)
+                run.span.note(notes.BudgetShrunk(run.number, names, problem))
                 return None
         if not kept:
             problem = self._problem(run, layer.proposers[:1], read)
             raise RequestError(f"the budget is too small for one proposal and the answer: {problem}")
         if len(kept) < len(layer.proposers):
-            left = [model.name for model in layer.proposers if not any(model is other for other in kept)]
-            run.span.note("shrunk", layer=run.number, left_out=left, reason="they do not fit the budget")
+            left = tuple(model.name for model in layer.proposers if not any(model is other for other in kept))
+            run.span.note(notes.BudgetShrunk(run.number, left, "they do not fit the budget"))
             return replace(layer, proposers=kept, quorum=min(layer.quorum, len(kept)))
         return layer
 

@@ -10,8 +10,9 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from ... import notes
 from ...costs.forecast import INSTRUCTION
 from ...errors import ConfigError, MoaError
 from ...model import Model
@@ -66,11 +67,11 @@ class EarlyExit(Strategy):
             agreed = await _judged(self.judge, run)
         else:
             agreed = measured >= self.threshold
-        verdict = {"layer": run.number, "threshold": self.threshold, "agreement": round(measured, 4), "by": by}
+        verdict = (run.number, self.threshold, round(measured, 4), by)
         if not agreed:
-            run.span.note("differed", **verdict)
+            run.span.note(notes.EarlyExitDeclined(*verdict))
             return False
-        run.span.note("agreed", **verdict, **_savings(run, answer))
+        run.span.note(notes.EarlyExit(*verdict, *_savings(run, answer)))
         run.answer = answer
         return True
 
@@ -90,7 +91,7 @@ def agreement(proposals: Sequence[Response]) -> float:
     return min(value for index, row in enumerate(rows) for value in row[:index])
 
 
-def _savings(run: MixtureRun, answer: Response | None) -> dict[str, Any]:
+def _savings(run: MixtureRun, answer: Response | None) -> tuple[tuple[str, ...], int, float | None]:
     """Return what an exit skips: the stages, the number of calls, and their expected cost."""
     later = run.remaining_layers
     read = INSTRUCTION + sum(reference.usage.output_tokens for reference in run.references)
@@ -103,7 +104,7 @@ def _savings(run: MixtureRun, answer: Response | None) -> dict[str, Any]:
         skipped.append("aggregator")
     elif with_layers is not None:
         cost = None if without is None else max(0.0, with_layers - without)
-    return {"skipped": skipped, "calls": calls, "cost": cost}
+    return tuple(skipped), calls, cost
 
 
 def _suits(proposal: Response, request: Request) -> bool:

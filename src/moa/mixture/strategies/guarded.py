@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ... import notes
 from ...errors import BadReply, ModelError
 from ...span import Span
 from ...types import Message, Request, Response
@@ -48,7 +49,7 @@ class GuardedAggregator(WrapperAggregator):
         if flaw is None:
             return answer
         if span.committed:
-            span.note("flaw", flaw=flaw)
+            span.note(notes.AnswerFlawed(flaw))
             return replace(answer, fallback=f"{flaw}; it was being read, so it stands")
         return _fall_back(flaw, references, span)
 
@@ -73,7 +74,7 @@ class GuardedAggregator(WrapperAggregator):
             return answer
         if not self.models:  # a vote would have the same result again
             raise BadReply(f"the proposal that was voted for is not in the form asked for: {wrong}")
-        span.note("repair", problem=wrong)
+        span.note(notes.FormatRetry(wrong))
         again = (
             *request.messages,
             Message("assistant", answer.text),
@@ -107,7 +108,7 @@ def _fall_back(reason: str, references: Sequence[Response], span: Span) -> Respo
     """Return the best proposal as the answer, and stream it after what was streamed already."""
     chosen = best_proposal(references)
     explanation = f"{reason}; this is the proposal of {chosen.model}"
-    span.note("fallback", model=chosen.model, error=reason)
+    span.note(notes.Fallback(reason, chosen.model))
     if span.streaming:
         span.text(f"\n\n[{explanation}]\n\n{chosen.text}" if span.committed else chosen.text)
     return replace(chosen, fallback=explanation)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from ... import notes
 from ...errors import ModelError
 from ...model import info, prewarm, unwrap_defaults
 from ...span import Span
@@ -75,8 +76,8 @@ class PrewarmSession:
 
     def __exit__(self, *raised: Any) -> None:
         if self._span and self._last:
-            counts = {"tokens": self._last.tokens, "read": self._read, "times": self._times}
-            self._span.note("read_ahead", **counts, seconds=self._seconds, saved=max(0.0, self._saved))
+            saved = max(0.0, self._saved)
+            self._span.note(notes.Prewarmed(self._last.tokens, self._read, self._times, self._seconds, saved))
         self._stack.__exit__(*raised)
 
     def due(self, complete: Sequence[Response], incomplete: Response | None) -> Request | None:
@@ -94,12 +95,12 @@ class PrewarmSession:
     async def send(self, beginning: Request) -> bool:
         """Send the beginning of the prompt. Return `False` if the host was busy. Raises `ModelError`."""
         if self._span is None:
-            self._span = self._stack.enter_context(self._parent.section("reading", self._name, layer=self._layer))
+            self._span = self._stack.enter_context(self._parent.section("prewarm", self._name, layer=self._layer))
         try:
             result = await prewarm(self._model, beginning)
         except ModelError as error:
             self._stats.add(self._name, kept=False)
-            self._parent.note("unread", model=self._name, error=str(error))
+            self._parent.note(notes.PrewarmFailed(self._name, str(error)))
             raise
         if result is None:
             return False

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
+from ... import notes
 from ...errors import ConfigError, EmptyReply, ModelError
 from ...model import Model, info, unwrap_defaults
 from ...span import CallSpec, Span, TextListener
@@ -58,7 +59,7 @@ class Staircase(Strategy):
         if not isinstance(synthesize, Synthesize):
             return None
         if reason := _unsuited(synthesize, run):
-            run.span.note("no_staircase", reason=reason)
+            run.span.note(notes.StaircaseSkipped(reason))
             return None
         steps = StaircaseAggregator(self.step, synthesize, run.request, run.span)
         run.cleanup.push_async_callback(steps.close)
@@ -180,7 +181,7 @@ class StaircaseAggregator(Hooks):
             try:
                 continues = await self._call(conversation)
             except ModelError as error:
-                self._span.note("step_failed", error=str(error))
+                self._span.note(notes.StaircaseStepFailed(str(error)))
                 return
             if not continues:
                 return
@@ -237,7 +238,7 @@ class StaircaseAggregator(Hooks):
         """Make one step. Return whether the aggregator can continue. Its text counts even if the call fails midway."""
         stitcher = StepStitcher(self._written, self._ended, None if last else self._step_bytes // 2)
         of, complete = len(conversation.shown), sum(shown.complete for shown in conversation.shown.values())
-        self._span.note("step", number=len(self._replies) + 1, shown=of, complete=complete)
+        self._span.note(notes.StaircaseStep(len(self._replies) + 1, of, complete))
         max_tokens = self._tokens_left if last else self._step
         request = replace(conversation.request, messages=conversation.messages, max_tokens=max_tokens)
         try:
@@ -257,7 +258,7 @@ class StaircaseAggregator(Hooks):
                 self._written += stitcher.shown
                 self._conversation = conversation.answered(stitcher.shown.strip())
                 for proposal in conversation.withdrawn:
-                    self._span.note("withdrawn", model=proposal.model, number=proposal.number)
+                    self._span.note(notes.StaircaseRetracted(proposal.model, proposal.number))
 
 
 def _unsuited(synthesize: Synthesize, run: MixtureRun) -> str | None:

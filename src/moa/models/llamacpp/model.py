@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ... import notes
 from ...errors import ConfigError, ModelError
 from ...model import ModelInfo
 from ...span import CallSpec, Run, Span
@@ -169,7 +170,7 @@ class _Fetching:
 
     def _note(self, done: int, total: int) -> None:
         if not self.over:
-            self._span.note("fetching", done=done, total=total)
+            self._span.note(notes.Downloading(done, total))
 
 
 class _Answer:
@@ -227,7 +228,7 @@ class _Answer:
 
     def _queued(self) -> None:
         if not self._future.done():
-            self._span.note("queued")
+            self._span.note(notes.Queued())
 
     def _end(self, error: Exception | None) -> None:
         if self._future.done():

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from ... import notes
 from ...costs import prices
 from ...errors import BadReply, ContextOverflow, MissingKey, ModelError, RequestError
 from ...model import ModelInfo, Prewarming
@@ -133,7 +134,7 @@ class OpenAI:
         span.record_sent(request)
         body, unsent = self._body(request)
         if unsent:
-            span.note("unsent", options=unsent)
+            span.note(notes.OptionsDropped(tuple(unsent)))
         if span.streaming:
             body["stream"] = True
             if "stream_options" not in self.unsupported:

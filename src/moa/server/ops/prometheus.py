@@ -18,7 +18,8 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 
-from ...events import Delta, Event, Note, SpanEnd, SpanStart
+from ... import notes
+from ...events import Event, Note, SpanEnd, SpanStart, TextDelta
 from ...sinks import EventSink
 from ..middleware.request_log import RequestLogEntry
 from ..schemas import Operation
@@ -118,7 +119,7 @@ class _Fold:
     def add(self, event: Event) -> None:
         if isinstance(event, SpanStart):
             self._begin(event)
-        elif isinstance(event, Delta):
+        elif isinstance(event, TextDelta):
             self._hear(event)
         elif isinstance(event, Note):
             self._note(self._calls[event.span], event)
@@ -135,7 +136,7 @@ class _Fold:
         if not call.holds:
             self._metrics.running[call.labels].inc()
 
-    def _hear(self, delta: Delta) -> None:
+    def _hear(self, delta: TextDelta) -> None:
         call = self._calls[delta.span]
         if not call.spoke:
             call.spoke = True
@@ -145,17 +146,17 @@ class _Fold:
             self._metrics.first_word[self._asked,].observe(delta.time)
 
     def _note(self, call: _Call, note: Note) -> None:
-        match note.kind:
-            case "lost":
-                self._metrics.lost[self._asked, self._label(note.data["model"])].inc()
-            case "retry":
+        match note.data:
+            case notes.ProposalLost(model=model):
+                self._metrics.lost[self._asked, self._label(model)].inc()
+            case notes.Retry():
                 self._metrics.retries[call.labels].inc()
-            case "fallback":
+            case notes.Fallback():
                 self._metrics.fallbacks[call.labels].inc()
-            case "cached":
+            case notes.Cached():
                 self._metrics.cached[call.labels].inc()
-            case "queued":
-                self._waits(call, "seconds" not in note.data)
+            case notes.Queued() | notes.Dequeued():
+                self._waits(call, isinstance(note.data, notes.Queued))
 
     def _waits(self, call: _Call, waits: bool) -> None:
         if call.queued != waits:
@@ -172,8 +173,9 @@ class _Fold:
         if call.holds:
             return
         self._metrics.running[call.labels].dec()
-        self._metrics.calls[*call.labels, how].inc()
-        self._metrics.call_whole[call.labels].observe(end.time - call.start.time)
+        if call.start.role != "prewarm":
+            self._metrics.calls[*call.labels, how].inc()
+            self._metrics.call_whole[call.labels].observe(end.time - call.start.time)
         if end.usage:
             self._metrics.tokens[*call.labels, "input"].inc(end.usage.input_tokens)
             self._metrics.tokens[*call.labels, "output"].inc(end.usage.output_tokens)

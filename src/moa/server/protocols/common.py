@@ -31,7 +31,7 @@ class ExtensionJSON(TypedDict):
     run_id: str
     model: str
     cost: float | None
-    agreed: list[dict[str, Any]]
+    early_exits: list[dict[str, Any]]
     unused: list[str]
     members: list[dict[str, Any]]
     provenance: NotRequired[dict[str, Any]]
@@ -79,7 +79,7 @@ def extension(active: ActiveRun, unused: Sequence[str] = ()) -> dict[str, Any]:
         "cost": response.usage.cost,
         "fallback": response.fallback,
         "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in trace.lost],
-        "agreed": trace.agreed,
+        "early_exits": [note.as_json() for note in trace.early_exits],
         "unused": list(unused),
         "members": [
             {

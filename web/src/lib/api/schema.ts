@@ -338,7 +338,8 @@ export interface Summary {
   usage: Used;
   references: Record<string, unknown>[];
   lost: Lost[];
-  agreed?: Record<string, unknown>[];
+  early_exits?: Record<string, unknown>[];
+  estimate?: Estimate;
   timing: Timing;
 }
 

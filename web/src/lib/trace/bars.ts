@@ -2,7 +2,7 @@
 import type { State } from "../api/watch";
 import { badges, type Badge } from "./notes";
 import { callState, failure, type CallState } from "./summary";
-import type { Node, Trace } from "./trace";
+import { isNote, type Node, type Trace } from "./trace";
 
 // A call is queued, then silent until its first token, then writes. A node that only contains calls is one "span".
 export type Phase = "queued" | "thinking" | "writing" | "span";
@@ -40,7 +40,7 @@ function* linesOf(node: Node, depth: number, state: State, now: number): Generat
     // only at the call that failed, not again at everything around it
     failure: node.children.some((child) => child.error !== undefined) ? undefined : failure(node, state),
     bars: bars(node, end),
-    retries: node.notes.filter((note) => note.kind === "retry").map((note) => note.time),
+    retries: node.notes.filter((note) => isNote(note, "retry")).map((note) => note.time),
     seconds: end - node.start.time,
   };
   for (const child of node.children) yield* linesOf(child, depth + 1, state, now);
@@ -49,7 +49,7 @@ function* linesOf(node: Node, depth: number, state: State, now: number): Generat
 function bars(node: Node, end: number): Bar[] {
   const from = node.start.time;
   if (!node.isCall) return [{ phase: "span", from, until: end }];
-  const dequeued = node.notes.find((note) => note.kind === "queued" && note.data.seconds !== undefined)?.time ?? from;
+  const dequeued = node.notes.find((note) => isNote(note, "dequeued"))?.time ?? from;
   const firstToken = Math.min(node.firstWord ?? end, end);
   const phases: Bar[] = [
     { phase: "queued", from, until: dequeued },

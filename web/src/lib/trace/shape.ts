@@ -28,7 +28,7 @@ export function voice(node: Node): Node | undefined {
   return voice(last ?? candidates[0]!);
 }
 
-const SILENT = new Set(["layer", "judge", "reading"]);
+const SILENT = new Set(["layer", "judge", "prewarm"]);
 
 // The text of a node so far; its reasoning while there is no other text.
 export interface NodeText {
@@ -55,7 +55,7 @@ export function question(root: Node): string {
   const last = root.start.request?.messages.findLast((message) => message.role === "user");
   if (last === undefined) return "";
   if (typeof last.content === "string") return last.content;
-  return last.content.map((part) => part.text ?? "").join("");
+  return last.content.map((part) => (typeof part.text === "string" ? part.text : "")).join("");
 }
 
 // The proposers of a mixture, in order, layer by layer.

@@ -4,14 +4,14 @@ import type { State } from "../api/watch";
 import { dollars, seconds } from "../ui/format";
 import { badges, type Badge } from "./notes";
 import { isMixture, stages, textOf, voice, type NodeText } from "./shape";
-import type { Node, Trace } from "./trace";
+import { isNote, type Node, type Trace } from "./trace";
 
 export type CallState =
   | "queued"
-  | "fetching"
+  | "downloading"
   | "retrying"
   | "thinking"
-  | "reading"
+  | "prewarming"
   | "writing"
   | "done"
   | "lost"
@@ -21,12 +21,12 @@ export type CallState =
 export function callState(node: Node, state: State): CallState {
   if (node.end) return node.error === undefined ? "done" : isStopped(node, state) ? "stopped" : "lost";
   if (state !== "running") return "stopped";
-  if (node.start.role === "reading") return "reading";
+  if (node.start.role === "prewarm") return "prewarming";
   if (node.text || voice(node)?.text) return "writing";
   const last = node.notes.at(-1);
-  if (last?.kind === "retry" && node.firstWord === undefined) return "retrying";
-  if (last?.kind === "queued" && last.data.seconds === undefined) return "queued";
-  if (last?.kind === "fetching" && Number(last.data.done) < Number(last.data.total)) return "fetching";
+  if (isNote(last, "retry") && node.firstWord === undefined) return "retrying";
+  if (isNote(last, "queued")) return "queued";
+  if (isNote(last, "downloading") && last.data.done < last.data.total) return "downloading";
   return "thinking";
 }
 
@@ -82,7 +82,7 @@ export interface Totals {
 
 // What a run has used so far.
 export function totals(trace: Trace): Totals {
-  const calls = trace.calls.filter((node) => node.start.role !== "reading");
+  const calls = trace.calls;
   const usages = trace.root?.usage ? [trace.root.usage] : calls.flatMap((node) => node.usage ?? []);
   const sum = (value: (usage: Usage) => number) => usages.reduce((total, usage) => total + value(usage), 0);
   return {
@@ -110,9 +110,9 @@ export function progress(trace: Trace, state: State): string {
 
 // The estimate that was made before the run, if any.
 export function estimate(root: Node): string | undefined {
-  const data = root.note("quoted")?.data;
+  const data = root.notesOf("estimated")[0];
   if (!data) return undefined;
-  const cost = typeof data.cost === "number" ? [dollars(data.cost)] : [];
-  const time = typeof data.seconds === "number" ? [seconds(data.seconds)] : [];
+  const cost = data.cost !== null ? [dollars(data.cost)] : [];
+  const time = data.seconds !== null ? [seconds(data.seconds)] : [];
   return [...cost, ...time].join(", ") || undefined;
 }

@@ -1,6 +1,21 @@
 // Folds the events of a run into a tree of calls. This is the same fold as src/moa/trace/tree.py; tests/golden holds streams
 // of events with the result that both must give.
-import type { Delta, Event, Note, SpanEnd, SpanStart, TextKind, Usage } from "../api/events";
+import type {
+  Event,
+  Note,
+  NoteData,
+  NoteKind,
+  NoteOf,
+  SpanEnd,
+  SpanStart,
+  TextDelta,
+  TextKind,
+  Usage,
+} from "../api/events";
+
+export function isNote<Kind extends NoteKind>(note: Note | undefined, kind: Kind): note is NoteOf<Kind> {
+  return note?.kind === kind;
+}
 
 // A call, or a layer, section or mixture that contains calls. Times are in seconds since the run began.
 export class Node {
@@ -41,14 +56,14 @@ export class Node {
     return this.end?.error;
   }
 
-  note(kind: string): Note | undefined {
-    return this.notes.findLast((note) => note.kind === kind);
+  // The data of its notes of one kind.
+  notesOf<Kind extends NoteKind>(kind: Kind): NoteData[Kind][] {
+    return this.notes.filter((note) => isNote(note, kind)).map((note) => note.data);
   }
 
-  append(delta: Delta): void {
+  append(delta: TextDelta): void {
     this.firstWord ??= delta.time;
-    const kind = delta.kind ?? "text";
-    this.#text[kind] = (this.#text[kind] ?? "") + delta.text;
+    this.#text[delta.kind] = (this.#text[delta.kind] ?? "") + delta.text;
   }
 
   void(): void {
@@ -95,9 +110,9 @@ export class Trace {
     return this.root?.end?.text ?? this.#answer;
   }
 
-  // All calls to a single model, in the order in which they began.
+  // All calls to a single model, in the order in which they began. Prewarming a model does not count as a call.
   get calls(): Node[] {
-    return this.root ? [...this.root.walk()].filter((node) => node.isCall) : [];
+    return this.root ? [...this.root.walk()].filter((node) => node.isCall && node.start.role !== "prewarm") : [];
   }
 
   node(span: string): Node {
@@ -114,7 +129,7 @@ export class Trace {
     switch (event.type) {
       case "delta":
         node.append(event);
-        if (event.answer && (event.kind ?? "text") === "text") {
+        if (event.answer && event.kind === "text") {
           this.firstWord ??= event.time;
           this.#answer += event.text;
         }
@@ -141,9 +156,9 @@ export class Trace {
   }
 
   #note(node: Node, note: Note): void {
-    if (note.kind === "retry") node.void();
-    else if (note.kind === "lost") {
-      this.lost.push({ model: String(note.data.model), layer: node.start.layer, error: String(note.data.error) });
+    if (isNote(note, "retry")) node.void();
+    else if (isNote(note, "proposal_lost")) {
+      this.lost.push({ model: note.data.model, layer: node.start.layer, error: note.data.error });
     }
   }
 }
