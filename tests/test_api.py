@@ -68,8 +68,8 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 def test_a_forked_process_asks_on_a_loop_of_its_own() -> None:
-    told = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
-    assert (told.stdout, told.returncode) == ("['red']\n", 0), told.stderr
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("['red']\n", 0), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ def configured(text: str) -> moa.Model:
 
 def says(body: Body) -> str:
     """Words that tell who spoke, in which layer."""
-    name, told = body["model"], body["messages"][0]["content"]
+    name, content = body["model"], body["messages"][0]["content"]
     if name == "judge":
         return "the one answer"
-    return f"second by {name}" if "first by" in told else f"first by {name}"
+    return f"second by {name}" if "first by" in content else f"first by {name}"
 
 
 def found(text: str, *pieces: str) -> list[str]:

@@ -64,11 +64,17 @@ async def test_with_runs_of_the_same_the_quote_is_what_they_took_for_a_question_
     with Store(tmp_path) as store:
         for words in (100, 200, 300):
             await moa.generate(mixture, asked(words), store.emit)
-        told = quote(mixture, asked(1000), store.figures())
+        estimate = quote(mixture, asked(1000), store.figures())
         trace = Trace()
-        await moa.generate(WithEstimate(mixture, told), asked(1000), trace.add)
-    assert (told.model, told.calls, told.runs, told.unknown, told.known) == ("panel", 3, 3, (), True)
-    assert told.seconds is not None and told.at_most is not None and told.seconds <= told.at_most
+        await moa.generate(WithEstimate(mixture, estimate), asked(1000), trace.add)
+    assert (estimate.model, estimate.calls, estimate.runs, estimate.unknown, estimate.known) == (
+        "panel",
+        3,
+        3,
+        (),
+        True,
+    )
+    assert estimate.seconds is not None and estimate.at_most is not None and estimate.seconds <= estimate.at_most
     wrong = missed(trace)
     assert wrong and abs(wrong["tokens"]) < 0.1 and abs(wrong["cost"]) < 0.1
 
@@ -78,31 +84,31 @@ async def test_a_mixture_never_asked_is_quoted_by_the_calls_of_its_models_elsewh
     other = panel(b, b, big=Fallback((big, a)), name="other")
     with Store(tmp_path) as store:
         await moa.generate(panel(a, b, big=big), asked(100), store.emit)
-        told = quote(other, asked(100), store.figures())
-    assert (told.calls, told.runs, told.unknown, told.known) == (3, 0, (), True)
-    assert told.output_tokens == 100 + 100 + 80 and told.seconds is not None and told.at_most is None
+        estimate = quote(other, asked(100), store.figures())
+    assert (estimate.calls, estimate.runs, estimate.unknown, estimate.known) == (3, 0, (), True)
+    assert estimate.output_tokens == 100 + 100 + 80 and estimate.seconds is not None and estimate.at_most is None
 
 
 async def test_models_never_called_are_named_and_their_answers_assumed(tmp_path: Path) -> None:
     a, new = counted("a", 200), WithDefaults(counted("new", 5), max_tokens=64)
     with Store(tmp_path) as store:
         await moa.generate(a, asked(100), store.emit)
-        told = quote(panel(a, new, big=new), asked(100), store.figures())
-    assert (told.unknown, told.known, told.seconds) == (("new",), True, None)
-    assert told.output_tokens == 200 + 64 + 64
+        estimate = quote(panel(a, new, big=new), asked(100), store.figures())
+    assert (estimate.unknown, estimate.known, estimate.seconds) == (("new",), True, None)
+    assert estimate.output_tokens == 200 + 64 + 64
 
 
 def test_without_a_past_nothing_is_known() -> None:
-    told = quote(panel(counted("a", 1), big=counted("big", 1)), asked(10), [])
-    assert (told.known, told.unknown, told.runs, told.seconds) == (False, ("a", "big"), 0, None)
+    estimate = quote(panel(counted("a", 1), big=counted("big", 1)), asked(10), [])
+    assert (estimate.known, estimate.unknown, estimate.runs, estimate.seconds) == (False, ("a", "big"), 0, None)
 
 
 async def test_an_unknown_price_makes_the_quote_unknown_and_a_limit_of_tokens_holds(tmp_path: Path) -> None:
     a, big = counted("a", 200), Scripted("big", "said", usage=Usage(10, 50))
     with Store(tmp_path) as store:
         await moa.generate(panel(a, big=big), asked(10), store.emit)
-        told = quote(panel(a, big=big), asked(10), store.figures())
-        assert told.cost is None and told.output_tokens == 250
+        estimate = quote(panel(a, big=big), asked(10), store.figures())
+        assert estimate.cost is None and estimate.output_tokens == 250
         short = quote(a, replace(asked(10), max_tokens=20), store.figures())
     assert short.output_tokens == 20
 
@@ -129,12 +135,12 @@ def upstream() -> Iterator[Upstream]:
 
 
 def test_where_nobody_can_be_asked_the_quote_is_all(upstream: Upstream) -> None:
-    told = command("ask", "--estimate", "Which colour?")
-    assert "no call of it is stored yet" in told.stdout and "3 calls, cost unknown" in told.stdout
+    done = command("ask", "--estimate", "Which colour?")
+    assert "no call of it is stored yet" in done.stdout and "3 calls, cost unknown" in done.stdout
     command("ask", "Which colour?")
     before = len(upstream.calls)
-    told = command("ask", "--estimate", "Which colour?")
-    assert told.stdout.startswith("moa:panel: about 3 calls, ") and "from 1 run of it" in told.stdout
+    done = command("ask", "--estimate", "Which colour?")
+    assert done.stdout.startswith("moa:panel: about 3 calls, ") and "from 1 run of it" in done.stdout
     figures = json.loads(command("ask", "--estimate", "--json", "Which colour?").stdout)
     assert (figures["model"], figures["calls"], figures["runs"]) == ("moa:panel", 3, 1)
     assert len(upstream.calls) == before

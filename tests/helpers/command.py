@@ -26,8 +26,8 @@ def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess
         given.seek(0)
         streams = [file.fileno() for file in (given, out, err)]
         code = ended(words, {**os.environ, **environment}, streams, 60)
-        told = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
-    return subprocess.CompletedProcess([*MOA, *words], code, *told)
+        output = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
+    return subprocess.CompletedProcess([*MOA, *words], code, *output)
 
 
 def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tuple[int, str]:
@@ -58,9 +58,9 @@ def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tup
 def configured(upstream: Upstream, text: str = "") -> None:
     """Write a `moa.toml` here whose provider `lab` is this upstream and whose default is `moa:panel`."""
     panel = '[mixtures.panel]\nproposers = ["lab:a", "lab:b"]\naggregator = "lab:big"\n'
-    told = text if "[mixtures.panel]" in text else panel + text
+    config = text if "[mixtures.panel]" in text else panel + text
     provider = f'[providers.lab]\nbase_url = "{upstream.url}"\nattempts = 1\nprice = {{ input = 1, output = 1 }}\n'
-    Path("moa.toml").write_text(f'default = "moa:panel"\n{provider}{told}', "utf-8")
+    Path("moa.toml").write_text(f'default = "moa:panel"\n{provider}{config}', "utf-8")
 
 
 def until(true: Callable[[], object], seconds: float = 30) -> None:

@@ -141,8 +141,8 @@ class Served:
             with suppress(BrokenPipeError):  # who is refused early has been answered before all was sent
                 connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
             reply = connection.getresponse()
-            told = {name.lower(): value for name, value in reply.getheaders()}
-            return Answer(reply.status, told, reply.read())
+            headers = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, headers, reply.read())
         finally:
             connection.close()
 
@@ -155,6 +155,6 @@ class Served:
 
 @contextmanager
 def serving(says: Any = SAYS, toml: str = TOML, store: Store | None = None) -> Iterator[tuple[Served, Upstream]]:
-    """A server and the upstream behind it, which answers as it is told."""
+    """A server and the upstream behind it, which answers as configured."""
     with Upstream(says) as upstream, Served(toml, upstream, store) as served:
         yield served, upstream

@@ -44,13 +44,13 @@ def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequenc
     try:
         socket.send_fds(loaded, [len(asked).to_bytes(4)], streams)
         loaded.sendall(asked)
-        told = loaded.recv(4)
+        received = loaded.recv(4)
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)
         _loaded.cache_clear()
         raise
-    assert told, "the process that forks is gone"
-    return int.from_bytes(told, signed=True)
+    assert received, "the process that forks is gone"
+    return int.from_bytes(received, signed=True)
 
 
 @cache

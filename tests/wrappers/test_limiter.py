@@ -266,7 +266,7 @@ async def test_a_call_that_waited_long_enough_is_not_passed_by_one_that_has_just
 
 
 class Reads(Scripted):
-    """Reads ahead until it is told to stop."""
+    """Prewarms until it is stopped."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "red")
