@@ -133,7 +133,8 @@ async def prewarm(model: Model, request: Request) -> PrewarmResult | None:
 
 def children(model: Model) -> tuple[Model, ...]:
     """Return the models that a model calls, empty for a single model."""
-    return model.children if isinstance(model, Composite) else ()
+    below: tuple[Model, ...] = getattr(model, "children", ())  # `isinstance` of a protocol takes as long as a call
+    return below
 
 
 def leaves(model: Model) -> Iterator[Model]:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from .. import notes
 from ..errors import BadReply, ContextOverflow
@@ -38,6 +38,13 @@ class ReferenceReader(Protocol):
     def pending_prompt(self, request: Request) -> PendingPrompt:
         """Return the prompt as far as it is known before the references."""
         ...
+
+
+def pending_prompt(aggregator: Aggregator, request: Request) -> PendingPrompt | None:
+    """Return the prompt of a `ReferenceReader`, or `None` for any other aggregator."""
+    if not issubclass(type(aggregator), ReferenceReader):  # unlike `isinstance`, this is cached for protocols
+        return None
+    return cast(ReferenceReader, aggregator).pending_prompt(request)
 
 
 @dataclass(frozen=True)

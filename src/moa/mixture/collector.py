@@ -161,9 +161,9 @@ class ProposalCollector:
 
     def _stop_reason(self) -> str | None:
         """Return why to stop waiting, as the error of the calls still pending, or `None` to wait on."""
-        layer, remaining, grace_left = self._layer, self._span.remaining, self._grace_left()
         if not self._pending:
             return "all calls have ended"
+        layer, remaining, grace_left = self._layer, self._span.remaining, self._grace_left()
         if remaining is not None and remaining <= 0:
             own = self._span.deadline == self._deadline
             return f"no answer within {layer.timeout:g} s" if own else "no answer before the deadline"

@@ -42,6 +42,8 @@ class BudgetKeeper(Hooks):
 
         Raises `RequestError` if not even one proposal and the answer fit.
         """
+        if self._budget.tokens is None and self._budget.dollars is None:
+            return layer
         read = _output(reference.usage for reference in run.references) + INSTRUCTION if run.references else 0
         kept: list[Model] = []
         for model in layer.proposers:

@@ -18,7 +18,7 @@ from ...errors import ModelError
 from ...model import Model, WithDefaults, info
 from ...span import Span, TextListener
 from ...types import Response
-from ..aggregators import ReferenceReader
+from ..aggregators import pending_prompt
 from ..collector import ProposalObserver
 from ..layer import Layer
 from ..references import PendingPrompt
@@ -70,8 +70,8 @@ class Prewarm(Strategy):
 def _pending_prompts(run: MixtureRun) -> list[PendingPrompt]:
     """Return the prompts that will show the proposals of the current layer."""
     if not run.remaining_layers:
-        aggregator = run.mixture.aggregator
-        return [aggregator.pending_prompt(run.request)] if isinstance(aggregator, ReferenceReader) else []
+        last = pending_prompt(run.mixture.aggregator, run.request)
+        return [last] if last else []
     following = run.remaining_layers[0]
     return [PendingPrompt(model, following.prompt, run.question) for model in following.proposers]
 
