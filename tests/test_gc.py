@@ -62,12 +62,27 @@ async def test_a_run_that_nobody_reads_is_freed_too() -> None:
     assert (await left(mixture(Scripted("c", "violet", delay=5.0))))() is None
 
 
+class Failing:
+    """A model that always fails, each time with an error of its own."""
+
+    name = "failing"
+
+    async def generate(self, request: Request, span: moa.Span) -> moa.Response:
+        raise moa.ModelError("no answer")
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_run_with_a_failed_proposal_is_freed_when_it_is_over() -> None:
+    layer = Layer((Scripted("a", "red"), Failing()))
+    assert (await ended(Mixture((layer,), Synthesize(Scripted("c", "violet")))))() is None
+
+
 def test_an_event_loop_is_freed_when_it_is_over() -> None:
-    async def asked(url: str) -> weakref.ref[asyncio.AbstractEventLoop]:
+    async def ask(url: str) -> weakref.ref[asyncio.AbstractEventLoop]:
         await ended(OpenAI("m", url))
         return weakref.ref(asyncio.get_running_loop())
 
     with Upstream({"m": "violet it is"}) as upstream:
-        loop = asyncio.run(asked(upstream.url))
+        loop = asyncio.run(ask(upstream.url))
     gc.collect()
     assert loop() is None

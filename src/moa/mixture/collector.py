@@ -100,6 +100,13 @@ class ProposalCollector:
 
     async def collect(self) -> tuple[Response, ...]:
         """Return the proposals. Raises `LayerError` if they are fewer than the quorum."""
+        try:
+            return await self._collect()
+        finally:
+            # Their tracebacks lead back here: without this only the garbage collector would free the run.
+            self._calls, self._failed = [], {}
+
+    async def _collect(self) -> tuple[Response, ...]:
         deadline = _earliest(self._deadline, self._closes_at)
         with self._span.section("layer", f"layer {self._number}", layer=self._number, deadline=deadline) as self._span:
             reason = None
