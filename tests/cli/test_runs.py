@@ -21,7 +21,8 @@ from moa import Guarded, Layer, Message, Mixture, Request, Retried, Scripted, Sy
 from moa.cli.terminal.diff import shown
 from moa.store.rows import moment
 from moa.text.diff import words
-from moa.trace.views import folded, recalled
+from moa.trace.tree import Trace
+from moa.trace.views import response_of
 
 QUESTION = Request((Message("user", "Which colour?"),))
 NESTED = """
@@ -276,9 +277,9 @@ def panel(
 async def test_the_answer_out_of_the_events_is_the_answer_that_was_given(model: moa.Model) -> None:
     events: list[moa.Event] = []
     answer = await moa.generate(model, QUESTION, events.append, "all")
-    trace = folded(events)
+    trace = Trace.of(events)
     assert trace.root
-    assert trace.summary(recalled(trace.root)) == trace.summary(answer)
+    assert trace.summary(response_of(trace.root)) == trace.summary(answer)
 
 
 def test_texts_of_space_alone_are_compared_too() -> None:  # not in hours

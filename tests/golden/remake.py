@@ -14,7 +14,8 @@ from typing import Any
 import moa
 from moa.cli.terminal.live import state
 from moa.events import Event, from_json, to_json
-from moa.trace.views import folded, told
+from moa.trace.tree import Trace
+from moa.trace.views import call_json
 from moa.wrappers.hedge import Hedged
 
 HERE = Path(__file__).parent
@@ -80,10 +81,10 @@ async def single() -> moa.Model:
 
 def stands(events: list[Event]) -> dict[str, Any]:
     """What a fold tells of these events."""
-    trace = folded(events)
+    trace = Trace.of(events)
     assert trace.root
     return {
-        "tree": told(trace.root),
+        "tree": call_json(trace.root),
         "time": trace.time,
         "first_word": trace.first_word,
         "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in trace.lost],

@@ -13,8 +13,7 @@ from helpers.browser import visiting
 from helpers.upstream import Body, Reply
 from moa.cli.terminal.live import state
 from moa.events import from_json
-from moa.trace.tree import Node
-from moa.trace.views import folded
+from moa.trace.tree import Node, Trace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -111,7 +110,7 @@ def test_the_page_shows_the_facts_of_every_call(chromium: Browser) -> None:
         visit.page.get_by_role("button", name="Download HTML").wait_for()
         stored = shown_facts(visit.page)
         lines = visit.served.get(f"/api/runs/{run}/export").body.splitlines()
-    trace = folded(from_json(line) for line in lines)
+    trace = Trace.of(from_json(line) for line in lines)
     assert trace.root
     top = [*trace.root.children[0].children, *trace.root.children[1:]]
     inner = {node.start.model: Fact(state(node)) for node in trace.calls if node not in top}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import moa
 from moa.provenance.attribution import Proposal, Provenance, of_run, provenance
 from moa.provenance.judge import judged
-from moa.trace.views import folded
+from moa.trace.tree import Trace
 
 BRIDGE = Proposal(
     "lab:a",
@@ -71,7 +71,7 @@ async def test_a_run_is_traced_to_the_proposals_of_its_last_layer() -> None:
     )
     events: list[moa.Event] = []
     await moa.generate(panel, moa.Request((moa.Message("user", "Metals?"),)), events.append)
-    trace = folded(events)
+    trace = Trace.of(events)
     found = of_run(trace)
     assert [one.model for one in found.proposals] == ["red", "blue"]
     assert relations(found) == [{1: "supports"}, {0: "supports"}]
@@ -81,11 +81,11 @@ async def test_a_run_is_traced_to_the_proposals_of_its_last_layer() -> None:
 async def test_an_answer_of_one_model_has_no_sources() -> None:
     events: list[moa.Event] = []
     await moa.generate(moa.Scripted("a", "Red. Blue."), moa.Request((moa.Message("user", "?"),)), events.append)
-    assert relations(of_run(folded(events))) == [{}, {}]
+    assert relations(of_run(Trace.of(events))) == [{}, {}]
 
 
 def test_a_run_that_has_not_begun_has_no_sentences() -> None:
-    assert of_run(folded([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
+    assert of_run(Trace.of([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
 
 
 def test_scripts_without_spaces_are_traced_too() -> None:
@@ -114,7 +114,7 @@ async def test_a_judge_decides_by_meaning_and_is_seen_and_priced_as_one() -> Non
     proposals = [Proposal("a", "Prices rose."), Proposal("b", "Everything became cheaper that year.")]
     found = await judged("Prices fell. Buy now.", proposals, judge, events.append)
     assert relations(found) == [{0: "contradicts", 1: "supports"}, {}]
-    (call,) = folded(events).calls
+    (call,) = Trace.of(events).calls
     assert (call.start.role, call.start.model) == ("judge", "judge")
     assert call.start.request is not None
     assert "Prices rose." in call.start.request.messages[0].text

@@ -19,7 +19,7 @@ from moa.events import Role, to_json
 from moa.notes import KINDS, UnknownNote
 from moa.store.cache import SQLiteCache
 from moa.store.reader import StoredRun
-from moa.trace.views import folded
+from moa.trace.tree import Trace
 
 FILES = Path(__file__).parent / "version_1"
 TOML = """
@@ -74,7 +74,7 @@ def test_its_runs_are_shown_and_replayed(store: Store, model: str) -> None:
     shown = json_of("runs", "show", "--json", run.id)
     assert (shown["run"], shown["state"]) == (run.id, run.state)
     page = command("runs", "show", run.id).stdout
-    assert all(call.start.model in page for call in folded(store.events(run.id)).calls)
+    assert all(call.start.model in page for call in Trace.of(store.events(run.id)).calls)
     replayed = command("runs", "replay", run.id)
     assert replayed.returncode == 0, replayed.stderr
     if run.state == "answered" and run.question is not None:
@@ -130,5 +130,5 @@ def test_its_notes_and_roles_have_the_names_of_version_2(store: Store) -> None:
 
 def test_the_calls_of_its_runs_are_counted_as_those_of_later_runs(store: Store) -> None:
     assert {run.model: run.calls for run in store.runs()} | {"stopped": 1} == {
-        run.model: len(folded(store.events(run.id)).calls) for run in store.runs()
+        run.model: len(Trace.of(store.events(run.id)).calls) for run in store.runs()
     }

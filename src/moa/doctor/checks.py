@@ -14,8 +14,9 @@ from ..mixture.mixture import Mixture
 from ..model import Model, WrapperModel, info
 from ..model import leaves as single_models
 from ..trace.tree import AnyNote, Node, Trace
+from ..trace.views import layers
 from ..types import Message, Request, Response, estimate_tokens
-from .evidence import Evidence, Reader, Stage, conversation, layers, leaves, shown
+from .evidence import Evidence, Reader, Stage, conversation, leaves, shown
 
 Outcome = Literal["ok", "warn", "fail"]
 
@@ -125,7 +126,7 @@ def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     called: list[str] = []
     uncalled: list[str] = []
     inner: list[tuple[Model, Node]] = []
-    began = layers(node)
+    began = {layer.number: layer for layer in layers(node)}
     for number, layer in enumerate(model.layers, 1):
         if number not in began:
             continue  # a layer before it failed, and the report says so
@@ -153,7 +154,7 @@ def _side_by_side(case: Case) -> Iterator[Check]:
     widths: list[int] = []
     alone = False
     for node in case.trace.root.walk() if case.trace.root else ():
-        for number, layer in layers(node).items():
+        for layer in layers(node):
             firsts = {_place(call): call for call in reversed(layer.calls)}.values()
             ended = min((call.end.time for call in firsts if call.end), default=0.0)
             late = [call for call in firsts if call.start.time >= ended]
@@ -162,7 +163,7 @@ def _side_by_side(case: Case) -> Iterator[Check]:
                 outcome: Outcome = "fail" if len(late) == len(firsts) - 1 else "warn"
                 yield Check(
                     outcome,
-                    f"the proposers of layer {number} do not all work at the same time",
+                    f"the proposers of layer {layer.number} do not all work at the same time",
                     f"{late[-1].start.model} began after another had ended",
                 )
             widths.append(len(firsts))

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .. import notes
 from ..trace.tree import Node, Trace
+from ..trace.views import LayerView, layers, message_text, messages_sent, proposer
 
 Turn = tuple[str, str]
 """Who spoke, and the words."""
@@ -53,22 +53,6 @@ class Stage:
     given: list[Proposal]
 
 
-@dataclass
-class Began:
-    """A layer that began: its calls, and the places of the proposers that were lost."""
-
-    calls: list[Node] = field(default_factory=list)
-    lost: set[int] = field(default_factory=set)
-
-    @property
-    def proposals(self) -> list[Proposal]:
-        """What arrived. Of a proposer that read a few references at a time, the last answer is the proposal."""
-        answered = [call for call in self.calls if call.end and call.error is None]
-        last = {_key(call): call for call in answered if call.start.index not in self.lost}
-        arrived = sorted(last.values(), key=lambda call: call.start.index or 0)
-        return [Proposal(call.start.model, call.text) for call in arrived]
-
-
 class Evidence:
     """The calls of a run, and who was shown what."""
 
@@ -97,7 +81,7 @@ class Evidence:
     def proposals(self) -> list[Proposal]:
         """Every proposal of the run."""
         nodes = self.trace.root.walk() if self.trace.root else ()
-        return [one for node in nodes for layer in layers(node).values() for one in layer.proposals]
+        return [one for node in nodes for layer in layers(node) for one in given_by(layer)]
 
     def elsewhere(self, stage: Stage) -> list[str]:
         """The proposals that the stage has not been given to read."""
@@ -106,35 +90,24 @@ class Evidence:
 
     def _of(self, mixture: Node) -> Iterator[Stage]:
         given: list[Proposal] = []
-        for number, layer in layers(mixture).items():
+        for layer in layers(mixture):
             if given:
-                yield Stage(mixture.start.model, number, self._readers(layer.calls), given)
-            given = layer.proposals
-        after = [child for child in _plain(mixture) if child.start.role not in ("layer", "proposer")]
+                yield Stage(mixture.start.model, layer.number, self._readers(layer.calls), given)
+            given = given_by(layer)
+        after = [child for child in _plain(mixture) if child.start.role not in ("layer", "proposer", "prewarm")]
         if given and (after or (mixture.end and mixture.error is None)):
             yield Stage(mixture.start.model, None, self._readers(after), given)
 
     def _readers(self, calls: Sequence[Node]) -> list[Reader]:
         readers: dict[object, Reader] = {}
         for call in calls:
-            readers.setdefault(_key(call), Reader(self.label(call))).calls.append(call)
+            readers.setdefault(proposer(call), Reader(self.label(call))).calls.append(call)
         return list(readers.values())
 
 
-def layers(mixture: Node) -> dict[int, Began]:
-    """The layers of a mixture that began, by their numbers."""
-    found: dict[int, Began] = {}
-    for child in mixture.children:
-        number = child.start.layer
-        if number is None or mixture.start.role == "layer":
-            continue
-        layer = found.setdefault(number, Began())
-        if child.start.role == "layer":
-            layer.calls += child.children
-            layer.lost |= {note.index for note in child.notes_of(notes.ProposalLost)}
-        else:  # a layer of somebody's own, without a span around its calls
-            layer.calls.append(child)
-    return found
+def given_by(layer: LayerView) -> list[Proposal]:
+    """Return the proposals that a layer handed on."""
+    return [Proposal(call.start.model, call.text) for call in layer.answered]
 
 
 def leaves(call: Node) -> list[Node]:
@@ -143,10 +116,8 @@ def leaves(call: Node) -> list[Node]:
 
 
 def conversation(call: Node) -> list[Turn]:
-    """The conversation as it was sent."""
-    for note in reversed(call.notes_of(notes.RequestRewritten)):
-        return [(message["role"], _text(message["content"])) for message in note.messages]
-    return [(message.role, message.text) for message in call.start.request.messages] if call.start.request else []
+    """Return the conversation as it was sent."""
+    return [(message["role"], message_text(message)) for message in messages_sent(call)]
 
 
 @dataclass
@@ -210,15 +181,6 @@ def _plain(node: Node) -> Iterator[Node]:
     """The calls below a node, out of the sections that only hold them."""
     for child in node.children:
         yield from _plain(child) if child.start.role == "section" else (child,)
-
-
-def _key(call: Node) -> object:
-    """What the several calls of one reader have in common."""
-    return call.start.index if call.start.index is not None else (call.start.role, call.start.model)
-
-
-def _text(content: str | Sequence[Mapping[str, str]]) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def _words(text: str) -> str:

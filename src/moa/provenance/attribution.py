@@ -24,7 +24,7 @@ from ..text.facts import Facts, conflict, numbered
 from ..text.sentences import Kind, sentences
 from ..text.similarity import cosine, rarity, terms, unit_vector
 from ..trace.tree import Trace
-from ..trace.views import layers, recalled
+from ..trace.views import proposals, response_of
 
 if TYPE_CHECKING:
     from ..json_types import ProvenanceJSON, SourceJSON
@@ -176,8 +176,8 @@ def answered(trace: Trace) -> tuple[str, list[Proposal]]:
     aggregator read. What is no mixture has none."""
     if not trace.root:
         return "", []
-    made = next((made for made in reversed(layers(trace.root)) if made), [])
-    return recalled(trace.root).text, [Proposal(node.start.model, one.text, node.start.span) for node, one in made]
+    made = next((made for made in reversed(proposals(trace.root)) if made), [])
+    return response_of(trace.root).text, [Proposal(node.start.model, one.text, node.start.span) for node, one in made]
 
 
 def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:

@@ -27,7 +27,7 @@ from ..mixture.strategies.staircase import Staircase
 from ..model import Model, ModelInfo, WithDefaults, WrapperModel
 from ..span import Span, generate
 from ..trace.tree import Node, Trace
-from ..trace.views import layers, recalled
+from ..trace.views import proposals, response_of
 from ..types import Request, Response, Usage
 from ..wrappers.cache import fingerprint
 
@@ -81,7 +81,7 @@ class Rerun:
         start = self._root.start
         mixture = self._changed(start.model)
         answers = _answers(self._root)
-        orders = [[call.start.index or 0 for call, _ in made] for made in layers(self._root)]
+        orders = [[call.start.index or 0 for call, _ in made] for made in proposals(self._root)]
         rebuilt = []
         for number, layer in enumerate(mixture.layers, 1):
 
@@ -237,10 +237,10 @@ def _answers(root: Node) -> Cache:
     """What the proposers of a run, and those who judged them, answered."""
     answers: dict[str, deque[Response | str]] = {}
     judges = [child for child in root.children if child.start.role == "judge"]
-    made = {call.start.span: response for layer in layers(root) for call, response in layer}
+    made = {call.start.span: response for layer in proposals(root) for call, response in layer}
     for call in (*judges, *(call for layer in root.children if layer.start.role == "layer" for call in layer.children)):
         if call.start.request and call.end:
-            answer = call.error or made.get(call.start.span) or recalled(call)
+            answer = call.error or made.get(call.start.span) or response_of(call)
             answers.setdefault(_key(call.start.model, call.start.request), deque()).append(answer)
     return answers
 

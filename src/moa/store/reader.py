@@ -12,7 +12,6 @@ import orjson
 from ..errors import StoreError
 from ..events import Event
 from ..trace.tree import Trace
-from ..trace.views import folded
 from ..types import Usage
 from . import writer_lock
 from .encoding import events
@@ -142,7 +141,7 @@ class Reader:
     def trace(self, run: StoredRun) -> Trace:
         """A run as a tree. Raises `StoreError`, also where some of its events are missing."""
         try:
-            trace = folded(self.events(run))
+            trace = Trace.of(self.events(run))
             if trace.root is None:
                 raise KeyError(run.id)
         except KeyError:

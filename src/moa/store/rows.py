@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import notes
 from ..errors import RequestError
 from ..trace.tree import Trace
-from ..trace.views import recalled, told
+from ..trace.views import call_json, response_of
 from .reader import State, StoredRun
 from .writer import question
 
@@ -88,13 +88,13 @@ def whole(run: StoredRun, trace: Trace) -> dict[str, Any]:
     assert trace.root
     request = trace.root.start.request
     return {
-        **trace.summary(recalled(trace.root)),
+        **trace.summary(response_of(trace.root)),
         "state": run.state,
         "started": when_exactly(run.started),
         "question": request.question if request else None,
         **({"parent": run.parent} if run.parent else {}),
         **({"error": trace.root.error} if trace.root.error else {}),
-        "tree": told(trace.root),
+        "tree": call_json(trace.root),
     }
 
 

@@ -5,7 +5,7 @@ The terminal, the JSON output and the doctor all read this one fold, so they can
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,6 +101,14 @@ class Trace:
         self.lost: list[Lost] = []
         self.early_exits: list[notes.EarlyExit] = []
         self._nodes: dict[str, Node] = {}
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Trace:
+        """Return the trace of these events."""
+        trace = cls()
+        for event in events:
+            trace.add(event)
+        return trace
 
     def add(self, event: Event) -> None:
         """Take in the next event of the run."""

@@ -82,11 +82,11 @@ def show_run(
     config: ConfigFile = None,
 ) -> None:
     """Show a run: its calls as a tree, with times, tokens, cost, retries and losses, and the answer."""
-    from ...trace.views import folded
+    from ...trace.tree import Trace
 
     store = _store(config)
     found = store.find(run)
-    trace = folded(store.events(found.id))
+    trace = Trace.of(store.events(found.id))
     traced = _traced(found, trace, judge, config) if provenance or judge else None
     if as_json:
         import json
@@ -140,14 +140,15 @@ def replay_run(
     import asyncio
     import time
 
-    from ...trace.views import folded, recalled
+    from ...trace.tree import Trace
+    from ...trace.views import response_of
     from ..terminal.view import watch_again
 
     store = _store(config)
     found = store.find(run)
     events = store.events(found.id)
-    trace = folded(events)
-    answer = recalled(trace.root) if trace.root and found.state == "answered" else None
+    trace = Trace.of(events)
+    answer = response_of(trace.root) if trace.root and found.state == "answered" else None
     shown = view(proposals, clock=lambda: time.perf_counter() * (pace or 1.0))
     asyncio.run(watch_again(events, shown, answer, pace))
     if answer is None:
@@ -181,7 +182,7 @@ def rerun_run(
     from ...api import get_builder
     from ...config.download import ensure
     from ...runs.rerun import Changes, Rerun
-    from ...trace.views import folded
+    from ...trace.tree import Trace
     from ..terminal.rerun_plan import planned
     from ..terminal.view import watch
 
@@ -189,7 +190,7 @@ def rerun_run(
     found = store.find(run)
     if found.question is None:
         raise ConfigError(f"the words of run {found.id} were not kept, so it cannot be made again")
-    trace = folded(store.events(found.id))
+    trace = Trace.of(store.events(found.id))
     builder = get_builder(config)
     again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer, proposer))
     for line in planned(found, again.plan()):
@@ -220,15 +221,14 @@ def compare_runs(
     """
     from rich.console import Console
 
-    from ...text.diff import words
-    from ...trace.views import folded
+    from ...runs.compare import compare_answers
+    from ...trace.tree import Trace
     from ..terminal.diff import figures, shown
 
     store = _store(config)
     found = [store.find(name) for name in (one, other)]
-    traces = [folded(store.events(run.id)) for run in found]
-    first, second = (trace.root.text if trace.root else "" for trace in traces)
-    Console(highlight=False).print(shown(words(first, second)), soft_wrap=not sys.stdout.isatty())
+    traces = [Trace.of(store.events(run.id)) for run in found]
+    Console(highlight=False).print(shown(compare_answers(*traces)), soft_wrap=not sys.stdout.isatty())
     typer.echo()
     header = ("", *(run.id[:SHORT] for run in found))
     table(header, figures(list(zip(found, traces, strict=True))))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from ...runs.compare import compare_calls
 from ...store.reader import StoredRun
 from ...text.diff import Change
 from ...trace.tree import Trace
@@ -31,9 +31,8 @@ def figures(runs: Sequence[tuple[StoredRun, Trace]]) -> list[tuple[str, ...]]:
     """A row for each figure in which two runs can differ: what it is, and how it was in each of them."""
     columns = [_figures(run, trace) for run, trace in runs]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    calls = [Counter(f"{call.start.role} {call.start.model}" for call in trace.calls) for _, trace in runs]
-    named = dict.fromkeys(name for counted in calls for name in counted)
-    return [*rows, *((name, *(str(counted[name]) for counted in calls)) for name in named)]
+    calls = compare_calls([trace for _, trace in runs])
+    return [*rows, *((f"{call.role} {call.model}", *map(str, call.counts)) for call in calls)]
 
 
 def _figures(run: StoredRun, trace: Trace) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ...provenance.attribution import Provenance
 from ...store.reader import StoredRun
 from ...store.rows import when
 from ...trace.tree import Node, Trace
-from ...trace.views import recalled, sent
+from ...trace.views import message_text, messages_sent, response_of
 from .escape import printable
 from .estimate import estimated
 from .footer import remarks, summary
@@ -47,7 +47,7 @@ def shown(
     elif trace.root.text:
         yield Text(printable(trace.root.text))
         yield ""
-    answer = recalled(trace.root)
+    answer = response_of(trace.root)
     if run.state == "answered":
         yield Text(summary(trace, answer), "dim")
     for line in remarks(trace, answer):
@@ -58,11 +58,8 @@ def _sent(call: Node) -> Iterator[RenderableType]:
     """What a model was sent, message by message, and what it answered."""
     place = f"layer {call.start.layer}: " if call.start.layer else ""
     yield Text(printable(f"## {place}{call.start.model} ({call.start.role})"), "bold")
-    told = [(message["role"], message["content"] or "") for message in sent(call)]
-    for role, content in (*told, ("answer", call.text or call.error or "")):
-        text = (
-            content if isinstance(content, str) else "".join(part.get("text", f"[{part['type']}]") for part in content)
-        )
+    messages = [(message["role"], message_text(message)) for message in messages_sent(call)]
+    for role, text in (*messages, ("answer", call.text or call.error or "")):
         yield Text(f"### {role}", "dim")
         yield Text(printable(text))
     yield ""

@@ -11,7 +11,7 @@ import orjson
 from ...config.load import Config
 from ...errors import RequestError
 from ...trace.tree import Node
-from ...trace.views import sent
+from ...trace.views import messages_sent
 from ...wire.chat_completions import request_to_json, without
 
 KEY = "MOA_KEY"
@@ -49,4 +49,4 @@ def to_provider(call: Node, config: Config) -> str | None:
 def _body(call: Node, model: str) -> dict[str, Any]:
     if call.start.request is None:
         raise RequestError("a layer is no call; name the span of one")
-    return {**request_to_json(call.start.request, model), "messages": sent(call)}
+    return {**request_to_json(call.start.request, model), "messages": messages_sent(call)}

@@ -5,8 +5,7 @@ Two runs can be compared, and a call can be taken away as a line for the shell.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
@@ -21,10 +20,10 @@ from ...events import to_json
 from ...json_types import ListedRunJSON, ProvenanceJSON
 from ...prompts.escaping import split_references
 from ...provenance.attribution import of_run
+from ...runs.compare import compare_answers, compare_calls
 from ...store.rows import listed
-from ...text.diff import words
 from ...trace.tree import Node
-from ...trace.views import sent
+from ...trace.views import message_text, messages_sent
 from ..errors import route
 from ..http import json
 from ..runs.repository import RunRepository, RunView
@@ -145,8 +144,8 @@ def _sent(call: Node) -> SentJSON:
         "layer": start.layer,
         "index": start.index,
         "messages": [
-            {"role": message["role"], "pieces": [_piece(*one) for one in split_references(_text(message))]}
-            for message in sent(call)
+            {"role": message["role"], "pieces": [_piece(*one) for one in split_references(message_text(message))]}
+            for message in messages_sent(call)
         ],
         "options": _options(call),
         "answer": call.text,
@@ -167,14 +166,6 @@ def _piece(reference: int | None, text: str) -> PieceJSON:
     return {"reference": reference, "text": text}
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    """The words of a message; what else was in it is named."""
-    content = message["content"] or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", f"[{part['type']}]") for part in content)
-
-
 def _line(service: Service, base: str, owner: bool, span: str | None, seen: RunView) -> str:
     """The owner of the server gets what goes to a provider; its clients are not told where that is."""
     if seen.run.question is None:
@@ -193,14 +184,11 @@ def _lines(seen: RunView) -> bytes:
 
 
 def _difference(one: RunView, other: RunView) -> DifferenceJSON:
-    first, second = (seen.trace.root.text if seen.trace.root else "" for seen in (one, other))
-    calls = [Counter((call.start.role, call.start.model) for call in seen.trace.calls) for seen in (one, other)]
-    named = dict.fromkeys(name for counted in calls for name in counted)
     return {
         "runs": [listed(seen.run) for seen in (one, other)],
-        "words": [{"change": change, "text": text} for change, text in words(first, second)],
+        "words": [{"change": change, "text": text} for change, text in compare_answers(one.trace, other.trace)],
         "calls": [
-            {"role": role, "model": model, "counts": [counted[role, model] for counted in calls]}
-            for role, model in named
+            {"role": call.role, "model": call.model, "counts": list(call.counts)}
+            for call in compare_calls([one.trace, other.trace])
         ],
     }

@@ -15,7 +15,7 @@ from ...json_types import CallJSON, SummaryJSON
 from ...store.reader import State, StoredRun
 from ...store.rows import when_exactly
 from ...trace.tree import Trace
-from ...trace.views import folded, recalled, told
+from ...trace.views import call_json, response_of
 from ...types import Response
 from ..errors import problem
 from ..service import RunNotFound, Service
@@ -68,10 +68,10 @@ class RunView:
             "started": when_exactly(run.started),
             "question": root.start.request.question if root.start.request else None,
             "parent": run.parent,
-            "tree": told(root),
+            "tree": call_json(root),
         }
         if run.state == "answered":
-            known["summary"] = cast("SummaryJSON", self.trace.summary(self.response or recalled(root)))
+            known["summary"] = cast("SummaryJSON", self.trace.summary(self.response or response_of(root)))
         if self.failure:
             error = problem(self.failure)
             known["error"] = {"message": error.message, "type": error.kind, "code": error.code}
@@ -99,7 +99,7 @@ class RunRepository:
             return RunView(record.row(), list(record.events), record.trace, record.response, record.error)
         stored = await self.past.find(run)
         events = await self.past.events(stored)
-        return RunView(stored, events, await self._service.in_thread(folded, events))
+        return RunView(stored, events, await self._service.in_thread(Trace.of, events))
 
     async def forget(self, seen: RunView) -> None:
         """Remove a run for good. Raises `RequestError` for one that another process is making."""
@@ -116,4 +116,4 @@ class RunRepository:
         seen = await self.seen(run)
         if seen.run.state != "running":
             return await self._service.in_thread(work, seen)
-        return await self._service.in_thread(lambda: work(replace(seen, trace=folded(seen.events))))
+        return await self._service.in_thread(lambda: work(replace(seen, trace=Trace.of(seen.events))))
