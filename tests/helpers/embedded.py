@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+from moa.model import prewarm
 from moa.models.llamacpp import engine, weights
 from moa.models.llamacpp.model import LlamaCpp
 from moa.models.llamacpp.weights import SMOLLM2
-from moa.types import Message, Request
+from moa.types import Message, PrewarmResult, Request
 
 MODEL = LlamaCpp(SMOLLM2, "local:smollm2")
 LONG = "How does one bake a good bread? " + "Think about it. " * 60
@@ -25,3 +27,11 @@ def the_engine(model: LlamaCpp = MODEL) -> engine.Engine:
 
 def tokens_read(model: LlamaCpp = MODEL) -> int:
     return the_engine(model).tokens_read()
+
+
+async def prewarm_when_idle(model: LlamaCpp, request: Request) -> PrewarmResult:
+    """Have the model read a prompt, as soon as the engine has put away the answer before."""
+    async with asyncio.timeout(30):
+        while (result := await prewarm(model, request)) is None:  # noqa: ASYNC110 - nothing tells when it is idle
+            await asyncio.sleep(0.01)
+    return result
