@@ -42,18 +42,17 @@ def test_proposals_and_the_prompt_stand_before_the_answer_when_asked_for(stream:
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "param"),
     [
-        ({"prompt": ["one", "two"]}, "prompt: one at a time, not 2"),
-        ({"prompt": [1, 2]}, "prompt.0: Input should be a valid string"),
-        ({"n": 2}, "must be 1"),
-        ({"best_of": 2}, "must be 1"),
-        ({"suffix": "end"}, "cannot fill in the middle"),
-        ({"logprobs": 3}, "ask /v1/chat/completions"),
+        ({"prompt": ["one", "two"]}, "prompt"),
+        ({"prompt": [1, 2]}, "prompt.0"),
+        ({"n": 2}, "n"),
+        ({"best_of": 2}, "n"),
+        ({"suffix": "end"}, "suffix"),
+        ({"logprobs": 3}, "logprobs"),
     ],
 )
-def test_what_a_mixture_cannot_do_is_refused(fields: dict[str, Any], words: str) -> None:
+def test_what_a_mixture_cannot_do_is_refused(fields: dict[str, Any], param: str) -> None:
     with serving() as (served, _):
         answer = served.post("/v1/completions", {**ASK, **fields})
-    assert answer.status == 400
-    assert words in answer.json["error"]["message"]
+    assert (answer.status, answer.json["error"]["param"]) == (400, param)

@@ -147,13 +147,13 @@ def test_two_runs_are_compared_word_by_word_call_by_call() -> None:
 
 async def test_what_takes_long_to_find_out_of_a_run_that_goes_on_holds_up_no_other(tmp_path: Path) -> None:
     service = Service(Builder(Config(default="local:smollm2"), tmp_path))
-    sight = RunRepository(service)
+    repository = RunRepository(service)
     asked = RunRequest(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
-    record = await sight.running.start(asked)
-    where, seen = await sight.work(record.id, lambda seen: (threading.current_thread(), seen))
+    record = await repository.live.start(asked)
+    where, seen = await repository.work(record.id, lambda seen: (threading.current_thread(), seen))
     assert where is not threading.main_thread()
     assert (seen.run.state, seen.trace.time) == ("running", record.trace.time)
-    await sight.running.stop(record)
+    await repository.live.stop(record)
 
 
 def test_nobody_looks_into_the_runs_of_others() -> None:
@@ -176,4 +176,4 @@ def test_of_a_run_whose_words_were_not_kept_the_shape_is_told() -> None:
     with serving(store=Store(text=False)) as (served, _):
         assert served.get(f"/api/runs/{run}/messages").status == 200
         reply = served.get(f"/api/runs/{run}/curl")
-        assert reply.status == 400 and "were not kept" in reply.json["error"]["message"]
+        assert reply.status == 400 and run in reply.json["error"]["message"]

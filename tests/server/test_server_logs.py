@@ -43,8 +43,8 @@ def raised() -> Any:
 
 
 def test_a_request_is_one_object_of_json() -> None:
-    visit = RequestLogEntry("POST", "/v1/chat/completions", 200, "moa:duo", "0123", "anna", seconds=1.23456)
-    told = json.loads(JSON().format(record("POST ...", visit=visit)))
+    entry = RequestLogEntry("POST", "/v1/chat/completions", 200, "moa:duo", "0123", "anna", seconds=1.23456)
+    told = json.loads(JSON().format(record("POST ...", entry=entry)))
     assert datetime.fromisoformat(told.pop("time")).tzinfo is not None
     assert told == {
         "level": "INFO",

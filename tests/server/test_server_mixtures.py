@@ -86,7 +86,7 @@ def test_the_toml_of_a_mixture_is_the_mixture() -> None:
         ('[providers.new]\nbase_url = "http://evil.example/v1"\n', "providers: not allowed in a draft"),
         (
             '[mixtures.x]\nproposers = [{ model = "up:a", samples = 100 }]\nlayers = 5\naggregator = "up:a"\n',
-            "400 calls",
+            "got 400",
         ),
         (f"[mixtures.x]\nextra = {{ a = {'[' * 3000}{']' * 3000} }}\n", "not valid TOML"),
         (f"[mixtures.x]\nquorum = {'9' * 5000}\n", "not valid TOML"),
@@ -109,7 +109,7 @@ def tried(served: Served, **draft: Any) -> Any:
     if reply.status == 201:
         watched(served, reply.json["run_id"])
         return served.get(f"/api/runs/{reply.json['run_id']}").json
-    return reply.status, reply.json["error"]["message"]
+    return reply.status, reply.json["error"]["param"]
 
 
 def test_a_draft_is_checked_drawn_and_tried_once() -> None:
@@ -121,29 +121,22 @@ def test_a_draft_is_checked_drawn_and_tried_once() -> None:
         assert upstream.to("b")[0].body["temperature"] == 0.1
         names = [one["name"] for one in served.get("/api/mixtures").json["mixtures"]]
         again = served.post(f"/api/runs/{run['run_id']}/rerun", {})
-        assert again.status == 400 and "tried a draft" in again.json["error"]["message"]
+        assert again.status == 400 and "draft" in again.json["error"]["message"]
     assert (run["model"], run["state"], run["summary"]["answer"]) == ("draft:mine", "answered", "purple it is")
     assert names == ["duo"]
 
 
 @pytest.mark.parametrize(
-    ("table", "wrong"),
+    ("table", "status", "param"),
     [
-        ({"proposers": ["gguf:/etc/passwd"], "aggregator": "up:a"}, "a file is served only where a mixture names it"),
-        (
-            {"proposers": ["up:a"], "aggregator": "up:a", "prompt_file": "/etc/passwd"},
-            "no mixture of yours in moa.toml names it",
-        ),
-        (
-            {"proposers": ["up:a"], "aggregator": {"model": "up:a", "prompt_file": "keys.jsonl"}},
-            "no mixture of yours in moa.toml names it",
-        ),
+        ({"proposers": ["gguf:/etc/passwd"], "aggregator": "up:a"}, 404, "model"),
+        ({"proposers": ["up:a"], "aggregator": "up:a", "prompt_file": "/etc/passwd"}, 400, "prompt_file"),
+        ({"proposers": ["up:a"], "aggregator": {"model": "up:a", "prompt_file": "keys.jsonl"}}, 400, "prompt_file"),
     ],
 )
-def test_a_draft_opens_no_file_of_the_server(table: Any, wrong: str) -> None:
+def test_a_draft_opens_no_file_of_the_server(table: Any, status: int, param: str) -> None:
     with serving() as (served, upstream):
-        status, told = tried(served, table=table)
-        assert (status >= 400, wrong in told) == (True, True), told
+        assert tried(served, table=table) == (status, param)
     assert upstream.calls == []
 
 
@@ -152,7 +145,7 @@ def test_a_draft_and_a_model_are_not_both_asked() -> None:
     with serving() as (served, _):
         body = {"prompt": "Which?", "model": "moa:duo", "draft": {"table": table}}
         assert served.post("/api/runs", body).status == 400
-        assert tried(served) == (400, "give toml or table, one of the two")
+        assert tried(served) == (400, "draft")
 
 
 def test_a_key_sees_and_tries_only_what_it_may_use() -> None:
@@ -169,6 +162,6 @@ def test_a_key_sees_and_tries_only_what_it_may_use() -> None:
         assert upstream.calls == []
         draft = {"table": {"proposers": ["moa:duo"], "aggregator": "moa:duo", "prompt_file": "secret.txt"}}
         refused = served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret))
-        assert (refused.status, "no mixture of yours" in refused.json["error"]["message"]) == (400, True)
+        assert (refused.status, refused.json["error"]["param"]) == (400, "prompt_file")
         draft = {"table": {"proposers": ["moa:duo"], "aggregator": "moa:duo"}}
         assert served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret)).status == 201

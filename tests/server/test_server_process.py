@@ -74,7 +74,7 @@ def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(number
         while len(upstream.to("judge")) < 4:
             pass
         served.tell(number)
-        served.line("stopping when 4 running answers have ended")
+        served.line("shutting down after 4 running")
         status, headers, _ = served.ask("POST", "/v1/chat/completions", ASK)
         assert (status, headers["retry-after"]) == (503, "5")
         assert served.ask("GET", "/readyz")[0] == 503
@@ -102,7 +102,7 @@ def test_told_twice_it_stops_at_once() -> None:
         asking.start()
         gate.asked.wait(30)
         served.tell(signal.SIGTERM)
-        served.line("stopping")
+        served.line("shutting down")
         served.tell(signal.SIGTERM)
         assert served.code() == 128 + signal.SIGTERM
         asking.join(30)
@@ -122,7 +122,7 @@ def test_a_configuration_is_read_again_all_or_nothing() -> None:
             served.lines.clear()
             Path("moa.toml").write_text(broken)
             served.tell(signal.SIGHUP)
-            served.line("not reloaded, and all is as before: moa.toml: ")
+            served.line("not reloaded, the old one stays in use: moa.toml: ")
             assert names(served) == ["moa:duo"]
         Path("moa.toml").write_text(whole + '\n[mixtures.trio]\nproposers = ["up:a"]\naggregator = "up:judge"\n')
         served.tell(signal.SIGHUP)
@@ -153,12 +153,12 @@ def test_what_keeps_it_from_beginning_is_one_line() -> None:
         port = taken.getsockname()[1]
         code, lines = failing("--port", str(port))
         assert (code, len(lines)) == (2, 1)
-        assert lines[0].startswith(f"moa: cannot serve on 127.0.0.1:{port}: Address already in use")
+        assert lines[0].startswith(f"moa: 127.0.0.1:{port}: cannot listen: Address already in use")
     for options, words in (
         (("--host", "0.0.0.0", "--port", "0"), "add a key with `moa keys add NAME`"),
         (
             ("--host", "no.such.host.invalid", "--port", "0", "--allow-unauthenticated"),
-            "cannot serve on no.such.host.invalid:0",
+            "no.such.host.invalid:0: cannot listen",
         ),
         (("--config", "none.toml"), "none.toml: no such file"),
     ):

@@ -71,7 +71,7 @@ def test_a_stored_run_is_made_again_by_a_server_that_did_not_make_it() -> None:
     ("changes", "status", "wrong"),
     [
         ({"aggregator": "nobody:x"}, 404, "no provider 'nobody'"),
-        ({"aggregator": "gguf:/etc/passwd"}, 404, "a file is served only where a mixture names it"),
+        ({"aggregator": "gguf:/etc/passwd"}, 404, "a GGUF file is served only"),
         ({"without": "up:z"}, 400, "'up:z' is no proposer of moa:duo"),
         ({"layer": 9}, 400, "moa:duo has 2 layers"),
         ({"layer": 0}, 400, "layer: "),
@@ -91,7 +91,7 @@ def test_a_change_that_does_not_fit_is_refused(changes: Any, status: int, wrong:
 def test_a_run_that_goes_on_and_one_of_a_single_model_cannot_be_made_again() -> None:
     with serving({**ALL, "b": Reply("blue", delay=60)}, MORE, Store()) as (served, _):
         run = served.post("/api/runs", {"prompt": "Which?"}).json["run_id"]
-        assert "is going on" in served.post(f"/api/runs/{run}/rerun", {}).json["error"]["message"]
+        assert "still running" in served.post(f"/api/runs/{run}/rerun", {}).json["error"]["message"]
         served.ask("DELETE", f"/api/runs/{run}")
         single = answered(served, model="up:a")
         assert "one model, not a mixture" in served.post(f"/api/runs/{single}/rerun", {}).json["error"]["message"]

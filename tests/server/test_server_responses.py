@@ -248,23 +248,27 @@ def test_a_failure_after_comments_is_still_a_whole_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "words", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "send the whole conversation"),
-        ({"conversation": "conv_1"}, "send the whole conversation"),
-        ({"background": True}, "background"),
-        ({"prompt": {"id": "p"}}, "no stored prompts"),
-        ({"input": ""}, "the prompt is empty"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "nothing stored to refer to"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]}, "needs image_url"),
-        ({"tools": [{"type": "function"}]}, "a function needs a name"),
-        ({"text": {"format": {"type": "json_schema"}}}, "needs json_schema.schema"),
-        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"previous_response_id": "resp_1"}, "", "previous_response_id"),
+        ({"conversation": "conv_1"}, "", "previous_response_id"),
+        ({"background": True}, "", "background"),
+        ({"prompt": {"id": "p"}}, "", "prompt"),
+        ({"input": ""}, "the prompt is empty", None),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "not stored", "input.0"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+            "needs image_url",
+            "input",
+        ),
+        ({"tools": [{"type": "function"}]}, "needs a name", "tools"),
+        ({"text": {"format": {"type": "json_schema"}}}, "needs json_schema.schema", None),
+        ({"tool_choice": "maybe"}, "", "tool_choice"),
     ],
 )
-def test_what_cannot_be_is_refused(fields: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_is_refused(fields: dict[str, Any], words: str, param: str | None) -> None:
     with serving() as (served, upstream):
         answer = served.post("/v1/responses", {**ASK, **fields})
-    assert answer.status == 400
+    assert (answer.status, answer.json["error"]["param"]) == (400, param)
     assert words in answer.json["error"]["message"]
     assert upstream.calls == []

@@ -18,7 +18,7 @@ from helpers.command import MOA, configured, moa, until
 from helpers.server import Served
 from helpers.upstream import Reply, Upstream
 from moa import SpanEnd, Store, TextDelta
-from moa.server.serve import kept
+from moa.server.serve import store_runs
 from moa.store.migrations import connected
 
 SAYS = {"a": "red", "b": "blue", "big": "purple it is"}
@@ -169,7 +169,7 @@ def answered(url: str) -> str:
 
 def test_a_server_keeps_the_runs_of_all_its_clients() -> None:
     with Upstream({**SAYS, "judge": "purple it is"}) as upstream, Served(upstream=upstream) as served:
-        with kept(served.service):
+        with store_runs(served.service):
             reply = served.post(
                 "/v1/chat/completions", {"model": "moa:duo", "messages": [{"role": "user", "content": "?"}]}
             )

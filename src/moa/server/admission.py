@@ -1,4 +1,4 @@
-"""How many requests are answered at once, and how many may wait: the others are turned away at once."""
+"""Admission control: how many requests run at once, and how many may wait. Further ones are rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import MoaError
 
 
 class Busy(MoaError):
-    """More requests than may run or wait at once. `retry_after` is in seconds."""
+    """Too many requests are running and waiting. `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -21,10 +21,10 @@ class Busy(MoaError):
 
 @dataclass
 class Admission:
-    """At most `at_once` requests run and `queue` wait, first come first served."""
+    """At most `max_concurrency` requests run and `max_queue` wait, first come first served."""
 
-    at_once: int = 256
-    queue: int = 256
+    max_concurrency: int = 256
+    max_queue: int = 256
     active: int = 0
     _turns: deque[asyncio.Future[None]] = field(default_factory=deque)
 
@@ -32,18 +32,18 @@ class Admission:
     def waiting(self) -> int:
         return len(self._turns)
 
-    def resize(self, at_once: int, queue: int) -> None:
-        """Change the limits. Who runs or waits already is not turned away."""
-        self.at_once, self.queue = at_once, queue
+    def resize(self, max_concurrency: int, max_queue: int) -> None:
+        """Change the limits. Requests that run or wait already are kept."""
+        self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self._admit()
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it. Raises `Busy`."""
-        if self.active < self.at_once and not self._turns:
+        """Wait for a slot and hold it. Raises `Busy`."""
+        if self.active < self.max_concurrency and not self._turns:
             self.active += 1
-        elif self.waiting >= self.queue:
-            raise Busy(f"{self.active} requests are running and {self.waiting} are waiting; try again soon", 1)
+        elif self.waiting >= self.max_queue:
+            raise Busy(f"{self.active} requests are running and {self.waiting} are waiting; retry in a moment", 1)
         else:
             await self._turn()
         try:
@@ -59,7 +59,7 @@ class Admission:
         except asyncio.CancelledError:
             with suppress(ValueError):
                 self._turns.remove(turn)
-            if turn.done() and not turn.cancelled():  # the place came at the moment of leaving
+            if turn.done() and not turn.cancelled():  # it got a slot at the moment of its cancellation
                 self._leave()
             raise
 
@@ -68,7 +68,7 @@ class Admission:
         self._admit()
 
     def _admit(self) -> None:
-        while self._turns and self.active < self.at_once:
+        while self._turns and self.active < self.max_concurrency:
             turn = self._turns.popleft()
             if not turn.done():
                 self.active += 1

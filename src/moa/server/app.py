@@ -1,4 +1,4 @@
-"""The application: every protocol's routes over one service, behind the gate."""
+"""The ASGI application: the routes of all protocols over one service, limited the middleware."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from . import openapi
-from . import static as page
+from . import openapi, static
 from .api import mixtures, runs, stats
 from .errors import ErrorMiddleware
 from .middleware.access import AuthMiddleware, BodyLimitMiddleware, HostAndOriginMiddleware
-from .middleware.request_log import RequestLog, logged
+from .middleware.request_log import RequestLog, log_request
 from .middleware.trace_context import TraceContextMiddleware
 from .ops import health, prometheus
 from .protocols.anthropic import messages as anthropic
@@ -37,19 +36,23 @@ PROTOCOLS = (
 
 
 def create_app(service: Service, telemetry: Telemetry | None = None) -> ASGIApp:
-    """The ASGI application of a service. `telemetry` is told every run, as a part of the trace of its client."""
-    counted = prometheus.Metrics(service)
-    service.watchers.append(counted.watch)
+    """Return the ASGI application of a service. `telemetry` receives every run, as a part of its client's trace."""
+    metrics = prometheus.Metrics(service)
+    service.watchers.append(metrics.watch)
     if telemetry:
-        service.watchers.append(lambda asked: telemetry)
+        service.watchers.append(lambda run: telemetry)
     operations = [one for module in (*PROTOCOLS, health, prometheus) for one in module.OPERATIONS]
-    described = [*prometheus.routes(counted), *openapi.routes(operations)]
-    alive = health.routes(service)
-    routes = [*(route for protocol in PROTOCOLS for route in protocol.routes(service)), *alive, *described]
-    behind = BodyLimitMiddleware(Router(routes, redirect_slashes=False), lambda: service.table)
-    keyed = Mount("", AuthMiddleware(behind, lambda: service.keys))
-    open_to_all = Router([*alive, *page.routes(), keyed], redirect_slashes=False)
-    gated: ASGIApp = HostAndOriginMiddleware(ErrorMiddleware(open_to_all), lambda: service.table)
+    probes = health.routes(service)
+    routes = [
+        *(route for protocol in PROTOCOLS for route in protocol.routes(service)),
+        *probes,
+        *prometheus.routes(metrics),
+        *openapi.routes(operations),
+    ]
+    limited = BodyLimitMiddleware(Router(routes, redirect_slashes=False), lambda: service.table)
+    authenticated = Mount("", AuthMiddleware(limited, lambda: service.keys))
+    public = Router([*probes, *static.routes(), authenticated], redirect_slashes=False)
+    app: ASGIApp = HostAndOriginMiddleware(ErrorMiddleware(public), lambda: service.table)
     if telemetry:
-        gated = TraceContextMiddleware(gated, telemetry)
-    return RequestLog(gated, (logged, counted.visited))
+        app = TraceContextMiddleware(app, telemetry)
+    return RequestLog(app, (log_request, metrics.count))

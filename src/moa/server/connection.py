@@ -1,7 +1,7 @@
-"""One connection of a client, with limits on how slow the client may be: to say what it wants, and to read the answer.
+"""uvicorn's connection, with limits on how slowly a client may send its headers and read its answer.
 
-A client that sends its headers a byte at a time, or stops reading, would otherwise hold a place for ever. How slowly a
-body may come is the business of the gate, which reads it.
+A client that sends its headers a byte at a time, or stops reading, would otherwise hold a connection for ever.
+`BodyLimitMiddleware` limits how slowly a body may arrive.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Connection(HttpToolsProtocol):
-    """Closed when the headers are not there `head` seconds after they began, are longer than `most` bytes, or nothing
-    is read for `stall` seconds."""
+    """Closes when headers take more than `header_timeout` seconds or `max_header_bytes`, or when the client reads
+    nothing for `write_timeout` seconds."""
 
-    head = 15.0
-    stall = 60.0
-    most = 2**16
-    _told = 0
-    _head: asyncio.TimerHandle | None = None
-    _stall: asyncio.TimerHandle | None = None
+    header_timeout = 15.0
+    write_timeout = 60.0
+    max_header_bytes = 2**16
+    _header_bytes = 0
+    _header_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head = self.loop.call_later(self.head, transport.abort)
+        self._header_timer = self.loop.call_later(self.header_timeout, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._quiet()
+        self._cancel_header_timer()
         self.resume_writing()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        if self._head is None:
-            self._head = self.loop.call_later(self.head, self.transport.abort)
-        self._told = 0
+        if self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.header_timeout, self.transport.abort)
+        self._header_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -47,30 +47,31 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._quiet()
+        self._cancel_header_timer()
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
-        self._stall = self._stall or self.loop.call_later(self.stall, self.transport.abort)
+        self._write_timer = self._write_timer or self.loop.call_later(self.write_timeout, self.transport.abort)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        if self._stall:
-            self._stall.cancel()
-            self._stall = None
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
         super().resume_writing()
 
-    def _count(self, *told: bytes) -> None:
-        self._told += sum(map(len, told))
-        if self._told > self.most:
+    def _count(self, *parts: bytes) -> None:
+        self._header_bytes += sum(map(len, parts))
+        if self._header_bytes > self.max_header_bytes:
             self.transport.abort()
 
-    def _quiet(self) -> None:
-        if self._head:
-            self._head.cancel()
-            self._head = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer:
+            self._header_timer.cancel()
+            self._header_timer = None
 
 
-def limited(head: float, stall: float) -> type[Connection]:
-    """Connections with limits of their own, in seconds."""
-    return type("Connection", (Connection,), dict[str, Any](head=head, stall=stall))
+def limited(header_timeout: float, write_timeout: float) -> type[Connection]:
+    """Return a connection class with other limits, in seconds."""
+    limits: dict[str, Any] = {"header_timeout": header_timeout, "write_timeout": write_timeout}
+    return type("Connection", (Connection,), limits)

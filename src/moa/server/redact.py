@@ -1,4 +1,4 @@
-"""Where a provider is, is nobody's business but that of whoever the server belongs to: no error says it to a client."""
+"""Strips provider addresses from error messages before they reach clients other than the owner of the server."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..model import WrapperModel, prewarm
 from ..span import Span
 from ..types import PrewarmResult, Request, Response
 
-UNTOLD = "[address]"
-"""What stands in an error in its place."""
+PLACEHOLDER = "[address]"
+"""Stands in an error message for the address."""
 
 
 @dataclass(frozen=True)
 class Redacted(WrapperModel):
-    """A model at an address, a base URL. `owner` says whether the caller may know it."""
+    """A model at an address, a base URL. `owner` returns whether the caller may see it."""
 
     address: str
     owner: Callable[[], bool]
 
     async def generate(self, request: Request, span: Span) -> Response:
-        with self._untold():
+        with self._redacted():
             return await self.inner.generate(request, span)
 
     async def prewarm(self, request: Request) -> PrewarmResult | None:
-        """Have the model read the beginning of a prompt ahead of its call."""
-        with self._untold():
+        """Prewarm the model's prefix cache."""
+        with self._redacted():
             return await prewarm(self.inner, request)
 
     @contextmanager
-    def _untold(self) -> Iterator[None]:
+    def _redacted(self) -> Iterator[None]:
         try:
             yield
         except ModelError as error:
@@ -41,7 +41,7 @@ class Redacted(WrapperModel):
                 raise
             raise error.with_message(self._without_address(str(error))) from error.__cause__
 
-    def _without_address(self, words: str) -> str:
+    def _without_address(self, message: str) -> str:
         host = urlsplit(self.address).hostname or ""
-        words = words.replace(self.address, UNTOLD)
-        return words.replace(host, UNTOLD) if "." in host else words  # else it may be a word, such as a model's maker
+        message = message.replace(self.address, PLACEHOLDER)
+        return message.replace(host, PLACEHOLDER) if "." in host else message  # a host without a dot may be any word

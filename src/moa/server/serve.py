@@ -1,7 +1,7 @@
-"""`moa serve` as a process: its socket, its signals, its log, and how it comes up and goes down.
+"""The process of `moa serve`: its socket, signals, start and shutdown.
 
-SIGTERM or SIGINT: new requests are turned away while running answers finish, then it ends; a second one ends it at
-once. SIGHUP: the configuration is read again, all of it or nothing.
+SIGTERM or SIGINT rejects new requests, finishes running ones and exits; a second one exits at once. SIGHUP reloads the
+configuration, all of it or nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..store.settings import keeping, remembering
 from ..telemetry.setup import observed
 from .app import create_app
 from .connection import Connection
-from .ops.logs import Form, begin
+from .ops.logs import Form, configure_logging
 from .service import Service
 
 log = logging.getLogger("moa.server")
@@ -53,11 +53,11 @@ def run(
     }
     source = Source(config, given)
     builder = source.builder()
-    begin(builder.config.server.log_format)
+    configure_logging(builder.config.server.log_format)
     service = Service(builder)
     table = service.table
-    told = observed(service.builder.config.telemetry, log.warning)
-    with _listening(table.host, table.port) as listening, kept(service), told as telemetry:
+    observing = observed(service.builder.config.telemetry, log.warning)
+    with _listening(table.host, table.port) as listening, store_runs(service), observing as telemetry:
         settings = uvicorn.Config(
             create_app(service, telemetry),
             http=Connection,
@@ -77,24 +77,24 @@ def run(
 
 
 class Source:
-    """Where the configuration comes from, and what the command line says instead."""
+    """The file of the configuration, and the settings of the command line that override it."""
 
-    def __init__(self, path: Path | None, said: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, overrides: Mapping[str, Any]) -> None:
         self._path = path
-        self._said = {key: value for key, value in said.items() if value is not None}
+        self._overrides = {key: value for key, value in overrides.items() if value is not None}
 
     def builder(self) -> Builder:
-        """The configuration as it now stands, with its prompt files. Raises `ConfigError`."""
+        """Return a builder of the configuration as it is now, with its prompt files. Raises `ConfigError`."""
         config, path = load(self._path)
-        if self._said:
-            config = Config.model_validate({**dict(config), "server": {**dict(config.server), **self._said}})
+        if self._overrides:
+            config = Config.model_validate({**dict(config), "server": {**dict(config.server), **self._overrides}})
         builder = Builder(config, path.parent if path else Path(), remembering(config.store))
         builder.check()
         return builder
 
 
 class Server(uvicorn.Server):
-    """uvicorn with signals of our own. `code` is the exit code when it is over."""
+    """uvicorn with its own signal handlers. `code` is the exit code."""
 
     def __init__(self, settings: uvicorn.Config, service: Service, source: Source, address: str) -> None:
         super().__init__(settings)
@@ -120,10 +120,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         gc.collect()
-        gc.freeze()  # what is there now stays; the collector need not walk it in the middle of a stream
-        gc.set_threshold(400_000, 20, 50)  # hardly any run that is over needs it, and it stops all that go on
-        sys.setswitchinterval(0.001)  # so long at most a thread that stores runs keeps the loop waiting
-        asyncio.get_running_loop().run_in_executor(None, _prepared)
+        gc.freeze()  # these objects live as long as the process; collections during streams skip them
+        gc.set_threshold(400_000, 20, 50)  # a finished run rarely needs a collection, and each one stalls all streams
+        sys.setswitchinterval(0.001)  # bounds how long the store's thread keeps the loop waiting
+        asyncio.get_running_loop().run_in_executor(None, _import_models)
         names = ", ".join(f"moa:{name}" for name in self._service.builder.config.mixtures)
         ready = f"ready on {self._address} with {names}"
         if self._service.table.log_format == "json":
@@ -142,7 +142,7 @@ class Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         if running := self._service.running:
-            log.info("stopping when %d running answers have ended; once more to stop at once", running)
+            log.info("shutting down after %d running requests; signal again to stop at once", running)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._service.table.shutdown_timeout):
                 await self._service.drained()
@@ -152,13 +152,13 @@ class Server(uvicorn.Server):
         try:
             self._service.reload(self._source.builder())
         except MoaError as error:
-            log.error("not reloaded, and all is as before: %s", error)
+            log.error("configuration not reloaded, the old one stays in use: %s", error)
         else:
             log.info("reloaded: %s", ", ".join(self._service.builder.config.mixtures))
 
 
-def _prepared() -> None:
-    """Import what the first request needs, and keep that from the collector too."""
+def _import_models() -> None:
+    """Import what the first request needs, and exempt it from garbage collection."""
     import_module("moa.models.openai.model")
     gc.freeze()
 
@@ -172,8 +172,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 @contextmanager
-def kept(service: Service) -> Iterator[None]:
-    """Keep every run, in the store of the configuration as it is at the start."""
+def store_runs(service: Service) -> Iterator[None]:
+    """Store every run, in the store that the configuration names at the start."""
     store = keeping(service.builder.config.store, lambda problem: log.warning("runs are not stored: %s", problem))
     if store is None:
         yield
@@ -185,16 +185,16 @@ def kept(service: Service) -> Iterator[None]:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that takes connections. Raises `ConfigError`."""
+    """Open a listening socket. Raises `ConfigError`."""
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        opened = socket.create_server(place[:2], family=family, backlog=2048)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        hint = "; is it running already? Another one: --port" if "in use" in str(reason) else ""
-        raise ConfigError(f"cannot serve on {host}:{port}: {reason}{hint}") from None
-    with opened:
-        yield opened
+        hint = "; stop the other server or choose another --port" if "in use" in str(reason) else ""
+        raise ConfigError(f"{host}:{port}: cannot listen: {reason}{hint}") from None
+    with listening:
+        yield listening
 
 
 def _address(listening: socket.socket) -> str:

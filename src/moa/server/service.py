@@ -1,4 +1,4 @@
-"""What every route shares: the models by name, how many requests at once, and what is running."""
+"""The state of one server that every route shares: its configuration, keys, models, store and running requests."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ Show = Literal["fields", "think", "details", "off"]
 
 
 THREADS = 2
-"""Threads for work that would hold up every stream."""
+"""Threads for work that would block the event loop."""
 
-LONGEST = 1000
-"""Characters of a model's name."""
+MAX_NAME = 1000
+"""The most characters of a model's name."""
 
 ANYONE = "anyone"
-"""Who asked, where others than the user of this machine ask without a key."""
+"""The client of every request without a key, on a server that others than its owner can reach."""
 
 
 class ModelNotFound(ConfigError):
-    """There is no such model here."""
+    """No model of this name is served."""
 
 
 class RunNotFound(MoaError):
-    """There is no such run here, or no such call in it."""
+    """No run of this id, or no call of this span in it."""
 
 
 class StoreUnreadable(MoaError):
-    """The store cannot be read. Why stands in the log, as it names files of the server."""
+    """The store cannot be read. The cause is only logged, since it names files of the server."""
 
 
 class ShuttingDown(MoaError):
-    """The server is going down and takes no new requests."""
+    """The server is shutting down and accepts no new requests."""
 
 
 @dataclass(frozen=True)
@@ -122,76 +122,75 @@ class Service:
     """The state of one server."""
 
     def __init__(self, builder: Builder) -> None:
-        self.builder, self.table, self.keys = self._taken(builder)
+        self.builder, self.table, self.keys = self._check(builder)
         self.known = frozenset(self._all())
         self.admission = Admission(self.table.max_concurrency, self.table.max_queue)
         self.watchers: list[Callable[[RunRequest], EventSink]] = []
         self.store: Store | None = None
         self.started_at = int(time.time())
         self.draining = False
-        self.running = 0  # requests taken, those that wait their turn too
+        self.running = 0  # accepted requests, including queued ones
         self._idle = asyncio.Event()
         self._idle.set()
         self._threads = ThreadPoolExecutor(THREADS, "moa-work")
 
     def reload(self, builder: Builder) -> None:
-        """Answer from now on with another configuration; what is running goes on with the old one.
+        """Use another configuration for new requests. Running ones keep the old one.
 
-        Raises `ConfigError`, and then nothing has changed.
+        If it raises `ConfigError`, nothing has changed.
         """
-        self.builder, self.table, self.keys = self._taken(builder)
+        self.builder, self.table, self.keys = self._check(builder)
         self.known = frozenset(self._all())
         self.admission.resize(self.table.max_concurrency, self.table.max_queue)
 
-    def _taken(self, builder: Builder) -> tuple[Builder, ServerTable, Keys]:
+    def _check(self, builder: Builder) -> tuple[Builder, ServerTable, Keys]:
         table = builder.config.server
         keys = Keys.of(table, builder.folder)
         if not (is_loopback(table.host) or keys.required or table.allow_unauthenticated):
             raise ConfigError(
-                f"whoever reaches {table.host} could spend your money: add a key with `moa keys add NAME`, "
-                "or set allow_unauthenticated = true in [server]"
+                f"server.host: every client that reaches {table.host} could spend your money; add a key with "
+                "`moa keys add NAME`, or set allow_unauthenticated = true in [server]"
             )
         redacted = builder.around(lambda model, address: Redacted(model, address, lambda: self.client is None))
         return redacted, table, keys
 
     def keep(self, store: Store) -> None:
-        """Keep every run in this store, as its caller's."""
+        """Store every run, as its caller's."""
         self.store = store
-        self.watchers.append(lambda asked: partial(store.emit, owner=self.client))
+        self.watchers.append(lambda run: partial(store.emit, owner=self.client))
 
     async def stored(self) -> None:
-        """Wait until the runs that are over are stored; but no longer than a slow disk is worth."""
+        """Wait until the finished runs are stored, for at most a second."""
         if self.store:
             await asyncio.wait([asyncio.wrap_future(self.store.settled())], timeout=1.0)
 
     @property
     def client(self) -> str | None:
-        """Whose runs are begun now: the id of the caller's key, or `None` for whoever this server belongs to.
+        """The client of the present request: the id of its key, or `None` for the owner of the server.
 
-        Without keys that is whoever asks from this machine. Where others may reach it too (another address, a proxy
-        with a name of its own, web pages), all who ask without a key are one client, who sees none of what the owner
-        asked elsewhere.
+        On a server that only its own machine reaches, a request without a key is the owner's. Where others reach it
+        too (another address, a proxy with its own host name, web pages), all requests without a key are one client,
+        which does not see the runs that the owner made elsewhere.
         """
         if key := caller.get():
             return key.id
         table = self.table
         return None if is_loopback(table.host) and not table.allowed_hosts and not table.allowed_origins else ANYONE
 
-    def shows(self, owner: str | None) -> bool:
-        """Whether the caller may see the runs of this client; who the server belongs to may see all."""
+    def may_see(self, owner: str | None) -> bool:
+        """Whether the caller may see the runs of this client. The owner of the server may see all."""
         return self.client in (None, owner)
 
-    async def in_thread(self, work: Callable[..., Result], *given: Any) -> Result:
-        """Have work done that would hold up every stream: in a thread, after other work of this kind, and for the
-        caller that it is asked for."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work, *given)
+    async def in_thread(self, work: Callable[..., Result], *args: Any) -> Result:
+        """Return `work(*args)`, run in a thread with the present caller. For work that would block all streams."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work, *args)
 
     def label(self, model: str) -> str:
-        """The model's name where the configuration names it, else "other": clients may ask for any name."""
+        """Return the model's name for a metric, "other" unless it is configured, as clients may send any name."""
         return model if model in self.known else "other"
 
     def names(self) -> list[str]:
-        """Every model that the client may choose: the mixtures, and the models that they name."""
+        """Return the models that the caller may choose: the mixtures, and the models that they name."""
         key = caller.get()
         return [name for name in self._all() if key is None or key.may(name)]
 
@@ -201,9 +200,12 @@ class Service:
         return [f"moa:{name}" for name in config.mixtures] + sorted(n for n in inner if not n.startswith("moa:"))
 
     def model(self, name: str) -> Model:
-        """The model of a name. A bare name is a mixture's, `:latest` is dropped. Raises `ModelNotFound`."""
-        if len(name) > LONGEST:  # what is built is kept, and so is its name
-            raise ModelNotFound(f"no model has a name of more than {LONGEST} characters")
+        """Return the model of a name. A bare name is a mixture's; `:latest` is dropped.
+
+        Raises `ModelNotFound` or `Denied`.
+        """
+        if len(name) > MAX_NAME:  # models are cached by name
+            raise ModelNotFound(f"model: at most {MAX_NAME} characters, got {len(name)}")
         own = name.removesuffix(":latest") or name
         alias = next((own for pattern, own in self.table.aliases.items() if fnmatchcase(name, pattern)), None)
         own = alias or own
@@ -211,9 +213,11 @@ class Service:
             provider, inner = self.builder.config.resolve(own)
             full = f"{provider}:{inner}"
             if provider == "gguf" and full not in self.known:
-                raise ModelNotFound("a file is served only where a mixture names it")  # else clients could open any
+                raise ModelNotFound(
+                    "model: a GGUF file is served only if a mixture names it"
+                )  # clients must not open others
             if (key := caller.get()) and not key.may(full):
-                raise Denied(f"this key may not use {own}", 403)
+                raise Denied(f"model: this key may not use {own}", 403)
             return self.builder.model(own)
         except ModelNotFound:
             raise
@@ -262,13 +266,13 @@ class Service:
         return None if left is None else Budget(dollars=left)
 
     async def drained(self) -> None:
-        """Wait until nothing is running."""
+        """Wait until no request is running."""
         while self.running:
             await self._idle.wait()
 
 
 class Spending:
-    """What the calls of a run have cost so far, where that is known: a fold of its events."""
+    """The cost of a run so far, as far as prices are known: a fold of its events."""
 
     def __init__(self) -> None:
         self.dollars = 0.0

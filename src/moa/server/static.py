@@ -1,6 +1,6 @@
-"""The web page: what was built from `web/` into `moa/web`, or where it was not, a page that says how to build it.
+"""The web page: the files built from `web/` into `moa/web`, or a page that says how to build them.
 
-Nothing of it is secret, so it is served without a key; the page itself asks for one when the API does.
+The page is not secret, so it is served without a key. It asks for one when the API does.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ POLICY = "; ".join(
         "trusted-types svelte-trusted-html dompurify",
     )
 )
-"""What the page may do: load what this server serves and talk to this server, and nothing written into it by others."""
+"""The page may load and call this server only, and run no script that was injected into it."""
 
-GUARDS = {
+HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -44,7 +44,7 @@ GUARDS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
-KINDS = {
+MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,15 +54,15 @@ KINDS = {
 UNBUILT = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>moa</title>
-<h1>moa is here</h1>
-<p>The web page is not built in this checkout. With Node.js 20 or newer one command builds it, then load this again:</p>
+<h1>moa is running</h1>
+<p>The web page is not built in this checkout. Build it with Node.js 20 or newer, then reload:</p>
 <pre>npm --prefix web ci &amp;&amp; npm --prefix web run build</pre>
 <p>Everything else works without it; <a href="/openapi.json">/openapi.json</a> describes the API.</p>
 """
 
 
-class PageAt(Route):
-    """A route for whoever wants a page there, as browsers say they do; others find what else is at this path."""
+class HTMLRoute(Route):
+    """A route that matches only requests that accept HTML; others go on to the next route of the path."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] == "http" and "text/html" not in Headers(scope=scope).get("accept", ""):
@@ -71,13 +71,13 @@ class PageAt(Route):
         return (match, child) if match is Match.FULL else (Match.NONE, {})
 
 
-class Built(NamedTuple):
-    """A file of the page, as it is sent."""
+class StaticFile(NamedTuple):
+    """A file of the page, ready to send."""
 
     body: bytes
-    packed: bytes
-    kind: str
-    tag: str
+    gzipped: bytes
+    media_type: str
+    etag: str
 
 
 def routes(folder: Path = BUILT) -> list[Route]:
@@ -86,21 +86,21 @@ def routes(folder: Path = BUILT) -> list[Route]:
 
     async def start(http: HTTPRequest) -> HTTPResponse:
         if not (folder / "index.html").is_file():
-            return HTTPResponse(UNBUILT, 200, {**GUARDS, "Cache-Control": "no-store"}, "text/html")
-        # Not from the cache: it is small, and a page that is built anew is seen without a new start.
+            return HTTPResponse(UNBUILT, 200, {**HEADERS, "Cache-Control": "no-store"}, "text/html")
+        # Read each time: it is small, and a new build shows without a restart.
         return _sent(http, _read(folder / "index.html"), "no-cache")
 
     async def part(http: HTTPRequest) -> HTTPResponse:
         name = http.path_params["name"]
         if not _is_file(folder / "assets", name):
-            return HTTPResponse("there is no such part of the page", 404, GUARDS, "text/plain")
+            return HTTPResponse("file not found", 404, HEADERS, "text/plain")
         return _sent(http, read(f"assets/{name}"), "public, max-age=31536000, immutable")
 
     async def moved(http: HTTPRequest) -> HTTPResponse:
         return RedirectResponse("/", 308)
 
     return [
-        PageAt("/", start, methods=["GET"]),
+        HTMLRoute("/", start, methods=["GET"]),
         Route("/ui", moved, methods=["GET"]),
         Route("/ui/", moved, methods=["GET"]),
         Route("/ui/assets/{name}", part, methods=["GET"]),
@@ -108,20 +108,20 @@ def routes(folder: Path = BUILT) -> list[Route]:
 
 
 def _is_file(folder: Path, name: str) -> bool:
-    """Whether there is a file of exactly this name; what else a name may say is no file's name."""
+    """Whether the folder lists a file of exactly this name, so that no name can leave the folder."""
     return folder.is_dir() and any(name == file.name for file in folder.iterdir())
 
 
-def _read(file: Path) -> Built:
+def _read(file: Path) -> StaticFile:
     body = file.read_bytes()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    return Built(body, gzip.compress(body, 9, mtime=0), KINDS[file.suffix], tag)
+    return StaticFile(body, gzip.compress(body, 9, mtime=0), MEDIA_TYPES[file.suffix], tag)
 
 
-def _sent(http: HTTPRequest, built: Built, cached: str) -> HTTPResponse:
-    headers = {**GUARDS, "Cache-Control": cached, "ETag": built.tag, "Vary": "Accept, Accept-Encoding"}
-    if http.headers.get("if-none-match") == built.tag:
+def _sent(http: HTTPRequest, built: StaticFile, cache_control: str) -> HTTPResponse:
+    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": built.etag, "Vary": "Accept, Accept-Encoding"}
+    if http.headers.get("if-none-match") == built.etag:
         return HTTPResponse(None, 304, headers)
     if "gzip" in http.headers.get("accept-encoding", ""):
-        return HTTPResponse(built.packed, 200, {**headers, "Content-Encoding": "gzip"}, built.kind)
-    return HTTPResponse(built.body, 200, headers, built.kind)
+        return HTTPResponse(built.gzipped, 200, {**headers, "Content-Encoding": "gzip"}, built.media_type)
+    return HTTPResponse(built.body, 200, headers, built.media_type)

@@ -1,4 +1,4 @@
-"""A call as a line for the shell, to be made again by hand. No key is in it: where one is needed, it is a variable."""
+"""A call as a curl command, to repeat it by hand. A key appears only as an environment variable."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any
 import orjson
 
 from ...config.load import Config
-from ...errors import RequestError
 from ...trace.tree import Node
 from ...trace.views import messages_sent
 from ...wire.chat_completions import request_to_json, without
+from ..http import InvalidParam
 
 KEY = "MOA_KEY"
-"""The environment variable that is to hold a key of this server."""
+"""The environment variable for a key of this server."""
 
 
-def posted(url: str, body: Mapping[str, Any], key: str | None, headers: Mapping[str, str] | None = None) -> str:
-    """A body sent as JSON; `key` is the environment variable that holds the key, if one is needed."""
-    told = [f"curl {shlex.quote(url)}", "-H 'Content-Type: application/json'"]
-    told += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in (headers or {}).items()]
+def _curl(url: str, body: Mapping[str, Any], key: str | None, headers: Mapping[str, str] | None = None) -> str:
+    """Return the command that posts a body as JSON. `key` is the environment variable of the key, if any."""
+    parts = [f"curl {shlex.quote(url)}", "-H 'Content-Type: application/json'"]
+    parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in (headers or {}).items()]
     if key:
-        told.append(f'-H "Authorization: Bearer ${key}"')
-    told.append(f"--data-raw {shlex.quote(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())}")
-    return " \\\n  ".join(told) + "\n"
+        parts.append(f'-H "Authorization: Bearer ${key}"')
+    parts.append(f"--data-raw {shlex.quote(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())}")
+    return " \\\n  ".join(parts) + "\n"
 
 
-def to_server(call: Node, base: str, locked: bool) -> str:
-    """The call, asked of the server at this address. Raises `RequestError` where its words were not kept."""
-    return posted(f"{base.rstrip('/')}/v1/chat/completions", _body(call, call.start.model), KEY if locked else None)
+def to_server(call: Node, base: str, with_key: bool) -> str:
+    """Return the call as a request to this server. Raises `RequestError` if its texts were not stored."""
+    return _curl(f"{base.rstrip('/')}/v1/chat/completions", _body(call, call.start.model), KEY if with_key else None)
 
 
 def to_provider(call: Node, config: Config) -> str | None:
-    """The call as it was sent to its provider; `None` where it has none, or none that is configured.
+    """Return the call as it was sent to its provider, `None` if no provider of its name is configured.
 
-    Raises `RequestError` where its words were not kept.
+    Raises `RequestError` if its texts were not stored.
     """
     provider, _, model = call.start.model.partition(":")
     if (table := config.providers.get(provider)) is None:
         return None
     body, _unsent = without(_body(call, model), table.unsupported)
     renamed = {table.renamed.get(key, key): value for key, value in body.items()}
-    return posted(f"{table.base_url.rstrip('/')}/chat/completions", renamed, table.api_key_env, table.headers)
+    return _curl(f"{table.base_url.rstrip('/')}/chat/completions", renamed, table.api_key_env, table.headers)
 
 
 def _body(call: Node, model: str) -> dict[str, Any]:
     if call.start.request is None:
-        raise RequestError("a layer is no call; name the span of one")
+        raise InvalidParam("span", "names a layer, not a call; give the span of a call")
     return {**request_to_json(call.start.request, model), "messages": messages_sent(call)}

@@ -1,7 +1,4 @@
-"""What can be looked at in one run: what each model was sent, where the answer's words come from, and all its events.
-
-Two runs can be compared, and a call can be taken away as a line for the shell.
-"""
+"""The details of a run: the messages of each call, provenance, all events, a curl command, and a comparison of runs."""
 
 from __future__ import annotations
 
@@ -85,54 +82,57 @@ OPERATIONS = (
     Operation(
         "get",
         "/api/runs/{id}/messages",
-        "Tell what each model of a run was sent; references stand in pieces of their own",
+        "Return what each model of a run was sent, with each reference as a piece of its own",
         MessagesJSON,
     ),
-    Operation("get", "/api/runs/{id}/provenance", "Trace each sentence of the answer to proposals", ProvenanceJSON),
+    Operation(
+        "get",
+        "/api/runs/{id}/provenance",
+        "Attribute each sentence of the answer to proposals",
+        ProvenanceJSON,
+    ),
     Operation(
         "get",
         "/api/runs/{id}/curl",
-        "Write a run, or the call of one span, as a line for the shell, without a key",
+        "Return a run, or the call of one span, as a curl command without a key",
         query={"span": str},
     ),
-    Operation("get", "/api/runs/{id}/export", "Give all events, one JSON a line", text="application/jsonl"),
+    Operation("get", "/api/runs/{id}/export", "Return all events, one JSON object a line", text="application/jsonl"),
     Operation("get", "/api/runs/{id}/diff/{other}", "Compare two runs, their answers word by word", DifferenceJSON),
 )
 
 
-def routes(service: Service, sight: RunRepository) -> list[Route]:
+def routes(service: Service, repository: RunRepository) -> list[Route]:
     """GET /api/runs/{id}/messages, .../provenance, .../curl, .../export, .../diff/{other}."""
 
-    def looked(path: str, work: Callable[[RunView], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
-        async def look(http: HTTPRequest) -> HTTPResponse:
-            told = await sight.work(http.path_params["id"], work)
-            return reply(told)
+    def detail(path: str, work: Callable[[RunView], Any], reply: Callable[[Any], HTTPResponse] = json) -> Route:
+        async def handle(http: HTTPRequest) -> HTTPResponse:
+            return reply(await repository.work(http.path_params["id"], work))
 
-        return route(f"/api/runs/{{id}}/{path}", look)
+        return route(f"/api/runs/{{id}}/{path}", handle)
 
     async def curl(http: HTTPRequest) -> HTTPResponse:
         span = http.query_params.get("span")
-        line = await sight.work(
+        line = await repository.work(
             http.path_params["id"], partial(_line, service, str(http.base_url), service.client is None, span)
         )
         return HTTPResponse(line, media_type="text/plain")
 
     async def diff(http: HTTPRequest) -> HTTPResponse:
-        other = await sight.work(http.path_params["other"], lambda seen: seen)
-        told = await sight.work(http.path_params["id"], lambda one: _difference(one, other))
-        return json(told)
+        other = await repository.work(http.path_params["other"], lambda view: view)
+        return json(await repository.work(http.path_params["id"], lambda one: _difference(one, other)))
 
     return [
-        looked("messages", _messages),
-        looked("provenance", lambda seen: of_run(seen.trace).as_json()),
+        detail("messages", _messages),
+        detail("provenance", lambda view: of_run(view.trace).as_json()),
         route("/api/runs/{id}/curl", curl),
-        looked("export", _lines, lambda lines: HTTPResponse(lines, media_type="application/jsonl")),
+        detail("export", _lines, lambda lines: HTTPResponse(lines, media_type="application/jsonl")),
         route("/api/runs/{id}/diff/{other}", diff),
     ]
 
 
-def _messages(seen: RunView) -> MessagesJSON:
-    return {"calls": [_sent(call) for call in seen.trace.calls]}
+def _messages(view: RunView) -> MessagesJSON:
+    return {"calls": [_sent(call) for call in view.trace.calls]}
 
 
 def _sent(call: Node) -> SentJSON:
@@ -154,38 +154,38 @@ def _sent(call: Node) -> SentJSON:
 
 
 def _options(call: Node) -> dict[str, Any]:
-    """The options of a call that say something: temperature, tools and the like."""
+    """Return the options of a call that are set: temperature, tools and the like."""
     if call.start.request is None:
         return {}
-    told = asdict(call.start.request)
-    del told["messages"]
-    return {key: value for key, value in told.items() if value not in (None, (), {})}
+    options = asdict(call.start.request)
+    del options["messages"]
+    return {key: value for key, value in options.items() if value not in (None, (), {})}
 
 
 def _piece(reference: int | None, text: str) -> PieceJSON:
     return {"reference": reference, "text": text}
 
 
-def _line(service: Service, base: str, owner: bool, span: str | None, seen: RunView) -> str:
-    """The owner of the server gets what goes to a provider; its clients are not told where that is."""
-    if seen.run.question is None:
-        raise RequestError(f"the words of run {seen.run.id} were not kept, so it cannot be asked again")
-    root = seen.trace.root
+def _line(service: Service, base: str, owner: bool, span: str | None, view: RunView) -> str:
+    """Return the curl command of a run or call. Only the owner of the server sees a provider's address."""
+    if view.run.question is None:
+        raise RequestError(f"run {view.run.id}: its texts were not stored, so it has no curl command")
+    root = view.trace.root
     assert root
     call = next((node for node in root.walk() if node.start.span == span), None) if span else root
     if call is None:
-        raise RunNotFound(f"run {seen.run.id} has no span {span!r}")
+        raise RunNotFound(f"run {view.run.id}: no span {span!r}")
     direct = to_provider(call, service.builder.config) if owner and call is not root else None
     return direct or to_server(call, base, service.keys.required)
 
 
-def _lines(seen: RunView) -> bytes:
-    return b"".join(to_json(event) + b"\n" for event in seen.events)
+def _lines(view: RunView) -> bytes:
+    return b"".join(to_json(event) + b"\n" for event in view.events)
 
 
 def _difference(one: RunView, other: RunView) -> DifferenceJSON:
     return {
-        "runs": [listed(seen.run) for seen in (one, other)],
+        "runs": [listed(view.run) for view in (one, other)],
         "words": [{"change": change, "text": text} for change, text in compare_answers(one.trace, other.trace)],
         "calls": [
             {"role": call.role, "model": call.model, "counts": list(call.counts)}

@@ -1,4 +1,4 @@
-"""What a question is likely to take, by the runs that the caller may see."""
+"""Estimates of what a run is likely to take, from the runs that the caller may see."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..runs.stored_runs import StoredRuns
 from ..service import RunRequest
 
 
-async def of(asked: RunRequest, past: StoredRuns) -> Quote:
-    """The quote of a request. Nobody is asked."""
-    return quote(asked.model, asked.request, await past.figures())
+async def estimate(run: RunRequest, stored: StoredRuns) -> Quote:
+    """Return the estimate of a run. No model is called."""
+    return quote(run.model, run.request, await stored.figures())
 
 
-async def with_estimate(asked: RunRequest, past: StoredRuns) -> RunRequest:
-    """The request, whose run says what was quoted for it, if anything is known of that."""
-    quoted = await of(asked, past)
-    return replace(asked, model=WithEstimate(asked.model, quoted)) if quoted.known else asked
+async def with_estimate(run: RunRequest, stored: StoredRuns) -> RunRequest:
+    """Return the run with a note of its estimate, if past runs allow one."""
+    likely = await estimate(run, stored)
+    return replace(run, model=WithEstimate(run.model, likely)) if likely.known else run

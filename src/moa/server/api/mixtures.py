@@ -1,5 +1,4 @@
-"""/api/mixtures: each as the graph it is, with its calls and their cost at most; and drafts, checked before they are
-tried."""
+"""/api/mixtures: each mixture as a graph, with its calls and their cost at most; and the check of drafts."""
 
 from __future__ import annotations
 
@@ -15,35 +14,35 @@ from typing_extensions import TypedDict
 from ...config.draft import Draft, as_table, of_table, of_toml, written
 from ...config.load import Config
 from ...config.schema import AggregatorTable, MemberTable, MixtureTable, Sampling, Table
-from ...errors import ConfigError, RequestError
+from ...errors import ConfigError
 from ...estimates.worst_case import ASSUMED, bound
 from ...mixture.mixture import Mixture
 from ..auth.keys import Denied, caller
 from ..errors import route
-from ..http import json, parse
+from ..http import InvalidParam, json, parse
 from ..schemas import Operation
 from ..service import ModelNotFound, Service
 
 DRAFT = "draft:"
-"""How the name of a draft begins in its runs, so that nothing counts them as those of a mixture."""
+"""The prefix of a draft's name in its runs, which keeps them out of the statistics of mixtures."""
 
-MOST_CALLS = 200
-"""Calls of a draft at most: what a moa.toml may say is its owner's choice, what a request may say is not."""
+MAX_CALLS = 200
+"""The most calls of a draft. A mixture in moa.toml is its owner's choice; a request's is not."""
 
 
 class DraftBody(Table):
-    """A mixture that is not in moa.toml: as `toml`, one table [mixtures.NAME], or as a `table` and its `name`."""
+    """A mixture that is not in moa.toml: `toml` with one table [mixtures.NAME], or a `table` and its `name`."""
 
     toml: Annotated[str, Field(max_length=200_000)] | None = None
     table: dict[str, Any] | None = None
-    name: str = Field("draft", description="what the table is called")
+    name: str = Field("draft", description="the name of the table")
 
     def draft(self, config: Config) -> Draft:
-        """Raises `ConfigError`."""
+        """Return the draft. Raises `ConfigError`."""
         if (self.toml is None) == (self.table is None):
-            raise RequestError("give toml or table, one of the two")
+            raise InvalidParam("draft", "give either toml or table")
         draft = of_toml(config, self.toml) if self.toml is not None else of_table(config, self.name, self.table or {})
-        _bounded(sum(member.samples for layer in draft.table.proposer_layers for member in layer))
+        _check_calls(sum(member.samples for layer in draft.table.proposer_layers for member in layer))
         return draft
 
     def mixture(self, service: Service) -> Mixture:
@@ -58,14 +57,14 @@ class DraftBody(Table):
         named = {file for name, one in config.mixtures.items() if _may(name) for file in _files(one)}
         for file in _files(draft.table):
             if file not in named:
-                raise RequestError(f"prompt_file {file!r}: no mixture of yours in moa.toml names it; say prompt")
-        _bounded(bound(draft.config, f"moa:{draft.name}").calls)
+                raise InvalidParam("prompt_file", f"no mixture of yours uses this file, got {file!r}; use prompt")
+        _check_calls(bound(draft.config, f"moa:{draft.name}").calls)
         return service.builder.mixture(f"{DRAFT}{draft.name}", draft.table)
 
 
-def _bounded(calls: int) -> None:
-    if calls > MOST_CALLS:
-        raise RequestError(f"the draft makes {calls} calls for one question; a draft makes at most {MOST_CALLS}")
+def _check_calls(calls: int) -> None:
+    if calls > MAX_CALLS:
+        raise InvalidParam("draft", f"at most {MAX_CALLS} calls for one question, got {calls}")
 
 
 def _files(mixture: MixtureTable) -> Iterator[str]:
@@ -118,14 +117,14 @@ OPERATIONS = (
     Operation(
         "get",
         "/api/mixtures",
-        "Draw the mixtures, with the calls of a question and their cost at most",
+        "Return the mixtures as graphs, with the calls of a question and their cost at most",
         MixturesJSON,
     ),
-    Operation("get", "/api/mixtures/{name}", "Draw one mixture", MixtureJSON),
+    Operation("get", "/api/mixtures/{name}", "Return one mixture", MixtureJSON),
     Operation(
         "post",
         "/api/mixtures/check",
-        "Check a mixture as moa.toml would be, and write its TOML",
+        "Check a mixture like a moa.toml, and return its TOML",
         CheckedJSON,
         DraftBody,
     ),
@@ -135,35 +134,33 @@ OPERATIONS = (
 def routes(service: Service) -> list[Route]:
     """GET /api/mixtures, GET /api/mixtures/{name}, POST /api/mixtures/check."""
 
-    async def listing(http: HTTPRequest) -> HTTPResponse:
+    async def all_mixtures(http: HTTPRequest) -> HTTPResponse:
         config = service.builder.config
         names = [name for name in config.mixtures if _may(name)]
-        told = await service.in_thread(lambda: [drawn(config, name, config.mixtures[name]) for name in names])
-        return json({"default": config.default, "mixtures": told})
+        graphs = await service.in_thread(lambda: [graph(config, name, config.mixtures[name]) for name in names])
+        return json({"default": config.default, "mixtures": graphs})
 
     async def one(http: HTTPRequest) -> HTTPResponse:
         config, name = service.builder.config, http.path_params["name"]
         if name not in config.mixtures:
-            raise ModelNotFound(f"no mixture {name!r}")
+            raise ModelNotFound(f"mixture {name!r} not found")
         if not _may(name):
-            raise Denied(f"this key may not use {name}", 403)
-        told = await service.in_thread(drawn, config, name, config.mixtures[name])
-        return json(told)
+            raise Denied(f"model: this key may not use {name}", 403)
+        return json(await service.in_thread(graph, config, name, config.mixtures[name]))
 
     async def check(http: HTTPRequest) -> HTTPResponse:
         body = await parse(http, DraftBody)
-        told = await service.in_thread(_checked, body, service.builder.config)
-        return json(told)
+        return json(await service.in_thread(_checked, body, service.builder.config))
 
     return [
-        route("/api/mixtures", listing),
+        route("/api/mixtures", all_mixtures),
         route("/api/mixtures/check", check, "POST"),
         route("/api/mixtures/{name}", one),
     ]
 
 
-def drawn(config: Config, name: str, mixture: MixtureTable) -> MixtureJSON:
-    """A mixture as its layers, with the settings that are said, the calls of a question and their cost at most."""
+def graph(config: Config, name: str, mixture: MixtureTable) -> MixtureJSON:
+    """Return a mixture as its layers, with its explicit settings, the calls of a question and their cost at most."""
     most = bound(config, f"moa:{name}")
     return {
         "name": name,
@@ -199,9 +196,9 @@ def _aggregator(config: Config, one: AggregatorTable) -> AggregatorJSON:
     }
 
 
-def _settings(one: Sampling, apart: set[str]) -> dict[str, Any]:
-    told: dict[str, Any] = one.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude=apart)
-    return told
+def _settings(one: Sampling, exclude: set[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = one.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude=exclude)
+    return settings
 
 
 def _checked(body: DraftBody, config: Config) -> CheckedJSON:
@@ -209,7 +206,7 @@ def _checked(body: DraftBody, config: Config) -> CheckedJSON:
         draft = body.draft(config)
     except ConfigError as error:
         return {"valid": False, "error": str(error), "mixture": None}
-    return {"valid": True, "error": None, "mixture": drawn(draft.config, draft.name, draft.table)}
+    return {"valid": True, "error": None, "mixture": graph(draft.config, draft.name, draft.table)}
 
 
 def _may(name: str) -> bool:

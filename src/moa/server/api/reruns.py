@@ -1,4 +1,4 @@
-"""/api/runs/{id}/rerun: a run made again with a change, after its plan has said which calls that takes."""
+"""/api/runs/{id}/rerun: reruns of a run with a change, and the plan of the calls that one needs."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ from .mixtures import DRAFT
 
 
 class RerunBody(Table):
-    """What is to be different. Without any of it the aggregator alone is asked anew."""
+    """The changes of a rerun. Without any, only the aggregator is called again."""
 
-    aggregator: str | None = Field(None, description="the model that is to write the answer")
-    prompt: str | None = Field(None, description="another instruction to the aggregator, as prompt in moa.toml")
-    without: str | None = Field(None, description="a proposer to be left out")
-    layer: Annotated[int, Field(ge=1)] | None = Field(None, description="the layer whose proposers are asked anew")
-    proposer: str | None = Field(None, description="the proposer that is asked anew, in that layer or in all")
+    aggregator: str | None = Field(None, description="the model that writes the answer")
+    prompt: str | None = Field(None, description="another instruction to the aggregator, like prompt in moa.toml")
+    without: str | None = Field(None, description="a proposer to leave out")
+    layer: Annotated[int, Field(ge=1)] | None = Field(None, description="the layer whose proposers are called again")
+    proposer: str | None = Field(None, description="the proposer to call again, in that layer or in all")
 
-    def rerun(self, service: Service, seen: RunView) -> Rerun:
-        """Raises `RequestError`, or `ModelNotFound` or `Denied` for a model that the caller may not use."""
-        run = seen.run
+    def rerun(self, service: Service, view: RunView) -> Rerun:
+        """Return the rerun. Raises `RequestError`, `ModelNotFound` or `Denied`."""
+        run = view.run
         if run.state == "running":
-            raise RequestError(f"run {run.id} is going on; make it again when it is over")
+            raise RequestError(f"run {run.id}: still running; rerun it when it has finished")
         if run.question is None:
-            raise RequestError(f"the words of run {run.id} were not kept, so it cannot be made again")
+            raise RequestError(f"run {run.id}: its texts were not stored, so it cannot be rerun")
         if run.model.startswith(DRAFT):
-            raise RequestError(f"run {run.id} tried a draft, which is not kept; try it again, or put it into moa.toml")
+            raise RequestError(
+                f"run {run.id}: it tried a draft, which is not stored; try the draft again or add it to moa.toml"
+            )
         try:
             service.model(run.model)
         except ModelNotFound as error:
-            raise RequestError(f"run {run.id} cannot be made again: {error}") from None
+            raise RequestError(f"run {run.id}: cannot be rerun: {error}") from None
         if self.aggregator is not None:
             service.model(self.aggregator)
         changes = Changes(self.aggregator, self.prompt, self.without, self.layer, self.proposer)
-        return Rerun(service.builder, seen.trace, changes)
+        return Rerun(service.builder, view.trace, changes)
 
 
 class StartedJSON(TypedDict):
@@ -75,33 +77,32 @@ class PlanJSON(TypedDict):
 
 
 OPERATIONS = (
-    Operation("post", "/api/runs/{id}/rerun", "Make a run again with a change", StartedJSON, RerunBody, status=201),
+    Operation("post", "/api/runs/{id}/rerun", "Rerun a run with a change", StartedJSON, RerunBody, status=201),
     Operation(
         "post",
         "/api/runs/{id}/rerun/plan",
-        "Tell which calls making a run again takes, and about what they cost; nobody is asked",
+        "Return the calls that a rerun needs, and their likely usage; no model is called",
         PlanJSON,
         RerunBody,
     ),
 )
 
 
-def routes(service: Service, sight: RunRepository) -> list[Route]:
+def routes(service: Service, repository: RunRepository) -> list[Route]:
     """POST /api/runs/{id}/rerun and .../rerun/plan."""
 
     async def start(http: HTTPRequest) -> HTTPResponse:
         body = await parse(http, RerunBody)
-        seen = await sight.seen(http.path_params["id"])
-        again = body.rerun(service, seen)
-        model = await service.in_thread(again.model)
-        record = await sight.running.start(RunRequest(model, again.request, stream=True))
-        return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
+        view = await repository.view(http.path_params["id"])
+        rerun = body.rerun(service, view)
+        model = await service.in_thread(rerun.model)
+        live = await repository.live.start(RunRequest(model, rerun.request, stream=True))
+        return json({"run_id": live.id}, 201, {"Location": f"/api/runs/{live.id}"})
 
     async def plan(http: HTTPRequest) -> HTTPResponse:
         body = await parse(http, RerunBody)
-        seen = await sight.seen(http.path_params["id"])
-        told = await service.in_thread(_plan, body.rerun(service, seen))
-        return json(told)
+        view = await repository.view(http.path_params["id"])
+        return json(await service.in_thread(_plan, body.rerun(service, view)))
 
     return [
         route("/api/runs/{id}/rerun", start, "POST"),
@@ -109,14 +110,14 @@ def routes(service: Service, sight: RunRepository) -> list[Route]:
     ]
 
 
-def _plan(again: Rerun) -> PlanJSON:
-    kept, made = split(again.plan())
-    root = again.trace.root
+def _plan(rerun: Rerun) -> PlanJSON:
+    kept, made = split(rerun.plan())
+    root = rerun.trace.root
     assert root
     return {
         "of": root.start.run,
         "model": root.start.model,
-        "changed": str(again.changes),
+        "changed": str(rerun.changes),
         "kept": len(kept),
         "calls": [_call(call) for call in made],
         "usage": used(Usage.total(call.usage or Usage() for call in made)),

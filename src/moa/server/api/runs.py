@@ -1,4 +1,4 @@
-"""/api/runs: a run is started, watched by any number, finished early or stopped by others, and looked at afterwards."""
+"""/api/runs: start, list, watch, finish, stop and delete runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing_extensions import TypedDict
 
 from ...config.messages import did_you_mean
 from ...config.schema import Table
-from ...errors import RequestError
 from ...events import to_json
 from ...json_types import EstimateJSON, ListedRunJSON
 from ...store.reader import State, StoredRun
@@ -31,41 +30,39 @@ from ..service import RunRequest, Service
 from . import details, estimates, reruns
 from .mixtures import DraftBody
 
-MOST = 500
-"""Runs in one answer at most."""
+MAX_LIMIT = 500
+"""The most runs in one reply."""
 
 
 class RunBody(Table):
-    """What to ask: a prompt or messages, the options of a chat completion, and what to change of the mixture."""
+    """A run to start: a prompt or messages, the options of a chat completion, and overrides of the mixture."""
 
-    model: str | None = Field(None, description="the configured default if it is not said")
-    draft: DraftBody | None = Field(None, description="a mixture to be tried that is not in moa.toml")
+    model: str | None = Field(None, description="by default the configured default")
+    draft: DraftBody | None = Field(None, description="a mixture to try that is not in moa.toml")
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
-    options: dict[str, Any] = Field({}, description="temperature, max_tokens, seed ... as in a chat completion")
+    options: dict[str, Any] = Field({}, description="temperature, max_tokens, seed ... like in a chat completion")
     moa: Overrides | None = None
-    estimate: bool = Field(False, description="let the run say what it was likely to take, and how right that was")
+    estimate: bool = Field(False, description="let the run note its estimate, and how accurate it was")
 
     def resolve(self, service: Service) -> RunRequest:
-        """Raises `RequestError` or `ModelNotFound`."""
+        """Return the run. Raises `RequestError` or `ModelNotFound`."""
         if (self.prompt is None) == (self.messages is None):
-            raise RequestError("give prompt or messages, one of the two")
+            raise InvalidParam("prompt", "give either prompt or messages")
         if self.model is not None and self.draft is not None:
-            raise RequestError("give model or draft, one of the two")
+            raise InvalidParam("model", "give either model or draft")
         if wrong := {"model", "messages", "stream", "moa"} & self.options.keys():
-            raise RequestError(f"options.{min(wrong)} is no option; it has a place of its own")
-        if self.moa and (told := {"show_proposals", "provenance"} & self.moa.model_fields_set):
-            raise RequestError(
-                f"moa.{min(told)} has no effect here: the run's events tell its proposals, and /api/runs/ID/provenance "
-                "what came from them; leave it out"
-            )
+            raise InvalidParam(f"options.{min(wrong)}", "not an option; it is a field of its own")
+        if self.moa and (useless := {"show_proposals", "provenance"} & self.moa.model_fields_set):
+            instead = "/api/runs/ID/events for proposals, /api/runs/ID/provenance for provenance"
+            raise InvalidParam(f"moa.{min(useless)}", f"has no effect here; read {instead}")
         model = self.model or service.builder.config.default
         messages = self.messages or [ChatMessage(role="user", content=self.prompt or "")]
         try:
             chat = ChatBody.model_validate({**self.options, "model": model, "messages": messages})
         except ValidationError as error:
             first = error.errors()[0]
-            raise RequestError(f"options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise InvalidParam(f"options.{'.'.join(map(str, first['loc']))}", first["msg"]) from None
         run = resolve(
             service,
             self.draft.mixture(service) if self.draft else model,
@@ -87,11 +84,11 @@ class RunListJSON(TypedDict):
 
 OPERATIONS = (
     Operation("post", "/api/runs", "Start a run", reruns.StartedJSON, RunBody, status=201),
-    Operation("post", "/api/estimate", "Tell what a run is likely to take; nobody is asked", EstimateJSON, RunBody),
+    Operation("post", "/api/estimate", "Estimate a run; no model is called", EstimateJSON, RunBody),
     Operation(
         "get",
         "/api/runs",
-        "List runs, the latest first; before is what to ask for further ones, null where there are none",
+        "List runs, the latest first; pass before on for the next page, null on the last one",
         RunListJSON,
         query={
             "model": str,
@@ -99,22 +96,22 @@ OPERATIONS = (
             "since": str,
             "search": str,
             "before": str,
-            "limit": Annotated[int, Field(ge=1, le=MOST)],
+            "limit": Annotated[int, Field(ge=1, le=MAX_LIMIT)],
         },
     ),
-    Operation("get", "/api/runs/{id}", "Say how a run stands, and what came of it", RunJSON),
+    Operation("get", "/api/runs/{id}", "Return the state of a run, and its result", RunJSON),
     Operation(
         "delete",
         "/api/runs/{id}",
-        "Stop a run, and remove it for good where forget is true",
+        "Stop a run, and delete it if forget is true",
         RunJSON,
         query={"forget": bool},
     ),
-    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that are there", RunJSON, status=202),
+    Operation("post", "/api/runs/{id}/finish", "Answer with the proposals that have arrived", RunJSON, status=202),
     Operation(
         "get",
         "/api/runs/{id}/events",
-        "Watch a run, from its start or from where the reader was",
+        "Watch a run, from its start or after an event",
         text="text/event-stream",
         query={"after": str},
     ),
@@ -125,50 +122,47 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """/api/runs and all below it."""
-    sight = RunRepository(service)
-    running, past = sight.running, sight.past
+    repository = RunRepository(service)
+    live, stored = repository.live, repository.stored
 
     async def start(http: HTTPRequest) -> HTTPResponse:
         body = await parse(http, RunBody)
-        asked = body.resolve(service)
-        record = await running.start(await estimates.with_estimate(asked, past) if body.estimate else asked)
-        return json({"run_id": record.id}, 201, {"Location": f"/api/runs/{record.id}"})
+        run = body.resolve(service)
+        started = await live.start(await estimates.with_estimate(run, stored) if body.estimate else run)
+        return json({"run_id": started.id}, 201, {"Location": f"/api/runs/{started.id}"})
 
     async def estimate(http: HTTPRequest) -> HTTPResponse:
-        told = await estimates.of((await parse(http, RunBody)).resolve(service), past)
-        return json(told.as_json())
+        run = (await parse(http, RunBody)).resolve(service)
+        return json((await estimates.estimate(run, stored)).as_json())
 
     async def listing(http: HTTPRequest) -> HTTPResponse:
-        asked = Listing.of(http.query_params)
-        found = await past.runs(**asked.conditions) if past.kept else asked.among(running.all())
-        more = len(found) > asked.limit
-        told = [listed(run) for run in found[: asked.limit]]
-        return json({"runs": told, "before": told[-1]["id"] if more else None})
+        query = Listing.of(http.query_params)
+        matches = await stored.runs(**query.conditions) if stored.enabled else query.among(live.all())
+        runs = [listed(run) for run in matches[: query.limit]]
+        return json({"runs": runs, "before": runs[-1]["id"] if len(matches) > query.limit else None})
 
     async def one(http: HTTPRequest) -> HTTPResponse:
-        told = await sight.work(http.path_params["id"], RunView.as_json)
-        return json(told)
+        return json(await repository.work(http.path_params["id"], RunView.as_json))
 
     async def stop(http: HTTPRequest) -> HTTPResponse:
-        run, forget = http.path_params["id"], _truth(http.query_params.get("forget", "false"))
-        if record := running.find(run):
-            await running.stop(record)
-        seen = await sight.seen(run)
+        run, forget = http.path_params["id"], _parse_forget(http.query_params.get("forget", "false"))
+        if running := live.find(run):
+            await live.stop(running)
+        view = await repository.view(run)
         if forget:
-            await sight.forget(seen)
-        return json(seen.as_json())
+            await repository.delete(view)
+        return json(view.as_json())
 
     async def finish(http: HTTPRequest) -> HTTPResponse:
         run = http.path_params["id"]
-        if record := running.find(run):
-            running.finish(record)
-        told = (await sight.seen(run)).as_json()
-        return json(told, 202)
+        if running := live.find(run):
+            live.finish(running)
+        return json((await repository.view(run)).as_json(), 202)
 
     async def events(http: HTTPRequest) -> HTTPResponse:
-        after = _after(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
-        found = await sight.find(http.path_params["id"])
-        return StreamingReply(_sse(found, after), error_response, interval=service.table.sse_ping_interval)
+        after = _parse_event_id(http.headers.get("last-event-id") or http.query_params.get("after") or "0")
+        run = await repository.find(http.path_params["id"])
+        return StreamingReply(_sse(run, after), error_response, interval=service.table.sse_ping_interval)
 
     return [
         route("/api/runs", start, "POST"),
@@ -178,14 +172,14 @@ def routes(service: Service) -> list[Route]:
         route("/api/runs/{id}", stop, "DELETE"),
         route("/api/runs/{id}/finish", finish, "POST"),
         route("/api/runs/{id}/events", events),
-        *details.routes(service, sight),
-        *reruns.routes(service, sight),
+        *details.routes(service, repository),
+        *reruns.routes(service, repository),
     ]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Which runs are to be listed; `limit` of them, and one more is looked for."""
+    """The query of a list of runs. One more than `limit` is read, to know whether there is a next page."""
 
     model: str | None
     state: State | None
@@ -196,57 +190,57 @@ class Listing:
 
     @staticmethod
     def of(query: Mapping[str, str]) -> Listing:
-        """Raises `RequestError`."""
-        asked = {name: query.get(name) or None for name in ("model", "state", "since", "search", "before", "limit")}
+        """Return the listing of query parameters. Raises `InvalidParam`."""
+        values = {name: query.get(name) or None for name in ("model", "state", "since", "search", "before", "limit")}
         for name in query:
-            if name not in asked:
-                raise RequestError(f"unknown parameter {name!r}{did_you_mean(name, asked)}")
-        state, limit = asked["state"], asked["limit"] or "50"
+            if name not in values:
+                raise InvalidParam(name, f"unknown parameter{did_you_mean(name, values)}")
+        state, limit = values["state"], values["limit"] or "50"
         if state is not None and state not in get_args(State):
-            raise RequestError(f"state is one of {', '.join(get_args(State))}, not {state!r}")
-        if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST):
-            raise RequestError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
-        model, since = asked["model"], asked["since"]
+            raise InvalidParam("state", f"must be one of {', '.join(get_args(State))}, got {state!r}")
+        if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MAX_LIMIT):
+            raise InvalidParam("limit", f"must be an integer from 1 to {MAX_LIMIT}, got {limit!r}")
+        model, since = values["model"], values["since"]
         return Listing(
             full_name(model) if model else None,
             cast("State | None", state),
             moment(since) if since else None,
-            asked["search"],
-            asked["before"],
+            values["search"],
+            values["before"],
             int(limit),
         )
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """As `Store.runs` takes them."""
+        """The conditions of `Store.runs`."""
         return {**asdict(self), "limit": self.limit + 1}
 
-    def among(self, records: Sequence[LiveRun]) -> list[StoredRun]:
-        """Those of the runs that are known here."""
+    def among(self, runs: Sequence[LiveRun]) -> list[StoredRun]:
+        """Return the matching ones of the runs in memory."""
         words = (self.search or "").lower().split()
-        said = [(record.row(), record.trace.root.text if record.trace.root else "") for record in records]
-        found = [
+        rows = [(live.row(), live.trace.root.text if live.trace.root else "") for live in runs]
+        matches = [
             run
-            for run, answer in said
+            for run, answer in rows
             if self.model in (None, run.model)
             and self.state in (None, run.state)
             and (self.since is None or run.started >= self.since)
             and (self.before is None or run.id < self.before)
             and all(word in f"{run.question} {answer}".lower() for word in words)
         ]
-        return found[: self.limit + 1]
+        return matches[: self.limit + 1]
 
 
-def _truth(told: str) -> bool:
-    if told not in ("true", "false"):
-        raise RequestError(f"forget is true or false, not {told!r}")
-    return told == "true"
+def _parse_forget(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise InvalidParam("forget", f"must be true or false, got {value!r}")
+    return value == "true"
 
 
-def _after(told: str) -> int:
-    if not (told.isascii() and told.isdecimal() and len(told) < 16):
-        raise RequestError("Last-Event-ID is the number of an event, as its id said")
-    return int(told)
+def _parse_event_id(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) < 16):
+        raise InvalidParam("Last-Event-ID", f"must be the id of an event, got {value[:100]!r}")
+    return int(value)
 
 
 async def _sse(run: LiveRun | StoredRunReader, after: int) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""/api/stats: what mixtures and models gave, took and lost in the caller's runs, day by day."""
+"""/api/stats: what mixtures and models took and lost in the caller's runs, in all and by day."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..runs.stored_runs import StoredRuns, full_name
 from ..schemas import Operation
 from ..service import Service
 
-TRACED = 10
-"""Answers whose words are traced each time that somebody looks."""
+ATTRIBUTED = 10
+"""Answers that each request attributes to their proposals, if that has not been done yet."""
 
 
 class StatsJSON(TypedDict):
@@ -28,7 +28,7 @@ OPERATIONS = (
     Operation(
         "get",
         "/api/stats",
-        "Tell what mixtures and models took, cost and lost, in all and day by day",
+        "Return what mixtures and models took, cost and lost, in all and by day",
         StatsJSON,
         query={"since": str, "mixture": str},
     ),
@@ -37,14 +37,14 @@ OPERATIONS = (
 
 def routes(service: Service) -> list[Route]:
     """GET /api/stats."""
-    past = StoredRuns(service)
+    stored = StoredRuns(service)
 
     async def stats(http: HTTPRequest) -> HTTPResponse:
         since, mixture = (http.query_params.get(name) or None for name in ("since", "mixture"))
-        after = moment(since) if since else None
-        conditions = {"since": after, "mixture": full_name(mixture) if mixture else None}
-        await past.trace(TRACED)
-        whole, days = [await past.figures(**conditions, by_day=by_day) for by_day in (False, True)]
+        start = moment(since) if since else None
+        conditions = {"since": start, "mixture": full_name(mixture) if mixture else None}
+        await stored.trace(ATTRIBUTED)
+        whole, days = [await stored.figures(**conditions, by_day=by_day) for by_day in (False, True)]
         return json({"whole": [one.as_json() for one in whole], "days": [one.as_json() for one in days]})
 
     return [route("/api/stats", stats)]

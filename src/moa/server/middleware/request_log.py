@@ -1,7 +1,6 @@
-"""One HTTP request from its arrival to its last byte, told once at its end: for the log and for the metrics.
+"""The request log: one entry per HTTP request, made at its end, for the log and the metrics.
 
-A visit holds no words of a question or an answer, no header and no path that a client made up, so it can be written
-down anywhere.
+An entry has no text of a question or an answer, no header and no path that a client made up, so it is safe to store.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ log = logging.getLogger("moa.server")
 
 @dataclass(eq=False)
 class RequestLogEntry:
-    """What is known of one request. `route` is the pattern that matched, never the path as it was sent."""
+    """The entry of one request. `route` is the pattern that matched, never the path of the request."""
 
     method: str
     route: str = "-"
-    status: int = 0  # 0: the client went away before a status was sent
+    status: int = 0  # 0: the client disconnected before a status was sent
     model: str | None = None
     run: str | None = None
     key: str | None = None  # the name of the client's key
@@ -33,20 +32,20 @@ class RequestLogEntry:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        told = [self.method, self.route, str(self.status) if self.status else "gone", f"{self.seconds:.3f}s"]
-        told += [
+        parts = [self.method, self.route, str(self.status) if self.status else "gone", f"{self.seconds:.3f}s"]
+        parts += [
             f"{name}={value}"
             for name, value in (("run", self.run), ("model", self.model), ("key", self.key))
             if value is not None
         ]
-        return " ".join(told)
+        return " ".join(parts)
 
 
-_current: ContextVar[RequestLogEntry] = ContextVar("visit")
+_current: ContextVar[RequestLogEntry] = ContextVar("entry")
 
 
 def current() -> RequestLogEntry:
-    """The visit being served; one of its own where there is none, as in a test of a single function."""
+    """Return the entry of the present request, or a new one outside of a request."""
     try:
         return _current.get()
     except LookupError:
@@ -54,41 +53,41 @@ def current() -> RequestLogEntry:
 
 
 class RequestLog:
-    """An application around an application: it tells `ended` each visit when it is over.
+    """ASGI middleware that passes the entry of each finished request to the `observers`.
 
-    Every request gets a name, `x-request-id`, so that a client can say which one it speaks of.
+    Every response gets an `x-request-id` that a client can refer to.
     """
 
-    def __init__(self, app: ASGIApp, ended: Sequence[Callable[[RequestLogEntry], None]]) -> None:
+    def __init__(self, app: ASGIApp, observers: Sequence[Callable[[RequestLogEntry], None]]) -> None:
         self._app = app
-        self._ended = tuple(ended)
+        self._observers = tuple(observers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        visit = RequestLogEntry(scope["method"])
-        token = _current.set(visit)
+        entry = RequestLogEntry(scope["method"])
+        token = _current.set(entry)
 
-        async def noticed(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                visit.status = message["status"]
+                entry.status = message["status"]
                 MutableHeaders(scope=message).setdefault("x-request-id", f"req_{os.urandom(12).hex()}")
             await send(message)
 
         try:
-            await self._app(scope, receive, noticed)
+            await self._app(scope, receive, send_with_id)
         except Exception:
-            visit.status = visit.status or 500
+            entry.status = entry.status or 500
             raise
         finally:
             _current.reset(token)
-            visit.seconds = time.perf_counter() - visit.began
-            visit.route = getattr(scope.get("route"), "path", "") or visit.route
-            for ended in self._ended:
-                ended(visit)
+            entry.seconds = time.perf_counter() - entry.began
+            entry.route = getattr(scope.get("route"), "path", "") or entry.route
+            for observer in self._observers:
+                observer(entry)
 
 
-def logged(visit: RequestLogEntry) -> None:
-    """One line in the log. What only asks whether the server is alive is not worth one."""
-    level = logging.DEBUG if visit.route in ("/healthz", "/readyz", "/metrics") else logging.INFO
-    log.log(level, "%s", visit, extra={"visit": visit})
+def log_request(entry: RequestLogEntry) -> None:
+    """Log a request. Probes are logged at debug level."""
+    level = logging.DEBUG if entry.route in ("/healthz", "/readyz", "/metrics") else logging.INFO
+    log.log(level, "%s", entry, extra={"entry": entry})

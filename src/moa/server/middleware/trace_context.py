@@ -1,4 +1,4 @@
-"""A request that says which trace it belongs to (`traceparent`): its run becomes a part of that trace."""
+"""ASGI middleware for W3C trace context: the run of a request with `traceparent` becomes part of that trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TraceContextMiddleware:
-    """An application around an application."""
+    """Enters the trace context of each request."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Whether the server is alive, and whether it takes requests: for who watches over it, so without a key."""
+"""Probes: whether the server is alive, and whether it accepts requests. They need no key."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class DrainingJSON(TypedDict):
 
 
 OPERATIONS = (
-    Operation("get", "/healthz", "Say that the server is alive", AliveJSON),
+    Operation("get", "/healthz", "Return whether the server is alive", AliveJSON),
     Operation(
         "get",
         "/readyz",
-        "Say whether requests are taken",
+        "Return whether requests are accepted",
         ReadyJSON,
         others={503: DrainingJSON},
     ),
@@ -39,7 +39,7 @@ OPERATIONS = (
 
 
 def routes(service: Service) -> list[Route]:
-    """GET /healthz, GET /readyz. Neither asks a model or loads one."""
+    """GET /healthz, GET /readyz. Neither calls a model."""
 
     async def alive(http: HTTPRequest) -> HTTPResponse:
         return json({"status": "ok"})

@@ -1,6 +1,6 @@
-"""The log on standard error, for people or as JSON: a line for each request, and for what befalls the process.
+"""The log on standard error, as text or JSON: a line per request and per event of the process.
 
-It holds no words of a question or an answer: a fault is told by its kind and its place, as its message may quote some.
+It has no text of a question or an answer: an exception is logged without its message, which may quote some.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Form = Literal["text", "json"]
 Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def begin(form: Form) -> None:
-    """Log to standard error from now on. The libraries beneath say only what is wrong."""
+def configure_logging(form: Form) -> None:
+    """Log to standard error. Libraries log warnings only."""
     handler = logging.StreamHandler()
     handler.setFormatter(JSON() if form == "json" else Text("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -28,44 +28,44 @@ def begin(form: Form) -> None:
 
 
 class Text(logging.Formatter):
-    """Lines for people."""
+    """Formats lines of text."""
 
     def formatException(self, ei: Raised) -> str:  # noqa: N802
-        return fault(ei[1])
+        return describe_error(ei[1])
 
 
 class JSON(logging.Formatter):
-    """One JSON object a line."""
+    """Formats one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
         }
-        visit = getattr(record, "visit", None)
-        told |= (
-            _request(visit)
-            if isinstance(visit, RequestLogEntry)
+        entry = getattr(record, "entry", None)
+        fields |= (
+            _request(entry)
+            if isinstance(entry, RequestLogEntry)
             else {"event": "message", "message": record.getMessage()}
         )
         if record.exc_info:
-            told["fault"] = fault(record.exc_info[1])
-        return json.dumps(told, ensure_ascii=False)
+            fields["fault"] = describe_error(record.exc_info[1])
+        return json.dumps(fields, ensure_ascii=False)
 
 
-def fault(error: BaseException | None) -> str:
-    """What kind of exception was raised, and where."""
-    place = "".join(traceback.format_tb(error.__traceback__)) if error else ""
-    return f"{place}{type(error).__name__}"
+def describe_error(error: BaseException | None) -> str:
+    """Return the traceback and the type of an exception, without its message."""
+    where = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+    return f"{where}{type(error).__name__}"
 
 
-def _request(visit: RequestLogEntry) -> dict[str, Any]:
-    known = {"run": visit.run, "model": visit.model, "key": visit.key}
+def _request(entry: RequestLogEntry) -> dict[str, Any]:
+    known = {"run": entry.run, "model": entry.model, "key": entry.key}
     return {
         "event": "request",
-        "method": visit.method,
-        "route": visit.route,
-        "status": visit.status or None,
-        "seconds": round(visit.seconds, 3),
+        "method": entry.method,
+        "route": entry.route,
+        "status": entry.status or None,
+        "seconds": round(entry.seconds, 3),
         **{name: value for name, value in known.items() if value is not None},
     }

@@ -1,6 +1,6 @@
-"""What is happening in numbers, for Prometheus: a fold of the events and of the visits.
+"""Prometheus metrics: a fold of the events and of the request log.
 
-Every label is one of a known few (a route, a status, a model that the configuration names), whatever clients send.
+Every label has few values (a route, a status, a configured model), whatever clients send.
 """
 
 from __future__ import annotations
@@ -30,89 +30,87 @@ STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Metrics:
-    """The numbers of one server, in a registry of its own.
+    """The metrics of one server, in a registry of its own.
 
-    The label `mixture` is what was asked, `model` who was called for it.
+    The label `mixture` is the model of the request, `model` the one that was called for it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.registry = registry = CollectorRegistry(auto_describe=False)
-        asked, called = ("mixture",), ("mixture", "model")
+        of_mixture, of_call = ("mixture",), ("mixture", "model")
 
-        def counter(name: str, told: str, *labels: str) -> _Labelled[Counter]:
-            return _Labelled(Counter(name, told, labels, registry=registry))
+        def counter(name: str, help: str, *labels: str) -> _Labelled[Counter]:
+            return _Labelled(Counter(name, help, labels, registry=registry))
 
-        def seconds(name: str, told: str, labels: Sequence[str]) -> _Labelled[Histogram]:
-            return _Labelled(Histogram(name, told, labels, buckets=SECONDS, registry=registry))
+        def seconds(name: str, help: str, labels: Sequence[str]) -> _Labelled[Histogram]:
+            return _Labelled(Histogram(name, help, labels, buckets=SECONDS, registry=registry))
 
-        def gauge(name: str, told: str, *labels: str) -> Gauge:
-            return Gauge(name, told, labels, registry=registry)
+        def gauge(name: str, help: str, *labels: str) -> Gauge:
+            return Gauge(name, help, labels, registry=registry)
 
         self._requests = counter("moa_requests", "HTTP requests", "route", "status")
-        self.runs = counter("moa_runs", "answers, by how they ended", *asked, "end")
-        self.first_word = seconds("moa_first_word_seconds", "until the first word of the answer", asked)
-        self.whole = seconds("moa_answer_seconds", "until the answer is whole", asked)
-        self.calls = counter("moa_calls", "calls to models, by how they ended", *called, "end")
-        self.call_first_word = seconds("moa_call_first_word_seconds", "until the first word of a call", called)
-        self.call_whole = seconds("moa_call_seconds", "until a call is over", called)
-        self.tokens = counter("moa_tokens", "tokens of these calls", *called, "kind")
-        self.cost = counter("moa_cost_dollars", "their cost, where it is known", *called)
-        self.cached = counter("moa_cached", "calls answered from a cache", *called)
-        self.lost = counter("moa_lost", "proposals that did not arrive", *called)
-        self.retries = counter("moa_retries", "calls begun again", *called)
-        self.fallbacks = counter("moa_fallbacks", "answers or calls given by another", *called)
-        self.running = _Labelled(gauge("moa_calls_running", "calls that go on", *called))
-        self.queued = _Labelled(gauge("moa_calls_queued", "those of them that wait their turn", *called))
-        gauge("moa_active", "requests being answered").set_function(lambda: service.admission.active)
-        gauge("moa_waiting", "requests that wait their turn").set_function(lambda: service.admission.waiting)
-        gauge("moa_tasks", "asynchronous tasks, those of the server itself among them").set_function(
-            lambda: len(asyncio.all_tasks())
-        )
+        self.runs = counter("moa_runs", "runs, by how they ended", *of_mixture, "end")
+        self.first_word = seconds("moa_first_word_seconds", "seconds to the first word of the answer", of_mixture)
+        self.whole = seconds("moa_answer_seconds", "seconds to the end of the answer", of_mixture)
+        self.calls = counter("moa_calls", "calls to models, by how they ended", *of_call, "end")
+        self.call_first_word = seconds("moa_call_first_word_seconds", "seconds to the first word of a call", of_call)
+        self.call_whole = seconds("moa_call_seconds", "seconds to the end of a call", of_call)
+        self.tokens = counter("moa_tokens", "tokens of these calls", *of_call, "kind")
+        self.cost = counter("moa_cost_dollars", "cost of these calls, as far as prices are known", *of_call)
+        self.cached = counter("moa_cached", "calls answered from a cache", *of_call)
+        self.lost = counter("moa_lost", "proposals that did not arrive", *of_call)
+        self.retries = counter("moa_retries", "retried calls", *of_call)
+        self.fallbacks = counter("moa_fallbacks", "answers or calls by a fallback", *of_call)
+        self.running = _Labelled(gauge("moa_calls_running", "running calls", *of_call))
+        self.queued = _Labelled(gauge("moa_calls_queued", "running calls that wait for a slot", *of_call))
+        gauge("moa_active", "running requests").set_function(lambda: service.admission.active)
+        gauge("moa_waiting", "waiting requests").set_function(lambda: service.admission.waiting)
+        gauge("moa_tasks", "asyncio tasks, including the server's own").set_function(lambda: len(asyncio.all_tasks()))
         registry.register(_Breakers(service))
 
-    def visited(self, visit: RequestLogEntry) -> None:
-        self._requests[visit.route, str(visit.status) if visit.status else "gone"].inc()
+    def count(self, entry: RequestLogEntry) -> None:
+        self._requests[entry.route, str(entry.status) if entry.status else "gone"].inc()
 
-    def watch(self, asked: RunRequest) -> EventSink:
-        """What counts the events of one run."""
-        return _Fold(self, self._service, asked).add
-
-
-Number = TypeVar("Number", bound=MetricWrapperBase)
+    def watch(self, run: RunRequest) -> EventSink:
+        """Return a sink for the events of one run."""
+        return _RunFold(self, self._service, run).add
 
 
-class _Labelled(dict[tuple[str, ...], Number]):
-    """The numbers of one kind by their labels. Prometheus' own way to them, `labels`, takes far longer, and a request
-    counts about thirty."""
+Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
-    def __init__(self, kind: Number) -> None:
+
+class _Labelled(dict[tuple[str, ...], Metric]):
+    """The children of a metric by their labels. Prometheus' own `labels()` is much slower, and a request counts about
+    thirty."""
+
+    def __init__(self, kind: Metric) -> None:
         super().__init__()
-        self._kind: Number = kind
+        self._kind: Metric = kind
 
-    def __missing__(self, labels: tuple[str, ...]) -> Number:
+    def __missing__(self, labels: tuple[str, ...]) -> Metric:
         number = self[labels] = self._kind.labels(*labels)
         return number
 
 
 @dataclass(eq=False)
 class _Call:
-    """A call that goes on."""
+    """A call in progress."""
 
     start: SpanStart
     labels: tuple[str, str]
-    holds: bool = False  # a mixture or a layer, which only holds calls
+    holds: bool = False  # a mixture or a layer, which only contains calls
     spoke: bool = False
     queued: bool = False
 
 
-class _Fold:
-    """One run."""
+class _RunFold:
+    """Folds the events of one run."""
 
-    def __init__(self, metrics: Metrics, service: Service, asked: RunRequest) -> None:
+    def __init__(self, metrics: Metrics, service: Service, run: RunRequest) -> None:
         self._metrics = metrics
         self._label = service.label
-        self._asked = service.label(asked.model.name)
+        self._mixture = service.label(run.model.name)
         self._calls: dict[str, _Call] = {}
         self._spoke = False
 
@@ -127,7 +125,7 @@ class _Fold:
             self._end(self._calls.pop(event.span), event)
 
     def _begin(self, start: SpanStart) -> None:
-        call = self._calls[start.span] = _Call(start, (self._asked, self._label(start.model)))
+        call = self._calls[start.span] = _Call(start, (self._mixture, self._label(start.model)))
         above = self._calls.get(start.parent or "")
         if above and not above.holds:
             above.holds = True
@@ -143,12 +141,12 @@ class _Fold:
             self._metrics.call_first_word[call.labels].observe(delta.time - call.start.time)
         if not self._spoke and delta.answer and delta.kind == "text":
             self._spoke = True
-            self._metrics.first_word[self._asked,].observe(delta.time)
+            self._metrics.first_word[self._mixture,].observe(delta.time)
 
     def _note(self, call: _Call, note: Note) -> None:
         match note.data:
             case notes.ProposalLost(model=model):
-                self._metrics.lost[self._asked, self._label(model)].inc()
+                self._metrics.lost[self._mixture, self._label(model)].inc()
             case notes.Retry():
                 self._metrics.retries[call.labels].inc()
             case notes.Fallback():
@@ -166,9 +164,9 @@ class _Fold:
     def _end(self, call: _Call, end: SpanEnd) -> None:
         how = "answered" if end.error is None else "failed"
         if call.start.parent is None:
-            self._metrics.runs[self._asked, how].inc()
+            self._metrics.runs[self._mixture, how].inc()
             if end.error is None:
-                self._metrics.whole[self._asked,].observe(end.time)
+                self._metrics.whole[self._mixture,].observe(end.time)
         self._waits(call, False)
         if call.holds:
             return
@@ -183,7 +181,7 @@ class _Fold:
 
 
 class _Breakers(Collector):
-    """The states of the breakers, looked up when they are asked for."""
+    """The states of the circuit breakers, read on each scrape."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -196,14 +194,14 @@ class _Breakers(Collector):
         yield states
 
 
-OPERATIONS = (Operation("get", "/metrics", "Tell what is counted (Prometheus)"),)
+OPERATIONS = (Operation("get", "/metrics", "Return the metrics (Prometheus)"),)
 
 
 def routes(metrics: Metrics) -> list[Route]:
     """GET /metrics."""
 
-    async def told(http: HTTPRequest) -> HTTPResponse:
+    async def scrape(http: HTTPRequest) -> HTTPResponse:
         body = generate_latest(metrics.registry)
         return HTTPResponse(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return [Route("/metrics", told, methods=["GET"])]
+    return [Route("/metrics", scrape, methods=["GET"])]

@@ -18,7 +18,7 @@ from ..service import RunRequest, Service, Show
 
 
 class BudgetTable(Table):
-    """The most that one request may use."""
+    """The limits of one request."""
 
     dollars: Annotated[float, Field(gt=0)] | None = None
     tokens: Annotated[int, Field(gt=0)] | None = Field(None, description="read and written by all calls")
@@ -26,17 +26,17 @@ class BudgetTable(Table):
 
 
 class Overrides(Table):
-    """Settings of one request, in its `moa` object. Unknown ones are refused."""
+    """The `moa` object of a request: settings of the mixture for this request. Unknown ones are rejected."""
 
     renamed_settings = SETTINGS["moa"]
 
-    quorum: Annotated[int, Field(ge=1)] | None = Field(None, description="proposals a layer must have")
+    quorum: Annotated[int, Field(ge=1)] | None = Field(None, description="proposals that a layer needs")
     timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds per layer")
-    grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds waited once the quorum is there")
-    layers: Annotated[int, Field(ge=1)] | None = Field(None, description="at most so many, the aggregator counted")
-    budget: BudgetTable | None = Field(None, description="what it may use; the mixture shrinks to keep within it")
-    show_proposals: Show | None = Field(None, description="how proposals are shown while you wait")
-    provenance: bool | None = Field(None, description="say which proposals each sentence of the answer comes from")
+    grace: Annotated[float, Field(ge=0)] | None = Field(None, description="seconds to wait after the quorum")
+    layers: Annotated[int, Field(ge=1)] | None = Field(None, description="the most layers, including the aggregator")
+    budget: BudgetTable | None = Field(None, description="limits; the mixture makes fewer calls to keep them")
+    show_proposals: Show | None = Field(None, description="how proposals are shown before the answer")
+    provenance: bool | None = Field(None, description="attribute each sentence of the answer to proposals")
 
 
 def shown(overrides: Overrides | None, default: Show | None = None) -> Show | None:

@@ -1,6 +1,6 @@
-"""Runs that go on by themselves, whoever watches them.
+"""Runs in the background, which any number of readers watch.
 
-The events of a run are kept while it goes on and for a while after it, so a reader that was away misses nothing.
+The events of a run are kept in memory until some time after its end, so a reader that reconnects misses nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..service import RunRequest, Service
 
 
 class LiveRun:
-    """One run: its events so far, and how it stands. `owner` is the client that started it."""
+    """One run: its events so far and its state. `owner` is the client that started it."""
 
     def __init__(self, model: str, owner: str | None) -> None:
         self.id = ""
@@ -48,7 +48,7 @@ class LiveRun:
         changed.set()
 
     async def read(self, after: int) -> AsyncIterator[list[tuple[int, Event]]]:
-        """The events after a number, with their numbers from 1, as they come, until the run is over."""
+        """Yield the events after a number as they arrive, with their numbers from 1, until the run is over."""
         while True:
             changed = self._changed
             if fresh := self.events[after:]:
@@ -60,94 +60,94 @@ class LiveRun:
                 await changed.wait()
 
     def row(self) -> StoredRun:
-        """The run as a list has it."""
+        """Return the run as an entry of a list."""
         return row(self.trace, self.state, str(self.error) if self.error else None, self.owner)
 
 
 class Runs:
-    """The runs of one server: all that go on, and the last `kept` that are over, for `seconds`."""
+    """The runs of one server: all running ones, and the last `kept` finished ones for `seconds`."""
 
     def __init__(self, service: Service, kept: int = 100, seconds: float = 900.0) -> None:
         self._service = service
         self._kept = kept
         self._seconds = seconds
-        self._records: dict[str, LiveRun] = {}
-        self._doing: dict[str, tuple[asyncio.Task[None], Events]] = {}
+        self._runs: dict[str, LiveRun] = {}
+        self._tasks: dict[str, tuple[asyncio.Task[None], Events]] = {}
 
-    async def start(self, asked: RunRequest) -> LiveRun:
-        """Begin a run, once there is a place for it. Raises what stands in the way of that, such as `Busy`."""
-        record = LiveRun(asked.model.name, self._service.client)
+    async def start(self, run: RunRequest) -> LiveRun:
+        """Start a run once there is a slot for it. Raises what prevents that, such as `Busy`."""
+        live = LiveRun(run.model.name, self._service.client)
         started: asyncio.Future[Events] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._run(asked, record, started))
+        task = asyncio.create_task(self._execute(run, live, started))
         try:
             waiting: set[asyncio.Future[Any]] = {task, started}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            task.cancel()  # who began it went away before it had begun
+            task.cancel()  # the client disconnected before the start
             raise
         if not started.done():
-            await task  # which has failed
-        self._records[record.id] = record
-        self._doing[record.id] = task, started.result()
-        task.add_done_callback(lambda _: self._doing.pop(record.id))
+            await task  # raises its error
+        self._runs[live.id] = live
+        self._tasks[live.id] = task, started.result()
+        task.add_done_callback(lambda _: self._tasks.pop(live.id))
         self._forget_old()
-        return record
+        return live
 
-    async def _run(self, asked: RunRequest, record: LiveRun, started: asyncio.Future[Events]) -> None:
+    async def _execute(self, run: RunRequest, live: LiveRun, started: asyncio.Future[Events]) -> None:
         try:
-            async with self._service.run(asked, record.add) as active:
-                record.id = active.events.run.id
+            async with self._service.run(run, live.add) as active:
+                live.id = active.events.run.id
                 started.set_result(active.events)
                 async for _ in active.events:
                     pass
-                record.response = active.response
+                live.response = active.response
         except asyncio.CancelledError:
-            await self._over(record, "stopped")
+            await self._finish(live, "stopped")
             raise
         except Exception as error:
             if not started.done():
                 raise
-            record.error = error
-            await self._over(record, "failed")
+            live.error = error
+            await self._finish(live, "failed")
         else:
-            await self._over(record, "answered")
+            await self._finish(live, "answered")
 
-    async def _over(self, record: LiveRun, state: State) -> None:
-        """Let it be over, which is told once it is stored: whoever heard of it finds it, whatever happens."""
+    async def _finish(self, live: LiveRun, state: State) -> None:
+        """End the run after it has been stored, so that every reader of its end finds it in the store."""
         await self._service.stored()
-        record.end(state)
+        live.end(state)
 
-    def find(self, run: str) -> LiveRun | None:
-        """The run of an id, where it is known here and the caller may see it."""
+    def find(self, id: str) -> LiveRun | None:
+        """Return the run of an id, `None` if it is not in memory or the caller may not see it."""
         self._forget_old()
-        record = self._records.get(run)
-        return record if record and self._service.shows(record.owner) else None
+        live = self._runs.get(id)
+        return live if live and self._service.may_see(live.owner) else None
 
     def all(self) -> list[LiveRun]:
-        """The runs that the caller may see, the latest first."""
+        """Return the runs that the caller may see, the latest first."""
         self._forget_old()
-        return [one for one in reversed(self._records.values()) if self._service.shows(one.owner)]
+        return [one for one in reversed(self._runs.values()) if self._service.may_see(one.owner)]
 
-    def forget(self, record: LiveRun) -> None:
-        """Know no longer of a run that is over."""
-        if record.state != "running":
-            self._records.pop(record.id, None)
+    def forget(self, live: LiveRun) -> None:
+        """Drop a finished run."""
+        if live.state != "running":
+            self._runs.pop(live.id, None)
 
-    def finish(self, record: LiveRun) -> None:
-        """Let it answer with what it has."""
-        if record.id in self._doing:
-            self._doing[record.id][1].finish()
+    def finish(self, live: LiveRun) -> None:
+        """Answer with the proposals that have arrived."""
+        if live.id in self._tasks:
+            self._tasks[live.id][1].finish()
 
-    async def stop(self, record: LiveRun) -> None:
-        """End it now, and every call it has made."""
-        if record.id in self._doing:
-            task, _ = self._doing[record.id]
+    async def stop(self, live: LiveRun) -> None:
+        """Cancel a run and all its calls."""
+        if live.id in self._tasks:
+            task, _ = self._tasks[live.id]
             task.cancel()
             await asyncio.wait({task})
 
     def _forget_old(self) -> None:
-        over = [run for run, record in self._records.items() if record.state != "running"]
-        late = time.monotonic() - self._seconds
-        for place, run in enumerate(over):
-            if place < len(over) - self._kept or self._records[run].ended < late:
-                del self._records[run]
+        finished = [run for run, live in self._runs.items() if live.state != "running"]
+        oldest = time.monotonic() - self._seconds
+        for index, run in enumerate(finished):
+            if index < len(finished) - self._kept or self._runs[run].ended < oldest:
+                del self._runs[run]

@@ -1,4 +1,4 @@
-"""One run as its caller may see it, whether it goes on here, has just ended, or is stored."""
+"""Runs by their ids, as their callers may see them: in progress, just finished, or stored."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class RunView:
     failure: Exception | None = None
 
     def as_json(self) -> RunJSON:
-        """How it stands, what came of it, and the tree of its calls."""
+        """Return the state of the run, its result, and the tree of its calls."""
         run, root = self.run, self.trace.root
         assert root
-        known: RunJSON = {
+        body: RunJSON = {
             "run_id": run.id,
             "model": run.model,
             "state": run.state,
@@ -71,49 +71,49 @@ class RunView:
             "tree": call_json(root),
         }
         if run.state == "answered":
-            known["summary"] = cast("SummaryJSON", self.trace.summary(self.response or response_of(root)))
+            body["summary"] = cast("SummaryJSON", self.trace.summary(self.response or response_of(root)))
         if self.failure:
             error = problem(self.failure)
-            known["error"] = {"message": error.message, "type": error.kind, "code": error.code}
+            body["error"] = {"message": error.message, "type": error.kind, "code": error.code}
         elif run.state == "failed":
-            known["error"] = {"message": run.error or root.error, "type": None, "code": None}
-        return known
+            body["error"] = {"message": run.error or root.error, "type": None, "code": None}
+        return body
 
 
 class RunRepository:
-    """Finds runs for their callers. Raises `RunNotFound` for the runs of others, as for those that never were."""
+    """Finds runs for their callers. The runs of other clients raise `RunNotFound`, like ids that do not exist."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.running = Runs(service)
-        self.past = StoredRuns(service)
+        self.live = Runs(service)
+        self.stored = StoredRuns(service)
 
     async def find(self, run: str) -> LiveRun | StoredRunReader:
-        """A run whose events can be read."""
-        return self.running.find(run) or StoredRunReader(self.past, await self.past.find(run))
+        """Return a run whose events can be read."""
+        return self.live.find(run) or StoredRunReader(self.stored, await self.stored.find(run))
 
-    async def seen(self, run: str) -> RunView:
-        """A run with all its events."""
-        record = self.running.find(run)
-        if record:
-            return RunView(record.row(), list(record.events), record.trace, record.response, record.error)
-        stored = await self.past.find(run)
-        events = await self.past.events(stored)
-        return RunView(stored, events, await self._service.in_thread(Trace.of, events))
+    async def view(self, id: str) -> RunView:
+        """Return a run with all its events so far."""
+        live = self.live.find(id)
+        if live:
+            return RunView(live.row(), list(live.events), live.trace, live.response, live.error)
+        run = await self.stored.find(id)
+        events = await self.stored.events(run)
+        return RunView(run, events, await self._service.in_thread(Trace.of, events))
 
-    async def forget(self, seen: RunView) -> None:
-        """Remove a run for good. Raises `RequestError` for one that another process is making."""
-        if seen.run.state == "running":
-            raise RequestError("another process is making this run; stop it there before it is removed")
-        if record := self.running.find(seen.run.id):
-            self.running.forget(record)
-        if self.past.kept:
-            with suppress(RunNotFound):  # it began before runs were stored
-                await self.past.remove(seen.run)
+    async def delete(self, view: RunView) -> None:
+        """Delete a run. Raises `RequestError` for one that another process is making."""
+        if view.run.state == "running":
+            raise RequestError(f"run {view.run.id}: another process is making it; stop it there first")
+        if live := self.live.find(view.run.id):
+            self.live.forget(live)
+        if self.stored.enabled:
+            with suppress(RunNotFound):  # it began before the store was enabled
+                await self.stored.remove(view.run)
 
     async def work(self, run: str, work: Callable[[RunView], Result]) -> Result:
-        """What comes of some work on a run, done beside the event loop; on one that goes on, as it is now."""
-        seen = await self.seen(run)
-        if seen.run.state != "running":
-            return await self._service.in_thread(work, seen)
-        return await self._service.in_thread(lambda: work(replace(seen, trace=Trace.of(seen.events))))
+        """Return `work(view)` of a run, done in a thread. Of a run in progress, it gets a copy of the present state."""
+        view = await self.view(run)
+        if view.run.state != "running":
+            return await self._service.in_thread(work, view)
+        return await self._service.in_thread(lambda: work(replace(view, trace=Trace.of(view.events))))

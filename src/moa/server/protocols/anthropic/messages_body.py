@@ -9,14 +9,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....config.schema import Effort
-from ....errors import RequestError
 from ....types import Message, Request, estimate_tokens
 from ....wire import response_format
+from ...http import InvalidParam
 from ..resolve import Overrides
 from . import turns
 
 IMAGE = 1600
-"""Tokens that an image is counted as, about what one of a megapixel is to Anthropic."""
+"""Tokens of an image, about what Anthropic counts for a megapixel."""
 
 EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
@@ -29,18 +29,18 @@ class AnthropicTurn(BaseModel):
     role: Literal["user", "assistant", "system"]
     content: str | list[dict[str, Any]]
 
-    def messages(self, place: str) -> Iterator[Message]:
+    def messages(self, path: str) -> Iterator[Message]:
         match self.role:
             case "user":
-                return turns.user(self.content, place)
+                return turns.user(self.content, path)
             case "assistant":
-                return turns.assistant(self.content, place)
+                return turns.assistant(self.content, path)
             case _:
                 return turns.system(self.content)
 
 
 class AnthropicTool(BaseModel):
-    """A tool of the client's."""
+    """A tool of the client."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,15 +50,17 @@ class AnthropicTool(BaseModel):
     input_schema: dict[str, Any] | None = None
 
     def openai(self) -> dict[str, Any]:
-        """The tool in OpenAI's form. Raises `RequestError` for one that only Anthropic can run."""
+        """Return the tool in OpenAI's form. Raises `InvalidParam` for one that only Anthropic can run."""
         if self.input_schema is None:
-            raise RequestError(f"tools: {self.name} has no input_schema; tools of type {self.type} are Anthropic's own")
+            raise InvalidParam(
+                "tools", f"{self.name} has no input_schema; tools of type {self.type} run only at Anthropic"
+            )
         about = {} if self.description is None else {"description": self.description}
         return {"type": "function", "function": {"name": self.name, **about, "parameters": self.input_schema}}
 
 
 class CountBody(BaseModel):
-    """What a question is made of. Fields that are not known are accepted and not used."""
+    """The conversation of a call. Unknown fields are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -68,14 +70,14 @@ class CountBody(BaseModel):
     tools: list[AnthropicTool] | None = None
 
     def conversation(self) -> list[Message]:
-        """The messages. Raises `RequestError`."""
-        told = list(turns.system(self.system or ""))
+        """Return the messages. Raises `RequestError`."""
+        messages = list(turns.system(self.system or ""))
         for number, turn in enumerate(self.messages):
-            told += turn.messages(f"messages.{number}.content")
-        return told
+            messages += turn.messages(f"messages.{number}.content")
+        return messages
 
     def tokens(self) -> int:
-        """About how many tokens the question is."""
+        """Return an estimate of the tokens of the conversation."""
         tools = orjson.dumps([tool.openai() for tool in self.tools]).decode() if self.tools else ""
         return estimate_tokens(tools) + sum(map(_size, self.conversation()))
 
@@ -95,7 +97,7 @@ class MessagesBody(CountBody):
     moa: Overrides | None = None
 
     def request(self) -> Request:
-        """The request to the model. Raises `RequestError`."""
+        """Return the request to the model. Raises `RequestError`."""
         form = self._form()
         response_format.check(form)
         choice = self.tool_choice or {}
@@ -117,23 +119,23 @@ class MessagesBody(CountBody):
 
     @property
     def thinks(self) -> bool:
-        """Whether the client asks to see thinking."""
-        told = self.thinking or {}
-        return told.get("type") in ("enabled", "adaptive") and told.get("display") != "omitted"
+        """Whether the client wants to see thinking."""
+        thinking = self.thinking or {}
+        return thinking.get("type") in ("enabled", "adaptive") and thinking.get("display") != "omitted"
 
     @property
     def hides(self) -> bool:
-        """Whether the client asks not to see thinking."""
-        told = self.thinking or {}
-        return told.get("type") == "disabled" or told.get("display") == "omitted"
+        """Whether the client declines thinking."""
+        thinking = self.thinking or {}
+        return thinking.get("type") == "disabled" or thinking.get("display") == "omitted"
 
     @property
     def effort(self) -> Effort | None:
-        """How hard the client wants a model to think. Raises `RequestError`."""
-        told = (self.output_config or {}).get("effort")
-        if told not in (None, *EFFORTS):
-            raise RequestError(f"output_config.effort: {told!r} is not one of: {', '.join(EFFORTS)}")
-        return None if told is None else EFFORTS[told]
+        """The reasoning effort. Raises `InvalidParam`."""
+        effort = (self.output_config or {}).get("effort")
+        if effort not in (None, *EFFORTS):
+            raise InvalidParam("output_config.effort", f"must be one of {', '.join(EFFORTS)}, got {effort!r}")
+        return None if effort is None else EFFORTS[effort]
 
     def _choice(self) -> str | dict[str, Any] | None:
         match self.tool_choice:
@@ -145,7 +147,7 @@ class MessagesBody(CountBody):
                 return "required"
             case {"type": "tool", "name": str(name)}:
                 return {"type": "function", "function": {"name": name}}
-        raise RequestError(f"tool_choice: {self.tool_choice} is not one of: auto, any, none, tool with a name")
+        raise InvalidParam("tool_choice", f"must be auto, any, none, or a tool with a name, got {self.tool_choice}")
 
     def _form(self) -> dict[str, Any] | None:
         match (self.output_config or {}).get("format"):
@@ -153,7 +155,7 @@ class MessagesBody(CountBody):
                 return None
             case {"type": "json_schema", "schema": dict(wanted)}:
                 return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
-        raise RequestError("output_config.format: give {type: json_schema, schema: ...}")
+        raise InvalidParam("output_config.format", "must be {type: json_schema, schema: ...}")
 
 
 def _size(message: Message) -> int:

@@ -1,29 +1,29 @@
-"""Anthropic's turns of content blocks as our messages."""
+"""Anthropic's turns of content blocks, converted to messages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ....errors import RequestError
 from ....types import Message, Part
+from ...http import InvalidParam
 from ..common import tool_call
 
 Block = Mapping[str, Any]
 
 _REMINDER = "<system-reminder>"
-"""How Claude Code begins what it tells the model beside the results of tools; it is no question of the user's."""
+"""How Claude Code begins what it adds to the results of tools. It is not a question of the user."""
 
 
 def system(content: str | Sequence[Block]) -> Iterator[Message]:
-    """The system prompt as a message, if there is any."""
+    """Yield the system prompt as a message, if there is one."""
     text = content if isinstance(content, str) else "\n\n".join(str(block.get("text", "")) for block in content)
     if text:
         yield Message("system", text)
 
 
-def user(content: str | Sequence[Block], place: str) -> Iterator[Message]:
-    """A user's turn: the results of tools, each a message, then what the user says. Raises `RequestError`."""
+def user(content: str | Sequence[Block], path: str) -> Iterator[Message]:
+    """Yield a user's turn: the results of tools, each a message, then the user's message. Raises `InvalidParam`."""
     if isinstance(content, str):
         yield Message("user", content)
         return
@@ -32,22 +32,22 @@ def user(content: str | Sequence[Block], place: str) -> Iterator[Message]:
     for number, block in enumerate(content):
         match block:
             case {"type": "tool_result", "tool_use_id": str(id)}:
-                text, images = _result(block, f"{place}.{number}")
+                text, images = _result(block, f"{path}.{number}")
                 results.append((id, text))
                 parts += images
             case {"type": "text", "text": str(text)} if results and text.startswith(_REMINDER):
-                id, told = results[-1]
-                results[-1] = id, f"{told}\n\n{text}"
+                id, result = results[-1]
+                results[-1] = id, f"{result}\n\n{text}"
             case _:
-                parts.append(_part(block, f"{place}.{number}"))
+                parts.append(_part(block, f"{path}.{number}"))
     for id, text in results:
         yield Message("tool", text, tool_call_id=id)
     if parts:
         yield Message("user", _content(parts))
 
 
-def assistant(content: str | Sequence[Block], place: str) -> Iterator[Message]:
-    """An assistant's turn, without what it thought. Raises `RequestError`."""
+def assistant(content: str | Sequence[Block], path: str) -> Iterator[Message]:
+    """Yield an assistant's turn, without its thinking. Raises `InvalidParam`."""
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     text = ""
     calls = []
@@ -60,29 +60,29 @@ def assistant(content: str | Sequence[Block], place: str) -> Iterator[Message]:
             case {"type": "thinking" | "redacted_thinking"}:
                 pass
             case _:
-                raise _unknown(block, f"{place}.{number}")
+                raise _unknown(block, f"{path}.{number}")
     if text or calls:
         yield Message("assistant", text, tool_calls=tuple(calls))
 
 
-def _result(block: Block, place: str) -> tuple[str, list[Part]]:
-    """What a tool gave back: the words, and the images, which go to the model as from the user."""
+def _result(block: Block, path: str) -> tuple[str, list[Part]]:
+    """Return the text and the images of a tool's result. Images are sent to the model as the user's."""
     content = block.get("content") or ""
     if isinstance(content, str):
-        return _judged(block, content), []
+        return _with_error(block, content), []
     if not isinstance(content, list):
-        raise RequestError(f"{place}.content must be text or a list of content blocks")
-    parts = [_part(inner, f"{place}.content.{number}") for number, inner in enumerate(content)]
+        raise InvalidParam(f"{path}.content", "must be text or a list of content blocks")
+    parts = [_part(inner, f"{path}.content.{number}") for number, inner in enumerate(content)]
     images = [part for part in parts if part["type"] != "text"]
     text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
-    return _judged(block, text or ("(see the image)" if images else "")), images
+    return _with_error(block, text or ("(see the image)" if images else "")), images
 
 
-def _judged(block: Block, text: str) -> str:
+def _with_error(block: Block, text: str) -> str:
     return f"Error: {text}" if block.get("is_error") else text
 
 
-def _part(block: Any, place: str) -> Part:
+def _part(block: Any, path: str) -> Part:
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": text}
@@ -93,7 +93,7 @@ def _part(block: Any, place: str) -> Part:
         case {"type": "document", "source": {"type": "text", "data": str(text)}}:
             title = block.get("title")
             return {"type": "text", "text": f"{title}\n\n{text}" if title else text}
-    raise _unknown(block, place)
+    raise _unknown(block, path)
 
 
 def _content(parts: Sequence[Part]) -> str | tuple[Part, ...]:
@@ -102,6 +102,6 @@ def _content(parts: Sequence[Part]) -> str | tuple[Part, ...]:
     return tuple(parts)
 
 
-def _unknown(block: Any, place: str) -> RequestError:
+def _unknown(block: Any, path: str) -> InvalidParam:
     kind = block.get("type") if isinstance(block, Mapping) else None
-    return RequestError(f"{place}: a content block of type {kind!r} like this one cannot be read here")
+    return InvalidParam(path, f"content blocks of type {kind!r} and this form are not supported")

@@ -1,4 +1,4 @@
-"""Ollama's calls as clients send them, and the requests that they are."""
+"""The bodies of Ollama's calls, and the requests to the model that they are."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ....errors import RequestError
 from ....types import Message, Part, Request
 from ....wire import response_format
+from ...http import InvalidParam
 from ..common import tool_call
 from ..resolve import Overrides
 
 PASSED_ON = ("frequency_penalty", "min_p", "presence_penalty", "repeat_penalty", "top_k")
-"""Options that are sent on as they are. Those about how a model is loaded, such as num_ctx, are not ours to set."""
+"""Options that are passed on unchanged. Those about loading a model, such as num_ctx, are ignored."""
 
-_KINDS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+_MEDIA_TYPES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
 
 
-class Open(BaseModel):
-    """An object that may have further fields, which are not used."""
+class Lenient(BaseModel):
+    """An object that accepts and ignores unknown fields."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class OllamaFunction(Open):
+class OllamaFunction(Lenient):
     name: str
     arguments: dict[str, Any] | str = {}
 
 
-class OllamaToolCall(Open):
-    """A call of a tool, as the assistant made it. Few clients send its id."""
+class OllamaToolCall(Lenient):
+    """A tool call of the assistant. Few clients send its id."""
 
     id: str | None = None
     function: OllamaFunction
 
 
-class OllamaTurn(Open):
+class OllamaTurn(Lenient):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -48,14 +48,14 @@ class OllamaTurn(Open):
     tool_call_id: str | None = None
 
 
-class Options(Open):
-    """How to answer. What is not listed is accepted and not used."""
+class Options(Lenient):
+    """Sampling options. Unknown ones are accepted and ignored."""
 
     temperature: Annotated[float, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
-    num_predict: int | None = Field(None, description="tokens at most; less than 1: as many as it takes")
+    num_predict: int | None = Field(None, description="the most tokens of the answer; less than 1 for no limit")
 
     def request(
         self,
@@ -63,7 +63,7 @@ class Options(Open):
         tools: Sequence[dict[str, Any]] = (),
         response_format: dict[str, Any] | None = None,
     ) -> Request:
-        """The request to the model. Raises `RequestError`."""
+        """Return the request to the model. Raises `RequestError`."""
         extra = self.model_extra or {}
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return Request(
@@ -80,8 +80,8 @@ class Options(Open):
         )
 
 
-class Body(Open):
-    """What every call for an answer has."""
+class Body(Lenient):
+    """The fields that /api/chat and /api/generate share."""
 
     model: str
     stream: bool | None = True
@@ -97,11 +97,11 @@ class Body(Open):
 
     @property
     def unloads(self) -> bool:
-        """Whether the call only says that the model is not needed any more."""
+        """Whether the call asks to unload the model."""
         return str(self.keep_alive).rstrip("smh") in ("0", "0.0")
 
     def response_format(self) -> dict[str, Any] | None:
-        """Raises `RequestError`."""
+        """Return the response format in OpenAI's form. Raises `RequestError`."""
         match self.format:
             case None | "":
                 return None
@@ -111,7 +111,7 @@ class Body(Open):
                 form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
                 response_format.check(form)
                 return form
-        raise RequestError(f"format must be 'json' or a JSON schema, not {self.format!r}")
+        raise InvalidParam("format", f"must be 'json' or a JSON schema, got {self.format!r}")
 
 
 class OllamaChatBody(Body):
@@ -121,7 +121,7 @@ class OllamaChatBody(Body):
     tools: list[dict[str, Any]] | None = None
 
     def request(self) -> Request | None:
-        """The request to the model, `None` where it is only to be loaded. Raises `RequestError`."""
+        """Return the request to the model, `None` if the call only loads it. Raises `RequestError`."""
         if not self.messages:
             return None
         options = self.options or Options()
@@ -137,9 +137,9 @@ class GenerateBody(Body):
     system: str | None = None
 
     def request(self) -> Request | None:
-        """The request to the model, `None` where it is only to be loaded. Raises `RequestError`."""
+        """Return the request to the model, `None` if the call only loads it. Raises `RequestError`."""
         if self.suffix:
-            raise RequestError("suffix: a mixture does not fill gaps in a text")
+            raise InvalidParam("suffix", "not supported; a mixture cannot fill in the middle")
         if not self.prompt and not self.images:
             return None
         head = [Message("system", self.system)] if self.system else []
@@ -149,7 +149,7 @@ class GenerateBody(Body):
 
 
 def conversation(turns: Sequence[OllamaTurn]) -> Iterator[Message]:
-    """The turns as messages. A result that does not say whose it is belongs to the first call that waits for one."""
+    """Return the turns as messages. A tool result without an id belongs to the first call that has none yet."""
     waiting: list[tuple[str, str]] = []  # the id and the tool of each call without a result
     count = 0
     for turn in turns:
@@ -167,7 +167,7 @@ def conversation(turns: Sequence[OllamaTurn]) -> Iterator[Message]:
 
 
 def _answered(waiting: Sequence[tuple[str, str]], tool: str | None) -> str:
-    """The call whose result this is."""
+    """Return the id of the call that a result belongs to."""
     named = (id for id, name in waiting if tool in (None, name))
     return next(named, waiting[0][0] if waiting else "call_0")
 
@@ -175,13 +175,13 @@ def _answered(waiting: Sequence[tuple[str, str]], tool: str | None) -> str:
 def _content(text: str, images: Sequence[str] | None) -> str | tuple[Part, ...]:
     if not images:
         return text
-    told: list[Part] = [{"type": "text", "text": text}] if text else []
-    return (*told, *({"type": "image_url", "image_url": {"url": _url(image)}} for image in images))
+    parts: list[Part] = [{"type": "text", "text": text}] if text else []
+    return (*parts, *({"type": "image_url", "image_url": {"url": _url(image)}} for image in images))
 
 
 def _url(image: str) -> str:
-    """An image in base64 as an address. Its first letters say what it is."""
+    """Return a base64 image as a data URL. Its first characters reveal its type."""
     if image.startswith("data:"):
         return image
-    kind = next((kind for start, kind in _KINDS.items() if image.startswith(start)), "image/jpeg")
+    kind = next((kind for start, kind in _MEDIA_TYPES.items() if image.startswith(start)), "image/jpeg")
     return f"data:{kind};base64,{image}"

@@ -1,4 +1,4 @@
-"""Ollama's API, so that whatever speaks to an Ollama can speak to a mixture."""
+"""Ollama's API: its clients see each mixture as a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from starlette.responses import Response as HTTPResponse
 from starlette.routing import Route
 from typing_extensions import TypedDict
 
-from ....errors import RequestError
 from ....model import accepts_images, smallest_window
 from ...errors import problem, route
-from ...http import json, parse
+from ...http import InvalidParam, json, parse
 from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import extension, tool_arguments, tool_calls
@@ -29,13 +28,13 @@ from ..resolve import resolve, shown
 from .body import GenerateBody, OllamaChatBody
 
 VERSION = "0.13.0"
-"""The version of Ollama whose API this is; clients ask for one that is new enough."""
+"""The version of Ollama whose API this is. Clients require a recent one."""
 
 ARCHITECTURE = "moa"
 
 
 class ShowBody(BaseModel):
-    """A call of /api/show. Old clients say `name`."""
+    """A call of /api/show. Old clients send `name`."""
 
     model: str = ""
     name: str = ""
@@ -91,8 +90,8 @@ class GeneratedJSON(AnswerJSON):
 LINES = "application/x-ndjson"
 
 OPERATIONS = (
-    Operation("get", "/", "Say that somebody is here (Ollama)"),
-    Operation("get", "/api/version", "Say which version of Ollama this is like", VersionJSON),
+    Operation("get", "/", "Return a greeting (Ollama)"),
+    Operation("get", "/api/version", "Return the version of Ollama whose API this is", VersionJSON),
     Operation("get", "/api/tags", "List the models (Ollama)", TagsJSON),
     Operation("get", "/api/ps", "List the models in memory (Ollama)", LoadedJSON),
     Operation(
@@ -279,7 +278,7 @@ class OllamaReply(Reply):
 
 
 def _card(service: Service, name: str) -> dict[str, Any]:
-    """A model in the list. A mixture has its bare name here, since Ollama's names have one colon, before the tag."""
+    """Return a model of the list. A mixture has its bare name, as Ollama's names have one colon, before the tag."""
     full = f"{name.removeprefix('moa:')}:latest"
     return {
         "name": full,
@@ -293,7 +292,7 @@ def _card(service: Service, name: str) -> dict[str, Any]:
 
 def _description(service: Service, name: str) -> dict[str, Any]:
     if not name:
-        raise RequestError("model: name the model to show")
+        raise InvalidParam("model", "missing; give the name of a model")
     model = service.model(name)
     return {
         "modelfile": f"FROM {model.name}\n",

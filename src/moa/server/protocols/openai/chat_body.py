@@ -1,4 +1,4 @@
-"""A chat-completions call as clients send it, and the request that it is."""
+"""The body of a chat completion, and the request to the model that it is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....config.schema import Effort, Seed
-from ....errors import RequestError
 from ....types import Message, Request
 from ....wire import response_format
+from ...http import InvalidParam
 from ..resolve import Overrides
 
 PASSED_ON = frozenset(
@@ -26,7 +26,7 @@ PASSED_ON = frozenset(
         "verbosity",
     }
 )
-"""Sampling options that are none of ours, but that the aggregator's server may know: they are sent as they are."""
+"""Sampling options that are passed to the aggregator's server unchanged, which may know them."""
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
@@ -34,7 +34,7 @@ MaxTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Open(BaseModel):
-    """An object that may have further fields, which are kept."""
+    """An object that accepts and keeps unknown fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -76,7 +76,7 @@ class CalledFunction(Open):
 
 
 class ToolCall(Open):
-    """A call of a tool, as the assistant made it."""
+    """A tool call of the assistant."""
 
     id: str
     type: Literal["function"] = "function"
@@ -90,7 +90,7 @@ class Function(Open):
 
 
 class Tool(Open):
-    """A tool of the caller's."""
+    """A tool of the client."""
 
     type: Literal["function"]
     function: Function
@@ -122,7 +122,7 @@ class StreamOptions(Open):
 
 
 class ChatBody(Open):
-    """A chat-completions call. Fields that are not known are accepted, as OpenAI does; the reply names them."""
+    """A chat completion. Unknown fields are accepted, like OpenAI does; the reply lists them as unused."""
 
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -144,13 +144,13 @@ class ChatBody(Open):
     moa: Overrides | None = None
 
     def request(self) -> Request:
-        """The request to the model. Raises `RequestError`."""
+        """Return the request to the model. Raises `RequestError`."""
         if self.n is not None and self.n > 1:
-            raise RequestError("n must be 1: a mixture gives one answer")
+            raise InvalidParam("n", f"must be 1, got {self.n}; a mixture gives one answer")
         if self.top_logprobs is not None and not self.logprobs:
-            raise RequestError("top_logprobs needs logprobs = true")
-        if {"functions", "function_call"} & set(self.further):
-            raise RequestError("functions and function_call are no longer known; say tools and tool_choice")
+            raise InvalidParam("top_logprobs", "needs logprobs = true")
+        if deprecated := {"functions", "function_call"} & set(self.further):
+            raise InvalidParam(min(deprecated), "deprecated; use tools and tool_choice")
         response_format.check(self.response_format)
         choice = self.tool_choice.sent if isinstance(self.tool_choice, Tool) else self.tool_choice
         extra = {key: value for key, value in self.further.items() if key in PASSED_ON}
@@ -173,7 +173,7 @@ class ChatBody(Open):
 
     @property
     def further(self) -> dict[str, Any]:
-        """The fields that are not ours and say something."""
+        """The unknown fields that are set."""
         return {key: value for key, value in (self.model_extra or {}).items() if value is not None}
 
     @property
@@ -187,5 +187,5 @@ class ChatBody(Open):
 
 
 def stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    """The words that end an answer; an empty one would end every answer at once."""
+    """Return the stop sequences without empty ones, which would end every answer at once."""
     return tuple(one for one in ([stop] if isinstance(stop, str) else stop or ()) if one)

@@ -1,4 +1,4 @@
-"""OpenAI's completions, the form from before there was chat: the prompt is a user's message."""
+"""OpenAI's legacy completions: the prompt becomes a user's message."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from starlette.routing import Route
 from typing_extensions import TypedDict
 
 from ....config.schema import Seed
-from ....errors import RequestError
 from ....types import Message, Request
-from ...http import json, sse
+from ...http import InvalidParam, json, sse
 from ...schemas import Operation
 from ...service import ActiveRun, RunRequest, Service
 from ..common import ProposalRenderer, extension, finish_reason, new_id, usage
@@ -25,7 +24,7 @@ from .chat_body import PASSED_ON, MaxTokens, Open, StreamOptions, Temperature, T
 
 
 class CompletionBody(Open):
-    """A call for a completion. Fields that are not known are accepted; the reply names them."""
+    """A completion. Unknown fields are accepted; the reply lists them as unused."""
 
     model: str
     prompt: str | list[str]
@@ -46,15 +45,15 @@ class CompletionBody(Open):
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
     def request(self) -> Request:
-        """The request to the model. Raises `RequestError`."""
+        """Return the request to the model. Raises `RequestError`."""
         if (self.n or 1) > 1 or (self.best_of or 1) > 1:
-            raise RequestError("n and best_of must be 1: a mixture gives one answer")
+            raise InvalidParam("n", "n and best_of must be 1; a mixture gives one answer")
         if isinstance(self.prompt, list) and len(self.prompt) != 1:
-            raise RequestError(f"prompt: one at a time, not {len(self.prompt)}")
+            raise InvalidParam("prompt", f"must be one prompt, got {len(self.prompt)}")
         if self.further.get("suffix"):
-            raise RequestError("suffix: models that answer cannot fill in the middle")
+            raise InvalidParam("suffix", "not supported; a mixture cannot fill in the middle")
         if self.further.get("logprobs"):
-            raise RequestError("logprobs: ask /v1/chat/completions for them")
+            raise InvalidParam("logprobs", "not supported; use /v1/chat/completions")
         return Request(
             [Message("user", self.text)],
             self.temperature,
@@ -67,7 +66,7 @@ class CompletionBody(Open):
 
     @property
     def further(self) -> dict[str, Any]:
-        """The fields that are not ours and say something."""
+        """The unknown fields that are set."""
         return {key: value for key, value in (self.model_extra or {}).items() if value is not None}
 
 
@@ -91,7 +90,7 @@ OPERATIONS = (
     Operation(
         "post",
         "/v1/completions",
-        "Answer a prompt (OpenAI, the older form)",
+        "Answer a prompt (OpenAI, legacy)",
         CompletionJSON,
         CompletionBody,
         "text/event-stream",

@@ -1,4 +1,4 @@
-"""OpenAI's responses, of which nothing is kept."""
+"""OpenAI's responses, which are not stored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OPERATIONS = (
     Operation(
         "post",
         "/v1/responses",
-        "Answer a conversation (OpenAI, the newer form; nothing is kept)",
+        "Answer a conversation (OpenAI; responses are not stored)",
         ResponseJSON,
         ResponsesBody,
         "text/event-stream",
@@ -141,7 +141,7 @@ class ResponsesReply(Reply):
 
 
 def _head(body: ResponsesBody) -> dict[str, Any]:
-    """What a response says of the call, whatever becomes of it."""
+    """Return the fields of a response that depend on the call alone."""
     form = body.text.format.model_dump(by_alias=True, exclude_unset=True) if body.text and body.text.format else None
     choice = body.tool_choice
     return {

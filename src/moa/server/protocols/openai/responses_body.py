@@ -1,4 +1,4 @@
-"""A call for a response as clients send it, and the request that it is."""
+"""The body of a call for a response, and the request to the model that it is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ....config.schema import Effort
-from ....errors import RequestError
 from ....types import Message, Request
 from ....wire import response_format
+from ...http import InvalidParam
 from ..resolve import Overrides
 from .chat_body import PASSED_ON, MaxTokens, Open, Temperature, TopP
 from .responses_items import Item, conversation
@@ -19,7 +19,7 @@ LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponseTool(Open):
-    """A tool: a function, one that takes plain text ("custom"), or one that only OpenAI can run, which is left out."""
+    """A tool: a function, a "custom" one that takes plain text, or one that only OpenAI can run, which is ignored."""
 
     type: str
     name: str | None = None
@@ -29,28 +29,28 @@ class ResponseTool(Open):
     format: dict[str, Any] | None = None
 
     def openai(self) -> dict[str, Any] | None:
-        """The tool in the form of chat completions, or `None` for one that nobody here can run."""
+        """Return the tool in the form of chat completions, `None` for one that only OpenAI can run."""
         if self.type not in ("function", "custom"):
             return None
         if not self.name:
-            raise RequestError(f"tools: a {self.type} needs a name")
-        told: dict[str, Any] = {"name": self.name}
+            raise InvalidParam("tools", f"a tool of type {self.type} needs a name")
+        function: dict[str, Any] = {"name": self.name}
         if self.type == "custom":
             definition = (self.format or {}).get("definition")
             about = "\n\n".join(str(part) for part in (self.description, definition) if part)
-            told |= {"description": about, "parameters": _TEXT}
+            function |= {"description": about, "parameters": _TEXT}
         else:
             about = self.description or ""
-            told |= {"description": about} if about else {}
-            told["parameters"] = self.parameters or {"type": "object", "properties": {}}
-            told |= {"strict": True} if self.strict else {}
-        return {"type": "function", "function": told}
+            function |= {"description": about} if about else {}
+            function["parameters"] = self.parameters or {"type": "object", "properties": {}}
+            function |= {"strict": True} if self.strict else {}
+        return {"type": "function", "function": function}
 
 
 _TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
-class Chosen(Open):
+class ChosenTool(Open):
     type: Literal["function", "custom"]
     name: str
 
@@ -73,8 +73,8 @@ class Reasoning(Open):
 
 
 class ResponsesBody(Open):
-    """A call for a response. Nothing is kept, so the whole conversation is sent each time. Fields that are not known
-    are accepted; the reply names them."""
+    """A call for a response. Responses are not stored, so each call has the whole conversation. Unknown fields are
+    accepted; the reply lists them as unused."""
 
     model: str
     input: str | list[Item] = ""
@@ -84,7 +84,7 @@ class ResponsesBody(Open):
     top_p: TopP | None = None
     max_output_tokens: MaxTokens | None = None
     tools: list[ResponseTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | Chosen | None = None
+    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
     parallel_tool_calls: bool | None = None
     text: Text | None = None
     reasoning: Reasoning | None = None
@@ -97,7 +97,7 @@ class ResponsesBody(Open):
     moa: Overrides | None = None
 
     def request(self) -> Request:
-        """The request to the model. Raises `RequestError`."""
+        """Return the request to the model. Raises `RequestError`."""
         self._check()
         form = self._form()
         response_format.check(form)
@@ -105,7 +105,7 @@ class ResponsesBody(Open):
         messages += [Message("user", self.input)] if isinstance(self.input, str) else conversation(self.input)
         tools = [tool for tool in (one.openai() for one in self.tools or ()) if tool]
         choice = self.tool_choice
-        if isinstance(choice, Chosen):
+        if isinstance(choice, ChosenTool):
             named: str | dict[str, Any] | None = {"type": "function", "function": {"name": choice.name}}
         else:
             named = choice
@@ -130,12 +130,12 @@ class ResponsesBody(Open):
 
     @property
     def custom(self) -> frozenset[str]:
-        """The names of the tools that take plain text."""
+        """The names of the custom tools."""
         return frozenset(tool.name for tool in self.tools or () if tool.type == "custom" and tool.name)
 
     @property
     def unused(self) -> Iterator[str]:
-        """What is accepted and has no effect."""
+        """The fields that are accepted and have no effect."""
         further = (key for key, value in (self.model_extra or {}).items() if value is not None)
         yield from sorted(key for key in further if key not in PASSED_ON)
         if self.store:
@@ -145,11 +145,11 @@ class ResponsesBody(Open):
     def _check(self) -> None:
         further = self.model_extra or {}
         if self.previous_response_id or further.get("conversation"):
-            raise RequestError("nothing is kept here, so there is no earlier response; send the whole conversation")
+            raise InvalidParam("previous_response_id", "responses are not stored; send the whole conversation")
         if self.background:
-            raise RequestError("background: there is no response to fetch later; ask with stream = true")
+            raise InvalidParam("background", "responses are not stored; use stream = true")
         if further.get("prompt"):
-            raise RequestError("prompt: there are no stored prompts; say it in instructions and input")
+            raise InvalidParam("prompt", "there are no stored prompts; use instructions and input")
 
     def _form(self) -> dict[str, Any] | None:
         form = self.text.format if self.text else None
@@ -157,10 +157,10 @@ class ResponsesBody(Open):
             return None
         if form.type == "json_object":
             return {"type": "json_object"}
-        told: dict[str, Any] = {"name": form.name or "answer", "schema": form.schema_}
+        wanted: dict[str, Any] = {"name": form.name or "answer", "schema": form.schema_}
         if form.strict is not None:
-            told["strict"] = form.strict
-        return {"type": "json_schema", "json_schema": told}
+            wanted["strict"] = form.strict
+        return {"type": "json_schema", "json_schema": wanted}
 
     def _extra(self, tools: bool) -> dict[str, Any]:
         extra = {key: value for key, value in (self.model_extra or {}).items() if key in PASSED_ON}

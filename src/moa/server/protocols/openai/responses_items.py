@@ -1,15 +1,16 @@
-"""The items of a response's input, and the conversation that they are."""
+"""The items of the input of a response, and the messages that they become."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ....errors import RequestError
 from ....types import Message, Part
+from ...http import InvalidParam
 from .chat_body import Open
 
 
@@ -37,7 +38,7 @@ Content = Annotated[InputText | InputRefusal | InputImage | InputFile, Field(dis
 
 
 class MessageItem(Open):
-    """What somebody said."""
+    """A message."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -45,7 +46,7 @@ class MessageItem(Open):
 
 
 class CallItem(Open):
-    """The model's call of a function."""
+    """A tool call of the model."""
 
     type: Literal["function_call"]
     call_id: str
@@ -54,7 +55,7 @@ class CallItem(Open):
 
 
 class CustomCallItem(Open):
-    """The model's call of a tool that takes plain text."""
+    """A call of a custom tool, which takes plain text."""
 
     type: Literal["custom_tool_call"]
     call_id: str
@@ -63,7 +64,7 @@ class CustomCallItem(Open):
 
 
 class OutputItem(Open):
-    """What a tool gave back."""
+    """The output of a tool."""
 
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
@@ -71,13 +72,13 @@ class OutputItem(Open):
 
 
 class ReasoningItem(Open):
-    """What was thought before: it was for the reader, and models are not told it again."""
+    """Earlier reasoning, which is not sent to models again."""
 
     type: Literal["reasoning"]
 
 
-class PassedItem(Open):
-    """What a tool of OpenAI's own did, which no model here can read."""
+class IgnoredItem(Open):
+    """A call of one of OpenAI's own tools, which is not sent to models."""
 
     type: Literal["web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"]
 
@@ -95,7 +96,7 @@ _KINDS = {
     "custom_tool_call_output": "output",
     "reasoning": "reasoning",
     **dict.fromkeys(
-        ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"), "passed"
+        ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"), "ignored"
     ),
 }
 
@@ -105,39 +106,39 @@ Item = Annotated[
     | Annotated[CustomCallItem, Tag("custom")]
     | Annotated[OutputItem, Tag("output")]
     | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[PassedItem, Tag("passed")],
+    | Annotated[IgnoredItem, Tag("ignored")],
     Discriminator(
         _kind,
         custom_error_type="unknown_item",
-        custom_error_message=f"items are of type {', '.join(_KINDS)}; there is nothing stored to refer to",
+        custom_error_message=f"type must be one of {', '.join(_KINDS)}; items are not stored, so send them whole",
     ),
 ]
 
 
 def conversation(items: Iterable[Item]) -> list[Message]:
-    """The items as messages. Calls made at once stand in one message, as chat models want them."""
-    told: list[Message] = []
+    """Return the items as messages. Consecutive tool calls become one message, as chat models expect."""
+    messages: list[Message] = []
     for item in items:
         match item:
             case MessageItem():
-                told.append(Message(item.role, content(item.content)))
+                messages.append(Message(item.role, content(item.content)))
             case CallItem():
-                _called(told, item.call_id, item.name, item.arguments)
+                _append_call(messages, item.call_id, item.name, item.arguments)
             case CustomCallItem():
-                _called(told, item.call_id, item.name, _as_arguments(item.input))
+                _append_call(messages, item.call_id, item.name, _as_arguments(item.input))
             case OutputItem():
-                told.append(Message("tool", content(item.output), tool_call_id=item.call_id))
-    return told
+                messages.append(Message("tool", content(item.output), tool_call_id=item.call_id))
+    return messages
 
 
 def content(parts: str | list[Content]) -> str | tuple[Part, ...]:
-    """A content in the form of chat completions."""
+    """Return a content in the form of chat completions."""
     if isinstance(parts, str):
         return parts
-    told = [_part(part) for part in parts]
-    if all(part["type"] == "text" for part in told):
-        return "".join(part["text"] for part in told)
-    return tuple(told)
+    converted = [_part(part) for part in parts]
+    if all(part["type"] == "text" for part in converted):
+        return "".join(part["text"] for part in converted)
+    return tuple(converted)
 
 
 def _part(part: Content) -> dict[str, Any]:
@@ -148,22 +149,20 @@ def _part(part: Content) -> dict[str, Any]:
             return {"type": "text", "text": part.refusal}
         case InputImage():
             if part.image_url is None:
-                raise RequestError("input_image needs image_url: no files are kept here")
+                raise InvalidParam("input", "input_image needs image_url; files are not stored")
             detail = {} if part.detail is None else {"detail": part.detail}
             return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
     kind = part.type.removeprefix("input_").replace("audio", "input_audio")
     return {**part.sent, "type": kind}
 
 
-def _called(told: list[Message], id: str, name: str, arguments: str) -> None:
+def _append_call(messages: list[Message], id: str, name: str, arguments: str) -> None:
     call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-    if told and told[-1].role == "assistant":
-        told[-1] = replace(told[-1], tool_calls=(*told[-1].tool_calls, call))
+    if messages and messages[-1].role == "assistant":
+        messages[-1] = replace(messages[-1], tool_calls=(*messages[-1].tool_calls, call))
     else:
-        told.append(Message("assistant", "", tool_calls=(call,)))
+        messages.append(Message("assistant", "", tool_calls=(call,)))
 
 
 def _as_arguments(text: str) -> str:
-    import json
-
     return json.dumps({"input": text}, ensure_ascii=False)
