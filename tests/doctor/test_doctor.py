@@ -356,8 +356,8 @@ async def test_a_window_too_small_for_the_proposals_fails() -> None:
 
 async def test_a_window_too_small_for_the_question_fails_and_tells_the_sizes() -> None:
     report = await examine(panel(aggregator=Synthesize(Scripted("judge", "Yellow.", context_window=40))))
-    assert lines(report, "fail")[0].startswith("fail panel did not answer: the prompt is about ")
-    assert "and judge holds 40, its answer included" in lines(report, "fail")[0]
+    assert lines(report, "fail")[0].startswith("fail panel did not answer: judge: the prompt is about ")
+    assert "but the context window has 40, including the answer" in lines(report, "fail")[0]
 
 
 async def test_little_room_for_a_long_answer_is_a_warning() -> None:

@@ -64,7 +64,7 @@ async def test_pick_answers_with_the_proposal_that_the_model_names_unchanged(ver
     ["0", "3", "-1", "1 2", "1, 2", "two", "Answer 2", "2 is best", "1.5", ".5", "1/2", "٢", "²", "1" * 50, "?"],
 )
 async def test_a_verdict_that_is_not_exactly_one_number_of_a_proposal_is_never_guessed_at(verdict: str) -> None:
-    with pytest.raises(BadReply, match="judge was to reply with a number from 1 to 2, not "):
+    with pytest.raises(BadReply, match="judge: must reply with a number from 1 to 2, got "):
         await moa.generate(mixture(Pick(Scripted("judge", verdict)), "red", "blue"), QUESTION)
 
 
@@ -74,9 +74,7 @@ async def test_a_malformed_verdict_goes_to_the_fallback_with_a_word_in_the_trace
     pick = Pick(Scripted("judge", "Both are good."), Synthesize(writer))
     answer = await moa.generate(mixture(pick, "red", "blue"), QUESTION, events.append, "all")
     assert (answer.text, spoken(events)) == ("green", "green")
-    assert noted(events, "fallback") == [
-        {"error": "judge was to reply with a number from 1 to 2, not 'Both are good.'"}
-    ]
+    assert noted(events, "fallback") == [{"error": "judge: must reply with a number from 1 to 2, got 'Both are good.'"}]
     assert "\nblue\n" in writer.heard[0].messages[0].text
 
 

@@ -31,11 +31,11 @@ def collector(layer: Layer, run: Run | None = None, **more: Any) -> tuple[Propos
         (Layer([RED]), None, []),
         (Layer([RED, BLUE], timeout=0.05), None, ["no answer within 0.05 s"]),
         (Layer([RED, BLUE], quorum=2), 0.05, ["no answer before the deadline"]),
-        (Layer([RED, BLUE], grace=0.05), None, ["no answer within 0.05 s after 1 had answered"]),
+        (Layer([RED, BLUE], grace=0.05), None, ["no answer within 0.05 s after the quorum of 1"]),
         (
             Layer([RED, BLUE], timeout=AdaptiveTimeout(min=0.05, max=0.05)),
             None,
-            ["no answer within 0.1 s, as long as its past answers make likely"],
+            ["no answer within 0.1 s (adaptive timeout from past latencies)"],
         ),
     ],
     ids=["complete", "timeout", "budget", "grace", "adaptive timeout"],

@@ -97,7 +97,7 @@ async def test_when_the_quorum_is_out_of_reach_the_others_are_cancelled_at_once(
     mixture = panel(Layer((Scripted("a", ModelError("a: no")), slow), quorum=2))
     with pytest.raises(LayerError, match="layer 1: 0 of 2 proposers") as caught:
         await moa.generate(mixture, QUESTION)
-    assert caught.value.lost[1].error == "not waited for: 2 proposals are needed and only 1 were possible"
+    assert caught.value.lost[1].error == "cancelled: the quorum of 2 is out of reach, as only 1 can answer"
 
 
 async def test_a_bug_in_a_proposer_is_not_a_lost_proposal() -> None:

@@ -120,7 +120,7 @@ async def test_only_the_last_windows_words_are_the_answer() -> None:
 async def test_references_that_all_are_too_long_are_an_error_that_says_what_to_do() -> None:
     judge = Scripted("judge", "green", context_window=200)
     mixture = Mixture((answers(words("x", 500), words("y", 500)),), Synthesize(judge, SHORT))
-    with pytest.raises(ContextOverflow, match="not one of the 2 references fits the context window of judge"):
+    with pytest.raises(ContextOverflow, match="judge: none of the 2 references fits the context window"):
         await moa.generate(mixture, QUESTION)
     assert judge.heard == []
 
@@ -132,7 +132,9 @@ async def test_a_prompt_too_long_for_a_proposer_loses_only_that_proposer_and_sen
     answer = await moa.generate(Mixture((Layer((small, large)),), Synthesize(Scripted("j", "ok"))), request, trace.add)
     assert [reference.text for reference in answer.references] == ["yes"]
     assert small.heard == []
-    assert trace.lost[0].error.startswith("the prompt is about 504 tokens and small holds 100, its answer included")
+    assert trace.lost[0].error.startswith(
+        "small: the prompt is about 504 tokens, but the context window has 100, including the answer"
+    )
 
 
 async def test_an_upstream_that_counts_more_tokens_than_we_do_gets_half_as_many_references() -> None:

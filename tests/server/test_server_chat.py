@@ -212,7 +212,7 @@ def test_an_answer_in_the_wrong_form_twice_is_a_clear_error() -> None:
         answer = served.post("/v1/chat/completions", {**ASK, "response_format": AS_NUMBER})
         streamed = served.post("/v1/chat/completions", {**ASK, "response_format": AS_NUMBER, "stream": True})
     assert answer.status == 502
-    assert "not in the form asked for, also when asked again" in answer.json["error"]["message"]
+    assert "does not match the response format, even after a retry" in answer.json["error"]["message"]
     assert answer.json["error"]["message"] in streamed.body.decode()
     assert content(Answer(200, {}, streamed.body.split(b'data: {"error"')[0])) == ""
 
@@ -347,7 +347,7 @@ def test_votes_are_counted_also_after_a_tool_and_never_asked_for_another_form() 
         form = served.post("/v1/chat/completions", {**ASK, "response_format": {"type": "json_object"}})
     assert answer.json["choices"][0]["message"]["content"] == "red"
     assert form.status == 502
-    assert "is not in the form asked for: it is not JSON" in form.json["error"]["message"]
+    assert "does not match the response format: it is not JSON" in form.json["error"]["message"]
     assert len(upstream.calls) == 4
 
 

@@ -144,7 +144,7 @@ def test_told_to_finish_it_answers_with_what_it_has() -> None:
         watched(served, run)
         summary = served.get(f"/api/runs/{run}").json["summary"]
     assert (summary["answer"], [one["text"] for one in summary["references"]]) == ("purple", ["red", "green"])
-    assert summary["lost"] == [{"model": "up:c", "layer": 1, "error": "not waited for: the run was told to finish"}]
+    assert summary["lost"] == [{"model": "up:c", "layer": 1, "error": "cancelled: the run is to finish early"}]
     assert [call.model for call in upstream.calls if call.dropped] == ["c"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moa.mixture.strategies.staircase_stitching import whole_words
+from moa.mixture.strategies.staircase_stitching import complete_words
 from moa.store.search import query
 from moa.text.scripts import is_unspaced, spaced
 from moa.text.similarity import words
@@ -32,7 +32,7 @@ def test_every_character_of_a_script_without_spaces_is_a_word_everywhere(text: s
     assert spaced(text).split() == list(text)
     assert len(words(text)) == len(text)
     assert query(text).strip('"').split() == list(text)
-    assert [whole_words(text[:end]) for end in range(1, len(text) + 1)] == [
+    assert [complete_words(text[:end]) for end in range(1, len(text) + 1)] == [
         text[:end] for end in range(1, len(text) + 1)
     ]
 
@@ -40,4 +40,4 @@ def test_every_character_of_a_script_without_spaces_is_a_word_everywhere(text: s
 @pytest.mark.parametrize("text", ["word", "слово", "한국", "ελλάδα"], ids=["Latin", "Cyrillic", "Hangul", "Greek"])
 def test_a_word_of_a_script_with_spaces_is_one_word_everywhere(text: str) -> None:
     assert not any(map(is_unspaced, text))
-    assert (spaced(text), len(words(text)), query(text), whole_words(text)) == (text, 1, f'"{text}"', "")
+    assert (spaced(text), len(words(text)), query(text), complete_words(text)) == (text, 1, f'"{text}"', "")

@@ -1,6 +1,6 @@
-"""How the last proposals become one answer: synthesized by a model, picked by a model, or voted.
+"""Aggregators turn the last proposals into one answer: a model synthesizes it or picks one, or they vote.
 
-An aggregator lists the `models` it asks, so that they can be checked, drawn and priced before a run.
+An aggregator lists the `models` that it calls, so that they can be checked, drawn and priced before a run.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Synthesize:
 class Pick:
     """The paper's ranker baseline: a model names the best reference, and that is the answer, unchanged.
 
-    A reply that is not exactly one valid number is never guessed at: the `fallback` aggregates instead, and the trace
-    says so; without one it is a `BadReply`. A request with tools is for the fallback, which can call them.
+    If the reply is not exactly one valid number, the `fallback` aggregates instead, and the trace shows it. Without a
+    fallback it is a `BadReply`. A request with tools goes to the fallback, which can call them.
     """
 
     model: Model
@@ -113,7 +113,7 @@ class Pick:
                 span.note(notes.Picked(number, references[number - 1].model))
                 return as_answer(references[number - 1], span)
             named = f"a number from 1 to {len(references)}"
-            problem = f"{self.model.name} was to reply with {named}, not {verdict.text[:80]!r}"
+            problem = f"{self.model.name}: must reply with {named}, got {verdict.text[:80]!r}"
             if not self.fallback:
                 raise BadReply(problem, model=self.model.name)
         span.note(notes.Fallback(problem))
@@ -148,7 +148,7 @@ class GivenAnswer:
 
 
 def _number(text: str) -> int:
-    """The number that a reply is, with the marks that models put around one; 0 if it is anything else."""
+    """Return the number that a reply consists of, without the marks around it, or 0 if it is anything else."""
     stated = re.fullmatch(r"[\s*_`'\"#(\[<]*([0-9]{1,4})[\s*_`'\".:)\]>]*", text)
     return int(stated[1]) if stated else 0
 

@@ -159,7 +159,7 @@ class ProposalCollector:
         call = self._calls[index]
         if call.done():
             return
-        message = f"no answer within {timeout:.1f} s, as long as its past answers make likely"
+        message = f"no answer within {timeout:.1f} s (adaptive timeout from past latencies)"
         self._failed[index] = message
         if self._adaptive:  # a model that has become slower must be able to raise its own timeout
             self._adaptive.latencies.add(self._layer.proposers[index].name, timeout)
@@ -175,12 +175,12 @@ class ProposalCollector:
             own = self._span.deadline == self._deadline
             return f"no answer within {layer.timeout:g} s" if own else "no answer before the deadline"
         if grace_left is not None and grace_left <= 0:
-            return f"no answer within {layer.grace:g} s after {layer.quorum} had answered"
+            return f"no answer within {layer.grace:g} s after the quorum of {layer.quorum}"
         if self._span.run.finishing and self._done:
-            return "not waited for: the run was told to finish"
+            return "cancelled: the run is to finish early"
         possible = len(layer.proposers) - len(self._failed)
         if possible < layer.quorum:
-            return f"not waited for: {layer.quorum} proposals are needed and only {possible} were possible"
+            return f"cancelled: the quorum of {layer.quorum} is out of reach, as only {possible} can answer"
         return None
 
     def _seconds_left(self) -> float | None:

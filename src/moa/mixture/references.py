@@ -1,8 +1,8 @@
-"""How a model reads references: all at once where they fit its context window, else a few at a time.
+"""Calls a model with references: with all at once if they fit its context window, otherwise with a few at a time.
 
 A few at a time is the sliding window of Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): the best answer so far and
-the next few references give the next best answer. No reference is ever cut; one that no window holds is left out, and
-the trace says so.
+the next few references make the next best answer. A reference is never cut. One that fits no window is dropped, and the
+trace shows it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ async def ask_with_references(
     span: Span,
     spec: CallSpec,
 ) -> Response:
-    """Ask the model with the references laid before it; the response carries those it read.
+    """Return the model's answer to the request with references. The response carries those it has read.
 
-    Raises `ContextOverflow` when the request alone, or every single reference with it, is too long.
+    Raises `ContextOverflow` if the request alone, or with any single reference, is too long.
     """
     room = _room(model, request)
     if room is not None and _size(model, request) > room:
         raise ContextOverflow(
-            f"the prompt is about {_size(model, request)} tokens and {model.name} holds {info(model).context_window}, "
-            "its answer included; shorten it or name a model with a larger window",
+            f"{model.name}: the prompt is about {_size(model, request)} tokens, but the context window has "
+            f"{info(model).context_window}, including the answer; shorten it or use a model with a larger window",
             model=model.name,
             window=info(model).context_window,
         )
@@ -61,16 +61,18 @@ async def ask_with_references(
             read_before = len(references) - len(rest)
             span.note(notes.ReferencesWindowed(model.name, taken, len(references), read_before))
         if not taken:
-            _leave_out(rest.pop(0), model, span)
+            _drop(rest.pop(0), model, span)
             continue
-        asked = prompt(request, (*best, *rest[:taken]))
+        with_references = prompt(request, (*best, *rest[:taken]))
         try:
             answer = await span.call(
-                model, asked, spec if final else replace(spec, is_answer=False, listener=None, text_filter=None)
+                model,
+                with_references,
+                spec if final else replace(spec, is_answer=False, listener=None, text_filter=None),
             )
         except ContextOverflow:
             if taken == 1:
-                _leave_out(rest.pop(0), model, span)
+                _drop(rest.pop(0), model, span)
             else:  # the upstream counts more tokens than we do: half as many may fit
                 most = taken // 2
             continue
@@ -81,27 +83,27 @@ async def ask_with_references(
             return best[0]
     if not best:
         raise ContextOverflow(
-            f"not one of the {len(references)} references fits the context window of {model.name}; "
-            "name a model with a larger window, or limit the proposers' max_tokens",
+            f"{model.name}: none of the {len(references)} references fits the context window; "
+            "use a model with a larger window, or limit the proposers' max_tokens",
             model=model.name,
             window=info(model).context_window,
         )
     if spec.is_answer and span.streaming:
-        span.text(best[0].text)  # written before anyone knew it would be the last word
+        span.text(best[0].text)  # it was not known to be the last answer while it was written
     return best[0]
 
 
 def _room(model: Model, request: Request) -> int | None:
-    """How many tokens a prompt may have: the window less room for the answer. `None` if the window is unknown."""
+    """Return the tokens that a prompt may have: the window without the answer. `None` if the window is unknown."""
     window = info(model).context_window
     if window is None:
         return None
-    wanted = unwrap_defaults(model, request)[1].max_tokens
-    return window - min(wanted or window // 8, window // 2)
+    max_tokens = unwrap_defaults(model, request)[1].max_tokens
+    return window - min(max_tokens or window // 8, window // 2)
 
 
 def _size(model: Model, request: Request) -> int:
-    """About how many tokens the model is sent, its own instruction included."""
+    """Return about how many tokens the model is sent, including its own instruction."""
     return unwrap_defaults(model, request)[1].size
 
 
@@ -113,7 +115,7 @@ def _fitting(
     rest: Sequence[Response],
     room: int | None,
 ) -> int:
-    """How many of the rest can be read together with the best so far."""
+    """Return how many of the remaining references fit together with the best answer so far."""
     if room is None:
         return len(rest)
     count = len(rest)
@@ -122,5 +124,5 @@ def _fitting(
     return count
 
 
-def _leave_out(reference: Response, model: Model, span: Span) -> None:
+def _drop(reference: Response, model: Model, span: Span) -> None:
     span.note(notes.ReferenceDropped(reference.model, f"too long for the context window of {model.name}"))

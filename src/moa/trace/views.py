@@ -147,5 +147,5 @@ def _fallback(node: Node) -> str | None:
             case notes.Fallback(error=error, model=str(model)):
                 return f"{error}; this is the proposal of {model}"
             case notes.AnswerFlawed(flaw=flaw):
-                return f"{flaw}; it was being read, so it stands"
+                return f"{flaw}; it was streamed already, so it is kept"
     return None

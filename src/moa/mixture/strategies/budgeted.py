@@ -56,7 +56,7 @@ class BudgetKeeper(Hooks):
                 return None
         if not kept:
             problem = self._problem(run, layer.proposers[:1], read)
-            raise RequestError(f"the budget is too small for one proposal and the answer: {problem}")
+            raise RequestError(f"budget: too small for one proposal and the answer: {problem}")
         if len(kept) < len(layer.proposers):
             left = tuple(model.name for model in layer.proposers if not any(model is other for other in kept))
             run.span.note(notes.BudgetShrunk(run.number, left, "they do not fit the budget"))
@@ -89,7 +89,9 @@ class BudgetKeeper(Hooks):
         ahead, spent = Usage.total(calls), run.span.spent
         if self._budget.dollars is not None:
             if ahead.cost is None:
-                return "it is in dollars, and a price is unknown; say it in moa.toml (price = { input, output })"
+                return (
+                    "it is in dollars, but the price of a model is unknown; set price = { input, output } in moa.toml"
+                )
             cost = ahead.cost + (spent.cost or 0.0)
             if cost > self._budget.dollars:
                 return f"about ${cost:.6g} of ${self._budget.dollars:.6g}"
@@ -113,11 +115,11 @@ class TimeLimited(WrapperAggregator):
         try:
             done, _ = await asyncio.wait({task}, timeout=max(0.0, self.until - span.run.now()))
             if not done and not span.committed:
-                raise ModelError(f"no answer within the {self.until:.1f} s that the budget gave")
+                raise ModelError(f"no answer in time for the budget, which ends {self.until:.1f} s after the start")
             return await task
         finally:
             if not task.done():
-                task.cancel("the time of its budget is over")
+                task.cancel("the time of the budget is over")
                 await asyncio.wait({task})
 
 

@@ -48,9 +48,11 @@ class EarlyExit(Strategy):
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
-            raise ConfigError(f"agree: threshold must be more than 0 and at most 1, not {self.threshold}")
+            message = f"early_exit.threshold: must be greater than 0 and at most 1, got {self.threshold}"
+            raise ConfigError(message, setting="early_exit.threshold")
         if self.skip not in ("layers", "aggregator"):
-            raise ConfigError(f"agree: skip is layers or aggregator, not {self.skip!r}")
+            message = f"early_exit.skip: must be 'layers' or 'aggregator', got {self.skip!r}"
+            raise ConfigError(message, setting="early_exit.skip")
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -135,7 +137,7 @@ async def _judged(judge: Model, run: MixtureRun) -> bool:
         return False
     finally:
         span.run.wakers.discard(waker)
-        call.cancel("not waited for any longer")
+        call.cancel("the verdict is not needed any more")
         await asyncio.gather(call, return_exceptions=True)
 
 

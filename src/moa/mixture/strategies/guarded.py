@@ -50,12 +50,12 @@ class GuardedAggregator(WrapperAggregator):
             return answer
         if span.committed:
             span.note(notes.AnswerFlawed(flaw))
-            return replace(answer, fallback=f"{flaw}; it was being read, so it stands")
+            return replace(answer, fallback=f"{flaw}; it was streamed already, so it is kept")
         return _fall_back(flaw, references, span)
 
     async def _formatted(self, request: Request, references: Sequence[Response], span: Span) -> Response:
         try:
-            with span.section("section", "held back until it is whole") as quiet:
+            with span.section("section", "held back until complete") as quiet:
                 answer = await self._repaired(request, references, quiet)
         except ModelError as error:
             valid = [proposal for proposal in references if not problem(request.response_format, proposal.text)]
@@ -73,7 +73,7 @@ class GuardedAggregator(WrapperAggregator):
         if wrong is None:
             return answer
         if not self.models:  # a vote would have the same result again
-            raise BadReply(f"the proposal that was voted for is not in the form asked for: {wrong}")
+            raise BadReply(f"the proposal chosen by vote does not match the response format: {wrong}")
         span.note(notes.FormatRetry(wrong))
         again = (
             *request.messages,
@@ -85,7 +85,9 @@ class GuardedAggregator(WrapperAggregator):
         if wrong is None:
             return answer
         name = self.models[0].name
-        raise BadReply(f"{name}: not in the form asked for, also when asked again: {wrong}", model=name)
+        raise BadReply(
+            f"{name}: the answer does not match the response format, even after a retry: {wrong}", model=name
+        )
 
 
 def find_flaw(answer: Response, request: Request, references: Sequence[Response]) -> str | None:

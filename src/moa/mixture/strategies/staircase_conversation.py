@@ -1,7 +1,7 @@
-"""How an aggregator is asked in steps: a conversation that only grows, with the parts of proposals as they are written.
+"""The conversation of an aggregator that answers in steps. It only grows, by the new parts of the proposals.
 
-Each step is one more turn, so all before it is the same and stays in any prefix cache. The parts are delimited as
-references are, by a key that is drawn by chance, as nobody knows yet what a proposal will say in its later parts.
+Each step is one more turn, so everything before it is unchanged and stays in any prefix cache. Parts are delimited as
+references are, but by a random key, because the later parts of a proposal are not known yet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ...prompts.prompt import Prompt
 from ...types import Message, Request, Response
-from .staircase_stitching import whole_words
+from .staircase_stitching import complete_words
 
 BEGIN = """\
 These answers are still being written: what stands above is how they begin, and more of them comes in later messages. \
@@ -33,7 +33,7 @@ end: the next words of it alone, nothing repeated, and nothing about this messag
 
 @dataclass(frozen=True, slots=True)
 class PartialProposal:
-    """A proposal as far as it has been written. One that was begun again is another `attempt`."""
+    """A proposal as far as it is written. `attempt` counts how often it was started again."""
 
     model: str
     text: str
@@ -43,7 +43,7 @@ class PartialProposal:
 
 @dataclass(frozen=True, slots=True)
 class ShownProposal:
-    """What the aggregator has been shown of a proposal, under which number, in how many parts."""
+    """What was shown of a proposal, under which number and in how many parts."""
 
     model: str
     number: int
@@ -55,8 +55,8 @@ class ShownProposal:
 
 @dataclass(frozen=True)
 class StepConversation:
-    """What an aggregator has been asked and has answered so far. `shown` is by the place of each proposal; `withdrawn`
-    are those that the last turn took back."""
+    """The messages of the steps so far. `shown` is by the index of the proposer; `withdrawn` is what the last turn
+    withdrew."""
 
     prompt: Prompt
     request: Request
@@ -66,41 +66,45 @@ class StepConversation:
     withdrawn: tuple[ShownProposal, ...] = ()
     numbers: int = 0
 
-    def asked(self, drafts: Mapping[int, PartialProposal], last: bool = False) -> StepConversation:
-        """The conversation with one more turn: what is new in the proposals, by their places, as far as that is whole
-        words. A proposal that is not what was shown of it is withdrawn, and shown again under another number."""
-        kept, withdrawn, parts, numbers = dict(self.shown), [], [], self.numbers
-        for place, shown in self.shown.items():
-            draft = drafts.get(place)
-            if draft is None or draft.attempt != shown.attempt or not draft.text.startswith(shown.text):
-                withdrawn.append(kept.pop(place))
-        for place, draft in drafts.items():
-            seen = kept.get(place) or ShownProposal(draft.model, numbers + 1, draft.attempt)
-            text = draft.text[len(seen.text) :]
-            if not draft.complete:
-                text = whole_words(text)
+    def asked(self, proposals: Mapping[int, PartialProposal], last: bool = False) -> StepConversation:
+        """Return the conversation with one more turn: the new text of the proposals, as far as its words are complete.
+
+        A proposal that does not begin with what was shown of it is withdrawn, and shown again under another number.
+        """
+        shown, withdrawn, parts, numbers = dict(self.shown), [], [], self.numbers
+        for index, before in self.shown.items():
+            proposal = proposals.get(index)
+            if proposal is None or proposal.attempt != before.attempt or not proposal.text.startswith(before.text):
+                withdrawn.append(shown.pop(index))
+        for index, proposal in proposals.items():
+            current = shown.get(index) or ShownProposal(proposal.model, numbers + 1, proposal.attempt)
+            text = proposal.text[len(current.text) :]
+            if not proposal.complete:
+                text = complete_words(text)
             if text:
-                seen = replace(seen, text=seen.text + text, parts=seen.parts + 1, complete=draft.complete)
-                parts.append(self._part(seen, text, draft.complete))
-                kept[place], numbers = seen, max(numbers, seen.number)
-        told = [f"Answer {one.number} has been withdrawn; do not rely on what it said." for one in withdrawn]
+                current = replace(
+                    current, text=current.text + text, parts=current.parts + 1, complete=proposal.complete
+                )
+                parts.append(self._part(current, text, proposal.complete))
+                shown[index], numbers = current, max(numbers, current.number)
+        news = [f"Answer {gone.number} has been withdrawn; do not rely on what it said." for gone in withdrawn]
         return replace(
             self,
-            messages=self._grown("\n\n".join((*told, *parts)), last),
-            shown=kept,
+            messages=self._with_turn("\n\n".join((*news, *parts)), last),
+            shown=shown,
             withdrawn=tuple(withdrawn),
             numbers=numbers,
         )
 
-    def answered(self, words: str) -> StepConversation:
-        """The conversation with what the aggregator said."""
-        return replace(self, messages=(*self.messages, Message("assistant", words)))
+    def answered(self, text: str) -> StepConversation:
+        """Return the conversation with the aggregator's text."""
+        return replace(self, messages=(*self.messages, Message("assistant", text)))
 
-    def _grown(self, told: str, last: bool) -> tuple[Message, ...]:
+    def _with_turn(self, news: str, last: bool) -> tuple[Message, ...]:
         if self.messages:
-            return (*self.messages, Message("user", f"{told}\n\n{END if last else GO_ON}".lstrip()))
-        return tuple(self.prompt.around(self.request, f"{told}\n\n{BEGIN}").messages)
+            return (*self.messages, Message("user", f"{news}\n\n{END if last else GO_ON}".lstrip()))
+        return tuple(self.prompt.around(self.request, f"{news}\n\n{BEGIN}").messages)
 
-    def _part(self, seen: ShownProposal, text: str, complete: bool) -> str:
-        more = f' part="{seen.parts}" state="{"complete" if complete else "unfinished"}"'
-        return self.prompt.delimited(self.key, seen.number, Response(seen.model, text), more)
+    def _part(self, shown: ShownProposal, text: str, complete: bool) -> str:
+        attributes = f' part="{shown.parts}" state="{"complete" if complete else "unfinished"}"'
+        return self.prompt.delimited(self.key, shown.number, Response(shown.model, text), attributes)

@@ -1,7 +1,7 @@
-"""How the words of one step join those before them, so that an answer written in steps reads as if written at once.
+"""Joins the text of consecutive steps: removes repeats and fixes spacing.
 
-A step that was cut off is cut back to the end of a sentence, or at least of a word, before its last words are shown;
-what the next step says again of the words before it is left out.
+A step that was cut off is cut back to the end of a sentence, or at least of a word, before its last words are shown.
+What the next step repeats of the text before it is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from ...text.scripts import UNSPACED
 
 MEMORY = 400
-"""Characters before a joint that a step may say again."""
+"""Characters at the end of the answer so far that a step may repeat."""
 
 _SPACELESS = f"{UNSPACED}\u3001\u3002\uff01\uff0c\uff1f"
 """Characters that are words by themselves, and the punctuation that goes with them."""
@@ -22,11 +22,11 @@ _NOTHING = "nothing to add"
 
 
 class StepStitcher:
-    """The words of one step as they are to be shown, given as they are written.
+    """Receives the text of one step as it streams, and returns the text to show.
 
-    `before` is the answer so far, `ended` that the step before had come to an end by itself. `free` is after how many
-    characters only whole sentences are shown, as the step may be cut off soon; `None` for the last step, which may
-    say that there is nothing to add.
+    `before` is the answer so far; `ended` says that the step before ended by itself. After `free` characters only
+    complete sentences are shown, because the step may be cut off soon. It is `None` for the last step, which may say
+    that there is nothing to add.
     """
 
     def __init__(self, before: str, ended: bool, free: int | None) -> None:
@@ -34,58 +34,60 @@ class StepStitcher:
         self._ended = ended
         self._free = free
         self._raw = ""
-        self._at: int | None = None  # how much of it has been dealt with; None while it may still be a repetition
+        self._position: int | None = None  # up to where it is shown or left out; None while it may be a repetition
         self._shown: list[str] = []
 
     @property
     def shown(self) -> str:
-        """What has been shown of this step."""
+        """The text shown of this step."""
         return "".join(self._shown)
 
-    def __call__(self, words: str | None) -> str:
-        """What is to be shown now that these words have been written; `None` says that all so far are void."""
-        if words is None:
-            self._raw, self._at, self._shown = "", None, []
+    def __call__(self, text: str | None) -> str:
+        """Return the text to show after this text was written; `None` voids everything so far."""
+        if text is None:
+            self._raw, self._position, self._shown = "", None, []
             return ""
         if self._free is None and self._shown:
-            self._shown.append(words)
-            return words
-        self._raw += words
-        if self._at is None:
-            self._at = self._begins(over=False)
-        return self._show(self._whole())
+            self._shown.append(text)
+            return text
+        self._raw += text
+        if self._position is None:
+            self._position = self._start(over=False)
+        return self._show(self._safe_end())
 
     def close(self, text: str, cut: bool) -> str:
-        """What is left to be shown when the step has ended; `cut` says that it was cut off. `text` is all that was
-        written, where nobody listened."""
+        """Return the rest to show at the end of the step. `cut` says that it was cut off.
+
+        `text` is the whole text of the step, in case it was not streamed.
+        """
         self._raw = self._raw or text
-        if self._at is None:
-            self._at = self._begins(over=True)
-        return self._show(self._last() if cut else len(self._raw))
+        if self._position is None:
+            self._position = self._start(over=True)
+        return self._show(self._cut_end() if cut else len(self._raw))
 
-    def _show(self, until: int) -> str:
-        if self._at is None or until <= self._at:
+    def _show(self, end: int) -> str:
+        if self._position is None or end <= self._position:
             return ""
-        told = ("" if self._shown else self._gap(self._at)) + self._raw[self._at : until]
-        self._at = until
-        self._shown.append(told)
-        return told
+        text = ("" if self._shown else self._gap(self._position)) + self._raw[self._position : end]
+        self._position = end
+        self._shown.append(text)
+        return text
 
-    def _whole(self) -> int:
-        """How far the words may be shown while more of them come."""
+    def _safe_end(self) -> int:
+        """Return how far the text may be shown while more of it comes."""
         if self._free is None:
             return len(self._raw)
         return max(_end(_SENTENCE, self._raw), _end(_WORD, self._raw[: self._free]))
 
-    def _last(self) -> int:
-        """How far the words are kept, where the step was cut off."""
+    def _cut_end(self) -> int:
+        """Return how far the text of a step that was cut off is kept."""
         sentence = _end(_SENTENCE, self._raw)
         if sentence and sentence >= _end(_WORD, self._raw[: self._free]):
             return sentence
         return _end(_WORD, self._raw) or len(self._raw)
 
-    def _begins(self, over: bool) -> int | None:
-        """Where the new words begin; `None` while what is said may still turn out to be a repetition."""
+    def _start(self, over: bool) -> int | None:
+        """Return where the new text starts, or `None` while all of it may turn out to be a repetition."""
         text = self._raw.lstrip()
         if self._free is None:
             plain = re.sub(r"\W+", " ", text).strip().casefold()
@@ -100,7 +102,7 @@ class StepStitcher:
         return len(self._raw) - len(rest) if rest or over else None
 
     def _gap(self, start: int) -> str:
-        """The white space between what was written and the new words, which begin at `start`."""
+        """Return the white space between the answer so far and the new text, which starts at `start`."""
         if not self._before:
             return ""
         if self._ended:
@@ -111,31 +113,34 @@ class StepStitcher:
         return own
 
 
-def whole_words(text: str) -> str:
-    """The text without its last word, which may become longer."""
+def complete_words(text: str) -> str:
+    """Return the text without its last word, which may become longer."""
     return text[: _end(_WORD, text)]
 
 
 def may_end(text: str) -> bool:
-    """Whether a text ends with a sentence."""
+    """Return whether a text ends with a sentence."""
     return re.search(r"[.!?…。！？][)\]\"'”’»」』）*_`]*\s*$", text) is not None
 
 
 def _end(pattern: re.Pattern[str], text: str) -> int:
-    """Where the last match ends; 0 without one."""
+    """Return the end of the last match, or 0."""
     return max((match.end() for match in pattern.finditer(text)), default=0)
 
 
 def _tails(before: str) -> list[str]:
-    """The ends of a text that begin with a word, the longest first."""
+    """Return the ends of a text that begin with a word, the longest first."""
     end = before[-MEMORY:]
     first = [0] if end == before else []
-    return [end[place:] for place in (*first, *(match.end() for match in _WORD.finditer(end))) if place < len(end)]
+    starts = (*first, *(match.end() for match in _WORD.finditer(end)))
+    return [end[start:] for start in starts if start < len(end)]
 
 
 def _repeats(text: str, tail: str) -> bool:
-    """Whether a text begins with the tail of another, in whole words. Three letters of a script without spaces may
-    well be said twice."""
+    """Return whether a text begins with the tail of another, in complete words.
+
+    In a script without spaces, three letters may recur by chance.
+    """
     if not text.startswith(tail):
         return False
     if re.match(f"[{_SPACELESS}]", tail[-1]):
