@@ -204,9 +204,10 @@ class Builder:
 
 
 def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:
-    """A member's sampling options: its own, else its mixture's, one by one also within `extra`."""
-    told = {key: getattr(member if key in member.model_fields_set else mixture, key) for key in Sampling.model_fields}
-    return {**told, "extra": {**mixture.extra, **member.extra}}
+    """Return a member's sampling options: its own, or else its mixture's, one by one also within `extra`."""
+    own = member.model_fields_set
+    options = {key: getattr(member if key in own else mixture, key) for key in Sampling.model_fields}
+    return {**options, "extra": {**mixture.extra, **member.extra}}
 
 
 def _tuned(model: Model, system: str | None, seed: int | None, options: dict[str, Any]) -> Model:

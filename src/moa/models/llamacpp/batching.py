@@ -12,12 +12,12 @@ Chunk = Mapping[str, Any]
 
 @dataclass(eq=False)
 class Call:
-    """One call waiting for, or getting, its answer. Its functions are called in a thread of the engine.
+    """A call that waits for its answer, or receives it. Its functions are called in a thread of the engine.
 
-    `body` is the chat-completions call without its seed; `prompt_tokens` what its prompt has at most, `max_tokens`
-    what its answer may have; `begins` that it can wait for calls that end a run. `take` gets the chunks of this call
-    alone, `end` is called once, after the last of them, with what went wrong in the engine or `None`; `queued` when the
-    call has to wait for others. `arrived` is when its event loop had asked all that it had to ask at once.
+    `body` is the chat-completions call without its seed, `prompt_tokens` the most that its prompt has, `max_tokens` the
+    limit of its answer. `begins` says that it can wait for calls that end a run. `take` receives the chunks of this
+    call, `end` is called once after them, with the error of the engine or `None`, and `queued` if the call has to wait.
+    `arrived` is the time at which its event loop had submitted all calls of one turn.
     """
 
     body: Mapping[str, Any]
@@ -35,9 +35,9 @@ class Call:
 
 
 def samples(first: Call, waiting: Sequence[Call], slots: int, context: int) -> list[Call]:
-    """A call, and those waiting that can be answered with it: same body, the next seeds, as many as find room.
+    """Return a call and the waiting calls that can be answered with it: same body, the next seeds, as many as fit.
 
-    llama.cpp gives sample i of a call with seed s the seed s + i, so each gets the answer of its own seed.
+    llama.cpp gives sample i of a call with seed s the seed s + i, so each call gets the answer of its own seed.
     """
     alike = [call for call in waiting if call.body == first.body]
     if first.seed is None:

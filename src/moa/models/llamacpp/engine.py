@@ -1,8 +1,8 @@
 """llama.cpp in this process: one engine for each model file, shared by all models of the file.
 
-The engine holds one context for all answers being written. When they fill it, llama.cpp fails every one of them, so a
-call starts only when its prompt and the longest answer it may get find room beside the others; until then it waits, see
-`turns`. A prompt is read ahead of its call only while nobody wants an answer.
+The engine has one context for all answers in progress. When they fill it, llama.cpp fails all of them. So a call starts
+only when its prompt and the longest answer it may get fit beside the others; until then it waits, see
+`moa.wrappers.limiter`. A prompt is read before its call only while the engine is idle.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Engine:
 
     def submit(self, call: Call) -> None:
         """Queue a call. It is answered as soon as there is room."""
-        self._demand_own_process()
+        self._check_process()
         with self._changed:
             if threads.closing.is_set():
                 raise ModelError("the program is ending")
@@ -87,13 +87,12 @@ class Engine:
             self._changed.notify_all()
 
     def read_ahead(self, body: Mapping[str, Any], name: str, wanted: Callable[[], bool]) -> PrewarmResult | None:
-        """Read the prompt of a call into the cache, in this thread; `None` while there are calls, or if one comes at
-        once.
+        """Read the prompt of a call into the cache, in this thread. `None` if there are calls, or one comes at once.
 
-        It stops between two batches when a call comes, and what it has read until then stays read. Calls wait for that
-        batch: a prompt that is still being read is of no use to another call.
+        It stops between two batches when a call comes, and what it has read stays in the cache. The call waits for that
+        batch: a prompt that is still being read is of no use to it.
         """
-        self._demand_own_process()
+        self._check_process()
         with self._changed:
             if self._reading_ahead or self._running or self._waiting or threads.closing.is_set():
                 return None
@@ -129,7 +128,7 @@ class Engine:
         found = re.search(r"^llamacpp:prompt_tokens_total (\S+)$", self._server.handle_metrics(), re.MULTILINE)
         return int(float(found[1])) if found else 0
 
-    def _demand_own_process(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise ModelError(
                 "this process was forked from one that had loaded the model, and llama.cpp does not survive that; "
@@ -181,8 +180,10 @@ class Engine:
         return self.settings.slots - sum(len(group.calls) for group in self._running)
 
     def _samples(self, first: Call) -> Samples:
-        """The calls that are answered as soon as this one: all samples of its prompt, so that it is read once; but as
-        many as there is room for, where reading it twice takes less than an answer."""
+        """Return the calls to answer together with this one: all samples of its prompt, so that it is read once.
+
+        If reading it twice takes less than an answer, only as many as there is room for.
+        """
         whole = Samples(samples(first, self._waiting, self.settings.slots, self.settings.context))
         if first.prompt_tokens > first.max_tokens or self._fit(whole):
             return whole
@@ -190,8 +191,7 @@ class Engine:
         return Samples(samples(first, self._waiting, self._slots_left, context))
 
     def _fit(self, *more: Samples) -> bool:
-        """Whether what runs, and more, can be answered side by side. One call alone always can: its answer is cut at
-        the context."""
+        """Return whether the running calls and these fit together. One call alone always fits: its answer is cut."""
         groups = {*self._running, *more}
         calls = sum(len(group.calls) for group in groups)
         tokens = sum(group.tokens() for group in groups)

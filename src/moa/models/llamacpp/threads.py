@@ -1,7 +1,7 @@
 """Threads that end before the interpreter does, and resources that are freed after them.
 
-A thread still inside llama.cpp when the interpreter goes away aborts the process. So whatever runs here watches
-`closing`, and the interpreter waits for it.
+A thread inside llama.cpp at the end of the interpreter aborts the process. So work here must watch `closing`, and the
+interpreter waits for it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def start(work: Callable[[], object], name: str) -> None:
 async def result_of(work: Callable[[], T], name: str) -> T:
     """Run work off the event loop and return its result. After a cancellation it still finishes, for other users.
 
-    Once the interpreter ends there is no answer: whoever still waits is a daemon thread about to vanish.
+    After the end of the interpreter there is no result: only daemon threads can still wait, and they vanish.
     """
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()

