@@ -334,7 +334,7 @@ asyncio.run(look())
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     index.flowing.set()
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "fetching\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "downloading\n", "")
     assert left_in(cache) == set()
 
 
