@@ -61,7 +61,7 @@ class Writer:
             self.writes(text)
         self.writes(Response(self.name, "", Usage(10, 5, 0.01), finish_reason))
 
-    async def asked(self, times: int) -> Request:
+    async def nth_request(self, times: int) -> Request:
         """The request of this call, once it was made."""
         while len(self.heard) < times:
             self.news.clear()
@@ -76,7 +76,7 @@ class Panel:
     writers: list[Writer]
     judge: Writer
     mixture: Mixture
-    read: str = ""  # by whoever watches the answer
+    read: str = ""  # of the answer, as it was streamed
     events: list[moa.Event] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,7 +93,7 @@ class Panel:
             await self.news.wait()
 
     async def reads(self, text: str) -> None:
-        """Wait until somebody has read this."""
+        """Wait until this was streamed."""
         await self.until(lambda: self.read.endswith(text))
 
     async def run(self, script: Callable[[], Awaitable[Any]], request: Request = QUESTION, **how: Any) -> Response:
@@ -104,10 +104,10 @@ class Panel:
         return task.result()
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
-        return [one.data.as_json() for one in self.events if isinstance(one, moa.Note) and one.kind == kind]
+        return [event.data.as_json() for event in self.events if isinstance(event, moa.Note) and event.kind == kind]
 
 
-def panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
+def make_panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
     writers, judge = [Writer(name) for name in "abc"[:count]], Writer("judge")
     prompt, layer = how.pop("prompt", Prompt("Merge.")), how.pop("layer", {})
     model = how.pop("model", lambda judge: judge)(judge)
@@ -130,21 +130,21 @@ def prefixed(requests: Sequence[Request]) -> bool:
     return all(list(new.messages[: len(old.messages)]) == list(old.messages) for old, new in pairs)
 
 
-async def simple(one: Panel, between: Callable[[], None], *last: str, request: Request = QUESTION) -> Response:
+async def simple(panel: Panel, between: Callable[[], None], *last: str, request: Request = QUESTION) -> Response:
     """One step on the first parts, something that happens then, and the last step."""
 
     async def script() -> None:
-        for writer in one.writers:
+        for writer in panel.writers:
             writer.writes(f"{writer.name} says: {MORE}")
-        await one.judge.asked(1)
-        one.judge.ends(FIRST + "Short wav", "length")
-        await one.reads(FIRST)
+        await panel.judge.nth_request(1)
+        panel.judge.ends(FIRST + "Short wav", "length")
+        await panel.reads(FIRST)
         between()
-        await one.judge.asked(2)
-        one.judge.ends(*last)
+        await panel.judge.nth_request(2)
+        panel.judge.ends(*last)
 
-    return await one.run(script, request)
+    return await panel.run(script, request)
 
 
-def ending(one: Panel) -> Callable[[], None]:
-    return lambda: [writer.ends("The end.") for writer in one.writers] and None
+def ending(panel: Panel) -> Callable[[], None]:
+    return lambda: [writer.ends("The end.") for writer in panel.writers] and None

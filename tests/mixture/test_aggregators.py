@@ -40,7 +40,7 @@ def spoken(events: list[moa.Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
 
 
-async def test_synthesize_answers_with_the_models_words_and_the_callers_options() -> None:
+async def test_synthesize_answers_with_the_models_text_and_uses_the_requests_options() -> None:
     judge = Scripted("judge", "green")
     answer = await moa.generate(mixture(Synthesize(judge, Prompt("Merge.")), "red", "blue"), QUESTION)
     assert answer.text == "green"
@@ -63,12 +63,12 @@ async def test_pick_answers_with_the_proposal_that_the_model_names_unchanged(ver
     "verdict",
     ["0", "3", "-1", "1 2", "1, 2", "two", "Answer 2", "2 is best", "1.5", ".5", "1/2", "٢", "²", "1" * 50, "?"],
 )
-async def test_a_verdict_that_is_not_exactly_one_number_of_a_proposal_is_never_guessed_at(verdict: str) -> None:
+async def test_a_verdict_that_is_not_exactly_one_valid_number_is_an_error(verdict: str) -> None:
     with pytest.raises(BadReply, match="judge: must reply with a number from 1 to 2, got "):
         await moa.generate(mixture(Pick(Scripted("judge", verdict)), "red", "blue"), QUESTION)
 
 
-async def test_a_malformed_verdict_goes_to_the_fallback_with_a_word_in_the_trace() -> None:
+async def test_a_malformed_verdict_goes_to_the_fallback_and_the_trace_shows_it() -> None:
     writer = Scripted("writer", "green")
     events: list[moa.Event] = []
     pick = Pick(Scripted("judge", "Both are good."), Synthesize(writer))
@@ -87,7 +87,7 @@ async def test_proposals_too_long_to_choose_from_at_once_go_to_the_fallback() ->
         await moa.generate(mixture(Pick(Scripted("judge", ContextOverflow("judge: too long"))), "red"), QUESTION)
 
 
-async def test_who_picks_is_asked_without_the_callers_options_and_its_words_are_not_the_answer() -> None:
+async def test_the_picking_model_gets_no_options_and_its_text_is_not_the_answer() -> None:
     judge = Scripted("judge", "1")
     events: list[moa.Event] = []
     await moa.generate(mixture(Pick(judge), "red", "blue"), QUESTION, events.append, "all")
@@ -120,7 +120,7 @@ async def test_punctuation_inside_an_answer_counts_in_a_vote() -> None:
     assert (await moa.generate(mixture(Vote(), "1.5", "15", "1.5"), QUESTION)).text == "1.5"
 
 
-async def test_answers_without_a_word_are_votes_too() -> None:
+async def test_answers_of_punctuation_alone_are_votes_too() -> None:
     assert (await moa.generate(mixture(Vote(), "?", "!", "!"), QUESTION)).text == "!"
 
 
@@ -137,7 +137,7 @@ async def test_a_vote_is_the_most_frequent_proposal_whatever_the_proposals() -> 
         assert answer.text == next(text for text in texts if texts.count(text) == most)
 
 
-async def test_an_aggregator_of_ones_own_is_a_class_with_two_members() -> None:
+async def test_a_custom_aggregator_is_a_class_with_two_members() -> None:
     class Longest:
         models: tuple[moa.Model, ...] = ()
 

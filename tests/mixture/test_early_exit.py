@@ -1,4 +1,4 @@
-"""An early exit: what comes after proposals that agree is not asked, and the trace says what that saved."""
+"""An early exit: what comes after proposals that agree is skipped, and the trace shows what that saved."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DOUBT = ("There are 35 bridges.", "There are 35 bridges across the river.")
 LATE = 60.0
 
 
-def said(*texts: str | Response) -> list[Scripted]:
+def proposers(*texts: str | Response) -> list[Scripted]:
     return [Scripted(name, text, usage=Usage(10, 5, 0.01)) for name, text in zip("abcdef", texts, strict=False)]
 
 
@@ -52,7 +52,7 @@ def panel(
     """A mixture, and the models that come after its first layer."""
     rest = [Scripted(f"later{n}", "35 bridges in all.", usage=Usage(20, 5, 0.02)) for n in range(later)]
     judge = Scripted("judge", "It has 35.", usage=Usage(30, 5, 0.05))
-    layers = [Layer(first), *(Layer([one]) for one in rest)]
+    layers = [Layer(first), *(Layer([model]) for model in rest)]
     strategies = [agree] if agree else []
     return Mixture(layers, by or Synthesize(judge), "panel", strategies=strategies), [*rest, judge]
 
@@ -68,7 +68,7 @@ def noted(trace: moa.Trace, kind: str) -> list[dict[str, Any]]:
     return [note.data.as_json() for note in trace.root.notes if note.kind == kind]
 
 
-def asked(models: Sequence[Scripted]) -> list[int]:
+def call_counts(models: Sequence[Scripted]) -> list[int]:
     return [len(model.heard) for model in models]
 
 
@@ -76,9 +76,9 @@ def asked(models: Sequence[Scripted]) -> list[int]:
 
 
 async def test_where_proposals_agree_later_layers_are_skipped_and_the_aggregator_writes() -> None:
-    mixture, after = panel(said(*SAME), EarlyExit(0.8), later=2)
+    mixture, after = panel(proposers(*SAME), EarlyExit(0.8), later=2)
     answer, trace = await run(mixture)
-    assert (answer.text, asked(after)) == ("It has 35.", [0, 0, 1])
+    assert (answer.text, call_counts(after)) == ("It has 35.", [0, 0, 1])
     assert [reference.text for reference in answer.references] == list(SAME)
     assert noted(trace, "early_exit") == [
         {
@@ -93,60 +93,60 @@ async def test_where_proposals_agree_later_layers_are_skipped_and_the_aggregator
     ]
 
 
-async def test_the_aggregator_is_skipped_too_where_that_is_wished() -> None:
-    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_the_aggregator_is_skipped_too_if_configured() -> None:
+    mixture, after = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
-    assert (answer.text, asked(after)) == (SAME[0], [0, 0])
+    assert (answer.text, call_counts(after)) == (SAME[0], [0, 0])
     assert (answer.model, answer.fallback, answer.usage.cost) == ("panel", None, 0.02)
     assert [reference.model for reference in answer.references] == ["a", "b"]
     (note,) = noted(trace, "early_exit")
     assert (note["skipped"], note["calls"], note["cost"]) == (("layer 2", "aggregator"), 2, pytest.approx(0.07))
 
 
-async def test_whoever_watches_reads_the_proposal_as_the_answer() -> None:
-    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_a_proposal_that_is_the_answer_is_streamed_as_the_answer() -> None:
+    mixture, _ = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     async with moa.stream(mixture, QUESTION, "answer") as events:
         read = [event.text async for event in events if isinstance(event, moa.TextDelta) and event.answer]
     assert read == [SAME[0]]
 
 
-async def test_where_proposals_differ_everybody_is_asked_and_the_trace_says_why() -> None:
-    mixture, after = panel(said(*OTHER), EarlyExit(0.8, "aggregator"))
+async def test_where_proposals_differ_all_models_are_called_and_the_trace_shows_why() -> None:
+    mixture, after = panel(proposers(*OTHER), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
-    assert (answer.text, asked(after)) == ("It has 35.", [1, 1])
+    assert (answer.text, call_counts(after)) == ("It has 35.", [1, 1])
     assert noted(trace, "early_exit_declined")[0] == {"layer": 1, "threshold": 0.8, "agreement": 0.0, "by": "words"}
     assert trace.early_exits == []
 
 
-async def test_nothing_is_compared_unless_it_is_asked_for() -> None:
-    mixture, after = panel(said(*SAME), None)
+async def test_without_an_early_exit_nothing_is_compared() -> None:
+    mixture, after = panel(proposers(*SAME), None)
     _, trace = await run(mixture)
-    assert (asked(after), noted(trace, "early_exit"), noted(trace, "early_exit_declined")) == ([1, 1], [], [])
+    assert (call_counts(after), noted(trace, "early_exit"), noted(trace, "early_exit_declined")) == ([1, 1], [], [])
 
 
 async def test_one_dissenter_among_many_is_no_agreement() -> None:
-    mixture, after = panel(said(*SAME, SAME[0], OTHER[1]), EarlyExit(0.8, "aggregator"))
+    mixture, after = panel(proposers(*SAME, SAME[0], OTHER[1]), EarlyExit(0.8, "aggregator"))
     await run(mixture)
-    assert asked(after) == [1, 1]
+    assert call_counts(after) == [1, 1]
 
 
 async def test_later_layers_may_agree_where_the_first_did_not() -> None:
-    layers = [Layer(said(*OTHER)), Layer(said(*SAME))]
+    layers = [Layer(proposers(*OTHER)), Layer(proposers(*SAME))]
     judge = Scripted("judge", "purple")
     answer, trace = await run(Mixture(layers, Synthesize(judge), strategies=[EarlyExit(0.8, "aggregator")]))
     assert (answer.text, judge.heard, noted(trace, "early_exit")[0]["layer"]) == (SAME[0], [], 2)
 
 
 async def test_a_vote_is_never_skipped_as_it_costs_nothing() -> None:
-    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"), later=0, by=Vote())
+    mixture, _ = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"), later=0, by=Vote())
     _, trace = await run(mixture)
     assert (noted(trace, "early_exit"), len(noted(trace, "voted"))) == ([], 1)
 
 
-async def test_a_mixture_that_proposes_may_leave_early_by_itself() -> None:
-    inner, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_a_mixture_among_the_proposers_has_its_own_early_exit() -> None:
+    inner, after = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(Mixture([Layer([inner])], Synthesize(Scripted("judge", "35"))))
-    assert (asked(after), [note.calls for note in trace.early_exits]) == ([0, 0], [2])
+    assert (call_counts(after), [note.calls for note in trace.early_exits]) == ([0, 0], [2])
     assert answer.references[0].text == SAME[0]
 
 
@@ -156,13 +156,15 @@ async def test_an_aggregator_that_still_reads_as_much_saves_nothing_itself() -> 
             return usage.input_tokens / 1000
 
     later = [WithDefaults(Scripted(name, "35", usage=Usage(20, 5, 1.0)), max_tokens=5) for name in "cd"]
-    layers = [Layer(said(*SAME)), Layer(later)]
+    layers = [Layer(proposers(*SAME)), Layer(later)]
     _, trace = await run(Mixture(layers, Synthesize(PerToken("judge", "35")), strategies=[EarlyExit(0.8)]))
     assert trace.early_exits[0].cost == pytest.approx(2.0)
 
 
-async def test_what_is_saved_is_unknown_where_a_price_is() -> None:
-    mixture = Mixture([Layer(said(*SAME))], Synthesize(Scripted("j", "x")), strategies=[EarlyExit(0.8, "aggregator")])
+async def test_without_a_price_the_cost_saved_is_unknown() -> None:
+    mixture = Mixture(
+        [Layer(proposers(*SAME))], Synthesize(Scripted("j", "x")), strategies=[EarlyExit(0.8, "aggregator")]
+    )
     _, trace = await run(mixture)
     assert (trace.early_exits[0].calls, trace.early_exits[0].cost) == (1, None)
 
@@ -181,7 +183,7 @@ async def test_what_is_saved_is_unknown_where_a_price_is() -> None:
     ],
     ids=["alone", "cut off", "refused", "repeating itself", "calling a tool"],
 )
-def test_what_is_no_whole_answer_agrees_with_nothing(proposals: list[Response]) -> None:
+def test_an_incomplete_answer_agrees_with_nothing(proposals: list[Response]) -> None:
     assert agreement(proposals) == 0
 
 
@@ -204,28 +206,28 @@ def test_agreement_is_the_least_similarity_of_two() -> None:
     ],
     ids=lambda wish: next(iter(wish)),
 )
-async def test_the_aggregator_writes_what_no_proposal_was_asked_for(wish: dict[str, Any]) -> None:
-    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_the_aggregator_answers_requests_that_a_proposal_cannot_satisfy(wish: dict[str, Any]) -> None:
+    mixture, after = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture, replace(QUESTION, **wish))
-    assert (answer.text, asked(after)) == ("It has 35.", [0, 1])
+    assert (answer.text, call_counts(after)) == ("It has 35.", [0, 1])
     assert trace.early_exits[0].skipped == ("layer 2",)
 
 
-async def test_a_proposal_in_the_form_asked_for_may_be_the_answer() -> None:
-    mixture, after = panel(said('{"bridges": 35}', '{ "bridges": 35 }'), EarlyExit(0.8, "aggregator"))
+async def test_a_proposal_in_the_response_format_can_be_the_answer() -> None:
+    mixture, after = panel(proposers('{"bridges": 35}', '{ "bridges": 35 }'), EarlyExit(0.8, "aggregator"))
     answer, _ = await run(mixture, replace(QUESTION, response_format={"type": "json_object"}, max_tokens=100))
-    assert (answer.text, asked(after)) == ('{"bridges": 35}', [0, 0])
+    assert (answer.text, call_counts(after)) == ('{"bridges": 35}', [0, 0])
 
 
-async def test_what_a_tool_gave_back_is_for_the_aggregator() -> None:
-    mixture, after = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_a_tool_result_goes_to_the_aggregator() -> None:
+    mixture, after = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     messages = (
         Message("user", "How many?"),
         Message("assistant", tool_calls=({"id": "1", "function": {"name": "count", "arguments": "{}"}},)),
         Message("tool", "35", tool_call_id="1"),
     )
     _, trace = await run(mixture, Request(messages))
-    assert (asked(after), trace.early_exits) == ([0, 1], [])
+    assert (call_counts(after), trace.early_exits) == ([0, 1], [])
 
 
 # The judge
@@ -235,13 +237,13 @@ async def judged(
     reply: str | BaseException | Scripted, texts: Sequence[str] = DOUBT, **how: Any
 ) -> tuple[list[int], moa.Trace]:
     judge = reply if isinstance(reply, Scripted) else Scripted("same?", reply, usage=Usage(5, 1, 0.001))
-    mixture, after = panel(said(*texts), EarlyExit(0.8, "aggregator", judge))
+    mixture, after = panel(proposers(*texts), EarlyExit(0.8, "aggregator", judge))
     _, trace = await run(mixture, **how)
-    return [len(judge.heard), *asked(after)], trace
+    return [len(judge.heard), *call_counts(after)], trace
 
 
 @pytest.mark.parametrize("reply", ["yes", "Yes.", "**Yes**", " yes\n"])
-async def test_a_judge_that_says_yes_settles_a_doubt(reply: str) -> None:
+async def test_a_yes_of_the_judge_counts_as_agreement(reply: str) -> None:
     calls, trace = await judged(reply)
     assert calls == [1, 0, 0]
     assert (trace.early_exits[0].by, 0.4 <= trace.early_exits[0].agreement < 0.8) == ("judge", True)
@@ -255,12 +257,12 @@ async def test_without_a_plain_yes_there_is_no_agreement(reply: str | ModelError
 
 
 @pytest.mark.parametrize("texts", [SAME, OTHER], ids=["alike", "different"])
-async def test_no_judge_is_asked_where_the_words_leave_no_doubt(texts: Sequence[str]) -> None:
+async def test_the_judge_is_called_only_in_doubt(texts: Sequence[str]) -> None:
     calls, _ = await judged("yes", texts)
     assert calls[0] == 0
 
 
-async def test_a_judge_is_asked_as_one_who_reads_untrusted_answers() -> None:
+async def test_the_judges_prompt_marks_the_answers_as_untrusted() -> None:
     judge = Scripted("same?", "no")
     await judged(judge)
     system = judge.heard[0].messages[0].text
@@ -268,14 +270,14 @@ async def test_a_judge_is_asked_as_one_who_reads_untrusted_answers() -> None:
     assert all(f">\n{text}\n</answer-" in system for text in DOUBT)
 
 
-async def test_a_judge_is_not_waited_for_once_the_run_is_to_finish() -> None:
+async def test_a_run_that_is_to_finish_does_not_wait_for_the_judge() -> None:
     judge = Scripted("same?", "yes", delay=LATE)
-    mixture, after = panel(said(*DOUBT), EarlyExit(0.8, "layers", judge))
+    mixture, after = panel(proposers(*DOUBT), EarlyExit(0.8, "layers", judge))
     async with moa.stream(mixture, QUESTION) as events:
         async for event in events:
             if isinstance(event, moa.SpanStart) and event.role == "judge":
                 events.finish()
-    assert (events.response.text, asked(after)) == ("It has 35.", [0, 1])
+    assert (events.response.text, call_counts(after)) == ("It has 35.", [0, 1])
 
 
 async def test_a_judge_costs_no_more_than_the_budget_leaves() -> None:
@@ -306,7 +308,7 @@ def configured(folder: Path, settings: str, further: str = "") -> Mixture:
     return built
 
 
-def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
+def test_the_early_exit_is_off_by_default(tmp_path: Path) -> None:
     assert configured(tmp_path, "").strategy(EarlyExit) is None
 
 
@@ -319,7 +321,7 @@ def test_agreement_is_off_unless_it_is_set(tmp_path: Path) -> None:
         ('early_exit = { threshold = 0.9, skip = "aggregator" }', EarlyExit(0.9, "aggregator")),
     ],
 )
-def test_agreement_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: EarlyExit) -> None:
+def test_the_setting_is_a_threshold_or_a_table(tmp_path: Path, settings: str, expected: EarlyExit) -> None:
     assert configured(tmp_path, settings).strategy(EarlyExit) == expected
 
 
@@ -369,7 +371,7 @@ def test_an_early_exit_that_could_skip_nothing_is_refused(tmp_path: Path, mixtur
     assert caught.value.setting == setting
 
 
-def test_a_threshold_beyond_the_same_words_is_refused() -> None:
+def test_a_threshold_above_1_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         EarlyExit(1.2)
     assert caught.value.setting == "early_exit.threshold"
@@ -378,7 +380,7 @@ def test_a_threshold_beyond_the_same_words_is_refused() -> None:
     assert caught.value.setting == "early_exit.skip"
 
 
-def test_a_judge_counts_in_what_a_question_costs_at_most(tmp_path: Path) -> None:
+def test_the_worst_case_includes_the_judge(tmp_path: Path) -> None:
     path = tmp_path / "moa.toml"
     configured(tmp_path, "layers = 4")
     plain = bound(load(path)[0], "moa:panel")
@@ -390,14 +392,14 @@ def test_a_judge_counts_in_what_a_question_costs_at_most(tmp_path: Path) -> None
     assert with_judge.cost > plain.cost
 
 
-async def test_the_line_of_figures_says_what_agreement_saved() -> None:
-    mixture, _ = panel(said(*SAME), EarlyExit(0.8, "aggregator"))
+async def test_the_summary_line_shows_what_was_saved() -> None:
+    mixture, _ = panel(proposers(*SAME), EarlyExit(0.8, "aggregator"))
     answer, trace = await run(mixture)
     assert "layer 1 agrees (1.00), 2 calls saved, about $0.07" in summary(trace, answer)
     assert trace.summary(answer)["early_exits"] == [note.as_json() for note in trace.early_exits]
 
 
-async def test_the_doctor_examines_what_agreement_would_skip() -> None:
-    mixture, after = panel(said("They are yellow.", "They are yellow."), EarlyExit(0.8, "aggregator"))
+async def test_the_doctor_examines_what_an_early_exit_would_skip() -> None:
+    mixture, after = panel(proposers("They are yellow.", "They are yellow."), EarlyExit(0.8, "aggregator"))
     await examine(mixture)
-    assert asked(after) == [1, 1]
+    assert call_counts(after) == [1, 1]

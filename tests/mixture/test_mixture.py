@@ -24,7 +24,7 @@ async def test_the_answer_is_the_aggregators_and_carries_its_references() -> Non
     assert answer.references == (Response("a", "red"), Response("b", "blue"))
 
 
-async def test_the_first_layer_is_asked_the_request_itself() -> None:
+async def test_the_first_layer_gets_the_request_itself() -> None:
     first = Scripted("a", "red")
     await moa.generate(panel(Layer((first,))), QUESTION)
     assert first.heard == [Request(QUESTION.messages)]
@@ -64,7 +64,7 @@ async def test_a_failed_proposer_is_lost_with_its_cause_and_the_rest_answer() ->
     assert trace.lost == [moa.Lost("a", 1, "a: HTTP 500: on fire")]
 
 
-async def test_a_proposer_past_the_deadline_is_lost_and_not_waited_for() -> None:
+async def test_a_proposer_that_times_out_is_lost() -> None:
     trace = moa.Trace()
     mixture = panel(Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), timeout=0.05))
     answer = await moa.generate(mixture, QUESTION, trace.add)
@@ -72,7 +72,7 @@ async def test_a_proposer_past_the_deadline_is_lost_and_not_waited_for() -> None
     assert trace.lost == [moa.Lost("slow", 1, "no answer within 0.05 s")]
 
 
-async def test_who_is_late_for_a_sooner_deadline_is_not_measured_by_the_layers_own() -> None:
+async def test_an_earlier_deadline_than_the_layers_own_is_named_as_such() -> None:
     trace = moa.Trace()
     layer = Layer((Scripted("slow", "never", delay=3600), Scripted("b", "blue")), timeout=60)
     mixture = Mixture((layer,), Synthesize(Scripted("big", "violet")), budget=moa.Budget(seconds=0.1))
@@ -80,7 +80,7 @@ async def test_who_is_late_for_a_sooner_deadline_is_not_measured_by_the_layers_o
     assert trace.lost == [moa.Lost("slow", 1, "no answer before the deadline")]
 
 
-def test_a_name_is_not_taken_for_a_proposer() -> None:
+def test_a_name_is_not_accepted_as_a_proposer() -> None:
     with pytest.raises(moa.ConfigError, match=r"moa\.get_model\('ollama:mistral'\)"):
         Layer(("ollama:mistral",))  # type: ignore[arg-type]
 
@@ -89,7 +89,7 @@ async def test_too_few_proposals_are_one_error_with_every_cause() -> None:
     mixture = panel(Layer((Scripted("a", ModelError("a: no")), Scripted("b", ModelError("b: neither")))))
     with pytest.raises(LayerError, match="layer 1: 0 of 2 proposers answered, 1 needed") as caught:
         await moa.generate(mixture, QUESTION)
-    assert [one.error for one in caught.value.lost] == ["a: no", "b: neither"]
+    assert [lost.error for lost in caught.value.lost] == ["a: no", "b: neither"]
 
 
 async def test_when_the_quorum_is_out_of_reach_the_others_are_cancelled_at_once() -> None:
@@ -108,7 +108,7 @@ async def test_a_bug_in_a_proposer_is_not_a_lost_proposal() -> None:
 async def test_mixtures_nest_by_value() -> None:
     inner = Mixture((Layer((Scripted("a", "red"),)),), Synthesize(Scripted("b", "pink")), "inner")
     answer = await moa.generate(panel(Layer((inner, Scripted("c", "blue")))), QUESTION)
-    assert [(one.model, one.text) for one in answer.references] == [("inner", "pink"), ("c", "blue")]
+    assert [(reference.model, reference.text) for reference in answer.references] == [("inner", "pink"), ("c", "blue")]
     assert answer.references[0].references == (Response("a", "red"),)
 
 
@@ -123,7 +123,7 @@ async def test_usage_is_the_sum_over_all_calls_and_an_unknown_cost_stays_unknown
     assert answer.usage == Usage(18, 9, None)
 
 
-async def test_the_callers_options_belong_to_the_aggregator_and_the_seed_to_all() -> None:
+async def test_the_requests_options_are_for_the_aggregator_and_the_seed_is_for_all() -> None:
     proposer, judge = Scripted("a", "red"), Scripted("j", "green")
     request = Request(QUESTION.messages, temperature=0.1, max_tokens=9, seed=4, stop=("end",))
     await moa.generate(Mixture((Layer((proposer,)),), Synthesize(judge)), request)
@@ -132,7 +132,7 @@ async def test_the_callers_options_belong_to_the_aggregator_and_the_seed_to_all(
     assert (heard.temperature, heard.max_tokens, heard.seed, heard.stop) == (0.1, 9, 4, ("end",))
 
 
-async def test_proposals_are_handed_on_as_declared_as_arrived_or_shuffled_by_seed() -> None:
+async def test_references_stand_as_declared_as_arrived_or_shuffled_by_seed() -> None:
     def layer(order: Order) -> Layer:
         return Layer(
             (Scripted("slow", "1", delay=0.02), *(Scripted(f"m{n}", str(n)) for n in range(2, 7))), order=order
@@ -148,7 +148,7 @@ async def test_proposals_are_handed_on_as_declared_as_arrived_or_shuffled_by_see
     assert await order("shuffled", 1) == await order("shuffled", 1) != await order("shuffled", 2)
 
 
-async def test_a_run_told_to_finish_answers_with_the_proposals_that_are_there() -> None:
+async def test_a_run_that_is_to_finish_answers_with_the_proposals_so_far() -> None:
     mixture = panel(
         Layer((Scripted("a", "red"), Scripted("slow", "never", delay=3600)), quorum=2), Layer((Scripted("b", "no"),))
     )
@@ -184,7 +184,7 @@ async def test_leaving_the_stream_early_cancels_every_proposer() -> None:
     assert sorted(ended) == ["a", "deep"]
 
 
-async def test_words_are_streamed_only_where_somebody_listens() -> None:
+async def test_text_is_streamed_only_where_there_is_a_listener() -> None:
     watched: list[bool] = []
 
     class Tells:
@@ -201,7 +201,7 @@ async def test_words_are_streamed_only_where_somebody_listens() -> None:
     assert watched == [False, False, False, True, True, True]
 
 
-async def test_only_the_aggregators_words_are_the_answer_at_any_depth() -> None:
+async def test_only_the_aggregators_text_is_the_answer_at_any_depth() -> None:
     inner = Mixture((Layer((Scripted("a", "red"),)),), Synthesize(Scripted("b", "pink")), "inner")
     events: list[moa.Event] = []
     await moa.generate(Mixture((Layer((inner,)),), Synthesize(inner)), QUESTION, events.append, "all")

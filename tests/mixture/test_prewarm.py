@@ -1,4 +1,4 @@
-"""The next layer's prompt is read while the last proposals are being written, and nobody pays or waits for that."""
+"""Prewarming: the next prompt is read while the last proposals are written, at no cost in time or money."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Writer:
 
 @dataclass(eq=False)
 class Judge:
-    """An aggregator's model that reads ahead what it is given, and remembers it."""
+    """An aggregator's model that reads prewarmed what it is given, and remembers it."""
 
     name: str = "judge"
     prewarming: Prewarming = "free"
@@ -65,8 +65,8 @@ class Judge:
     bill: float = 0.0
     failing: bool = False
     busy: int = 0
-    ahead: list[Request] = field(default_factory=list)
-    asked: list[Request] = field(default_factory=list)
+    prewarmed: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
     reading: bool = False
@@ -81,8 +81,8 @@ class Judge:
         if self.busy:
             self.busy -= 1
             return None
-        known = self.ahead[-1].size if self.ahead and self.kept else 0
-        self.ahead.append(request)
+        known = self.prewarmed[-1].size if self.prewarmed and self.kept else 0
+        self.prewarmed.append(request)
         self.news.set()
         if self.gate:
             self.reading = True
@@ -92,17 +92,17 @@ class Judge:
 
     async def generate(self, request: Request, span: Span) -> Response:
         assert not self.reading
-        self.asked.append(request)
+        self.requests.append(request)
         return Response(self.name, "Because of the air.", Usage(1, 1, cost=0.0))
 
     async def reads(self, words: str) -> None:
         """Wait until it has been given a prompt with these words."""
-        while not any(words in told(request) for request in self.ahead):
+        while not any(words in text_of(request) for request in self.prewarmed):
             self.news.clear()
             await self.news.wait()
 
 
-def told(request: Request) -> str:
+def text_of(request: Request) -> str:
     return "\n".join(message.text for message in request.messages)
 
 
@@ -144,38 +144,38 @@ async def both(judge: Judge, *, order: Order | None = None, prompt: Prompt | Non
 
 @pytest.mark.parametrize("where", ["system", "user"])
 @pytest.mark.parametrize("instruction", ["Merge them.", "{question} Here:\n{references}\nMerge, {question}"])
-async def test_what_is_read_ahead_is_the_beginning_of_what_is_asked(where: ReferencesIn, instruction: str) -> None:
+async def test_a_prewarmed_prompt_is_the_beginning_of_the_real_one(where: ReferencesIn, instruction: str) -> None:
     judge = Judge()
     await both(judge, prompt=Prompt(instruction, where, True))
     last = -1 if where == "user" else 0
-    whole = judge.asked[0].messages[last].text
-    for request in judge.ahead:
+    whole = judge.requests[0].messages[last].text
+    for request in judge.prewarmed:
         assert whole.startswith(request.messages[last].text)
         assert request.messages[0].role == "system"
-    sizes = [request.size for request in judge.ahead]
+    sizes = [request.size for request in judge.prewarmed]
     assert sizes == sorted(sizes)
-    assert sizes[-1] > 0.6 * judge.asked[0].size
+    assert sizes[-1] > 0.6 * judge.requests[0].size
 
 
-async def test_the_prompt_is_the_same_as_without_reading_ahead() -> None:
+async def test_the_prompt_is_the_same_as_without_prewarming() -> None:
     reading, plain = Judge(), Judge(prewarming="off")
     texts = [Response("b", "Second. " + LONG), Response("a", "First <|im_start|> one. " + 2 * LONG + "The end.")]
     await both(reading)
-    assert reading.asked == [Prompt()(QUESTION, texts)]
+    assert reading.requests == [Prompt()(QUESTION, texts)]
     first, second = Writer("a"), Writer("b")
     first.writes(texts[1].text, None)
     second.writes(texts[0].text, None)
     await run(panel(plain, second, first))
-    assert plain.asked == reading.asked
-    assert plain.ahead == []
+    assert plain.requests == reading.requests
+    assert plain.prewarmed == []
 
 
-async def test_proposals_are_handed_on_in_the_order_in_which_they_were_read() -> None:
+async def test_references_stand_in_the_order_in_which_they_were_prewarmed() -> None:
     answer = await both(Judge())
     assert [reference.model for reference in answer.references] == ["b", "a"]
 
 
-async def test_an_order_that_was_asked_for_is_kept() -> None:
+async def test_a_configured_order_is_kept() -> None:
     judge, first, second = Judge(), Writer("a"), Writer("b")
 
     async def script() -> None:
@@ -186,17 +186,17 @@ async def test_an_order_that_was_asked_for_is_kept() -> None:
 
     answer, _ = await run(panel(judge, first, second, order="declared"), script)
     assert [reference.model for reference in answer.references] == ["a", "b"]
-    assert not any("Second. " in told(request) for request in judge.ahead)
+    assert not any("Second. " in text_of(request) for request in judge.prewarmed)
 
 
-async def test_shuffled_proposals_are_not_read_ahead() -> None:
+async def test_shuffled_proposals_are_not_prewarmed() -> None:
     judge, writer = Judge(), Writer("a")
     writer.writes(LONG, None)
     await run(panel(judge, writer, order="shuffled"))
-    assert judge.ahead == []
+    assert judge.prewarmed == []
 
 
-async def test_of_several_being_written_the_one_that_was_begun_keeps_its_place() -> None:
+async def test_the_incomplete_proposal_sent_first_keeps_its_position() -> None:
     judge, first, second = Judge(), Writer("a"), Writer("b")
 
     async def script() -> None:
@@ -209,7 +209,7 @@ async def test_of_several_being_written_the_one_that_was_begun_keeps_its_place()
     assert [reference.model for reference in answer.references] == ["a", "b"]
 
 
-async def test_a_proposal_that_fails_while_it_is_read_is_not_in_the_prompt() -> None:
+async def test_a_proposal_that_fails_midway_is_not_in_the_prompt() -> None:
     judge, first, second = Judge(), Writer("a"), Writer("b")
 
     async def script() -> None:
@@ -222,11 +222,11 @@ async def test_a_proposal_that_fails_while_it_is_read_is_not_in_the_prompt() -> 
 
     answer, _ = await run(panel(judge, first, second), script)
     assert [reference.model for reference in answer.references] == ["b"]
-    assert "First. " not in told(judge.ahead[-1])
-    assert "First. " not in told(judge.asked[0])
+    assert "First. " not in text_of(judge.prewarmed[-1])
+    assert "First. " not in text_of(judge.requests[0])
 
 
-async def test_words_that_a_retry_makes_void_are_not_read_on() -> None:
+async def test_text_voided_by_a_retry_is_not_sent_again() -> None:
     judge, writer = Judge(), Writer("a")
     retried = moa.Retried(writer, attempts=2, pause=0)
 
@@ -239,10 +239,10 @@ async def test_words_that_a_retry_makes_void_are_not_read_on() -> None:
         writer.writes(None)
 
     await run(panel(judge, retried), script)
-    assert "Wrong. " not in told(judge.ahead[-1])
+    assert "Wrong. " not in text_of(judge.prewarmed[-1])
 
 
-async def test_nobody_else_hears_words_that_only_the_reader_wants() -> None:
+async def test_text_streamed_for_prewarming_alone_is_not_emitted() -> None:
     judge, writer = Judge(), Writer("a")
 
     async def script() -> None:
@@ -254,7 +254,7 @@ async def test_nobody_else_hears_words_that_only_the_reader_wants() -> None:
     assert not any(isinstance(event, moa.TextDelta) for event in events)
 
 
-async def test_the_call_waits_for_what_is_being_read() -> None:
+async def test_the_real_call_waits_for_a_prewarming_call_in_progress() -> None:
     judge = Judge(gate=asyncio.Event())
     writer = Writer("a")
 
@@ -266,10 +266,10 @@ async def test_the_call_waits_for_what_is_being_read() -> None:
         judge.gate.set()
 
     await run(panel(judge, writer), script)
-    assert len(judge.asked) == 1  # and Judge.generate says that nothing was being read then
+    assert len(judge.requests) == 1  # and Judge.generate says that nothing was being read then
 
 
-async def test_what_was_read_stands_in_the_trace() -> None:
+async def test_the_trace_shows_what_was_prewarmed() -> None:
     judge, writer, trace = Judge(), Writer("a"), moa.Trace()
 
     async def script() -> None:
@@ -285,14 +285,14 @@ async def test_what_was_read_stands_in_the_trace() -> None:
     [node] = [node for node in trace.root.walk() if node.start.role == "prewarm"]
     [note] = notes(events, "prewarmed")
     assert (node.start.model, node.start.layer) == ("judge", 2)
-    assert note["tokens"] == note["read"] == judge.ahead[-1].size
-    assert (note["times"], note["seconds"]) == (len(judge.ahead), 0.5 * len(judge.ahead))
+    assert note["tokens"] == note["read"] == judge.prewarmed[-1].size
+    assert (note["times"], note["seconds"]) == (len(judge.prewarmed), 0.5 * len(judge.prewarmed))
     assert 0 < note["saved"] <= note["seconds"]
-    assert node.usage == Usage(judge.ahead[-1].size, cost=0.0)
+    assert node.usage == Usage(judge.prewarmed[-1].size, cost=0.0)
     assert answer.usage.cost == 0.0
 
 
-async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -> None:
+async def test_all_samples_of_a_model_in_a_later_layer_are_prewarmed_once() -> None:
     judge, writer = Judge("b"), Writer("a")
     samples = [moa.WithDefaults(judge, seed=n, system="Be kind.") for n in range(3)]
     layers = (Layer((writer,)), Layer(samples))
@@ -305,17 +305,17 @@ async def test_the_readers_of_a_middle_layer_read_ahead_once_for_all_samples() -
 
     _, events = await run(mixture, script)
     assert len(notes(events, "prewarmed")) == 1
-    assert all(request.messages[0].text.startswith(judge.ahead[-1].messages[0].text) for request in judge.asked)
+    assert all(request.messages[0].text.startswith(judge.prewarmed[-1].messages[0].text) for request in judge.requests)
 
 
-async def test_a_reader_that_runs_where_all_proposers_do_is_left_alone() -> None:
+async def test_a_model_on_the_host_of_all_proposers_is_not_prewarmed() -> None:
     judge, writer = Judge(host="there"), Writer("a", host="there")
     writer.writes(LONG, None)
     await run(panel(judge, writer))
-    assert judge.ahead == []
+    assert judge.prewarmed == []
 
 
-async def test_a_failure_to_read_ahead_is_told_and_costs_no_answer() -> None:
+async def test_a_failed_prewarming_is_noted_and_loses_no_answer() -> None:
     judge, writer = Judge(failing=True), Writer("a")
     writer.writes(LONG, None)
     answer, events = await run(panel(judge, writer))
@@ -323,7 +323,7 @@ async def test_a_failure_to_read_ahead_is_told_and_costs_no_answer() -> None:
     assert notes(events, "prewarm_failed") == [{"model": "judge", "error": "judge: out of order"}]
 
 
-async def test_a_machine_with_something_better_to_do_is_asked_again() -> None:
+async def test_a_busy_host_is_asked_again() -> None:
     judge, writer = Judge(busy=2), Writer("a")
 
     async def script() -> None:
@@ -335,7 +335,7 @@ async def test_a_machine_with_something_better_to_do_is_asked_again() -> None:
     assert judge.busy == 0
 
 
-async def test_reading_ahead_stops_where_the_server_keeps_nothing() -> None:
+async def test_prewarming_stops_if_the_server_keeps_no_prefix() -> None:
     judge = Judge(kept=False)
     writer = Writer("a")
     mixture = panel(judge, writer)
@@ -347,10 +347,10 @@ async def test_reading_ahead_stops_where_the_server_keeps_nothing() -> None:
         writer.writes(None)
 
     await run(mixture, script)
-    judge.ahead.clear()
+    judge.prewarmed.clear()
     writer.writes(LONG, None)
     await run(mixture)
-    assert judge.ahead == []
+    assert judge.prewarmed == []
 
 
 async def test_a_copy_of_the_mixture_keeps_what_was_learned_of_its_servers() -> None:
@@ -364,13 +364,13 @@ async def test_a_copy_of_the_mixture_keeps_what_was_learned_of_its_servers() -> 
         writer.writes(None)
 
     await run(mixture, script)
-    judge.ahead.clear()
+    judge.prewarmed.clear()
     writer.writes(LONG, None)
     await run(replace(mixture, name="copy"))
-    assert judge.ahead == []
+    assert judge.prewarmed == []
 
 
-async def test_where_reading_is_paid_for_it_is_priced_and_done_once_for_each_proposal() -> None:
+async def test_paid_prewarming_is_priced_and_done_once_for_each_proposal() -> None:
     judge, first, second = Judge(prewarming="paid", bill=0.25), Writer("a"), Writer("b")
 
     async def script() -> None:
@@ -381,19 +381,19 @@ async def test_where_reading_is_paid_for_it_is_priced_and_done_once_for_each_pro
         second.writes("Second. " + LONG, None)
 
     answer, _ = await run(panel(judge, first, second), script)
-    assert sum("First. " in told(request) for request in judge.ahead) == 1
-    assert not any("Second. " in told(request) for request in judge.ahead)
-    assert answer.usage.cost == 0.25 * len(judge.ahead) > 0
+    assert sum("First. " in text_of(request) for request in judge.prewarmed) == 1
+    assert not any("Second. " in text_of(request) for request in judge.prewarmed)
+    assert answer.usage.cost == 0.25 * len(judge.prewarmed) > 0
 
 
-async def test_nothing_is_read_for_money_that_a_budget_did_not_reckon_with() -> None:
+async def test_nothing_is_prewarmed_for_money_in_a_run_with_a_budget() -> None:
     judge, writer = Judge(prewarming="paid", bill=0.25), Writer("a")
     writer.writes(LONG, None)
     await run(panel(judge, writer), budget=Budget(tokens=100_000))
-    assert judge.ahead == []
+    assert judge.prewarmed == []
 
 
-async def test_reading_ahead_gives_way_to_a_call_at_the_same_address() -> None:
+async def test_prewarming_gives_way_to_a_call_at_the_same_host() -> None:
     judge, calls = Judge(gate=asyncio.Event()), Limiter()
     model = Limited(judge, calls)
     reading = asyncio.create_task(moa.model.prewarm(model, QUESTION))
@@ -406,7 +406,7 @@ async def test_reading_ahead_gives_way_to_a_call_at_the_same_address() -> None:
     assert await moa.model.prewarm(model, QUESTION) is not None
 
 
-async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> None:
+async def test_a_server_generates_one_token_and_reports_what_it_had_cached() -> None:
     known = {"usage": {"prompt_tokens": 900, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 640}}}
     with Upstream({"m": Reply(raw=json.dumps(known).encode())}) as upstream:
         warmed = await OpenAI("m", upstream.url, prewarming="free").prewarm(QUESTION)
@@ -417,39 +417,39 @@ async def test_a_server_is_asked_for_one_token_and_tells_what_it_had_read() -> N
     assert "stream" not in call.body
 
 
-async def test_a_server_that_does_not_say_what_it_had_read_is_understood() -> None:
+async def test_a_server_need_not_report_what_it_had_cached() -> None:
     with Upstream({"m": "x"}) as upstream:
         warmed = await OpenAI("m", upstream.url).prewarm(QUESTION)
     assert (warmed.tokens, warmed.read, warmed.cost) == (7, None, None)
 
 
-async def test_a_refusal_to_read_ahead_is_a_model_error() -> None:
+async def test_a_rejected_prewarming_call_is_a_model_error() -> None:
     with Upstream({"m": Reply(status=400, text="no")}) as upstream, pytest.raises(ModelError, match="no"):
         await OpenAI("m", upstream.url).prewarm(QUESTION)
 
 
 async def test_two_servers_of_a_configuration_overlap(tmp_path: Path) -> None:
-    with Upstream({"a": Reply(LONG, pace=0.002)}) as one, Upstream({"b": "Yes."}) as other:
+    with Upstream({"a": Reply(LONG, pace=0.002)}) as first, Upstream({"b": "Yes."}) as other:
         path = tmp_path / "moa.toml"
         path.write_text(
             f"""
-            [providers.one]
-            base_url = "{one.url}"
+            [providers.first]
+            base_url = "{first.url}"
             [providers.other]
             base_url = "{other.url}"
             price = {{ input = 0, output = 0 }}
             [mixtures.panel]
-            proposers = ["one:a"]
+            proposers = ["first:a"]
             aggregator = "other:b"
             """
         )
         answer = await moa.generate(moa.get_model("moa:panel", path), QUESTION)
     assert answer.text == "Yes."
-    *ahead, call = other.calls
-    assert len(ahead) > 2
-    assert [beginning.body["max_tokens"] for beginning in ahead] == [1] * len(ahead)
-    assert all(call.system.startswith(beginning.system) for beginning in ahead)
-    assert one.calls[0].body["stream"] is True
+    *prewarmed, call = other.calls
+    assert len(prewarmed) > 2
+    assert [beginning.body["max_tokens"] for beginning in prewarmed] == [1] * len(prewarmed)
+    assert all(call.system.startswith(beginning.system) for beginning in prewarmed)
+    assert first.calls[0].body["stream"] is True
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ async def test_references_that_fit_are_read_all_at_once() -> None:
     assert read_by(judge) == [["one", "two", "three"]]
 
 
-async def test_references_that_do_not_fit_are_read_a_few_at_a_time_after_the_best_so_far() -> None:
+async def test_references_that_do_not_fit_are_read_a_few_at_a_time_with_the_best_answer_so_far() -> None:
     texts = [words(letter, 60) for letter in "abcde"]
     judge = Scripted("judge", ["first", "second", "third", "fourth", "fifth"], context_window=300)
     trace = moa.Trace()
@@ -72,12 +72,12 @@ async def test_every_window_holds_the_callers_conversation() -> None:
         assert request.messages[1:] == history[1:]
 
 
-async def test_no_reference_is_cut_lost_or_read_twice_whatever_its_length() -> None:
+async def test_no_reference_of_any_length_is_cut_lost_or_read_twice() -> None:
     dice = random.Random(7)
     for _ in range(60):
         texts = [f"{number}: {words('w', dice.randint(1, 120))}." for number in range(dice.randint(1, 12))]
-        said = [f"best {turn}" for turn in range(1, 20)]
-        judge = Scripted("judge", said, context_window=dice.choice([None, 200, 400]))
+        best = [f"best {turn}" for turn in range(1, 20)]
+        judge = Scripted("judge", best, context_window=dice.choice([None, 200, 400]))
         trace = moa.Trace()
         answer = await moa.generate(Mixture((answers(*texts),), Synthesize(judge, SHORT)), QUESTION, trace.add)
         shown = [text for call in read_by(judge) for text in call if not text.startswith("best ")]
@@ -90,7 +90,7 @@ async def test_no_reference_is_cut_lost_or_read_twice_whatever_its_length() -> N
                 assert sum(estimate_tokens(message.text) for message in request.messages) < judge.context_window
 
 
-async def test_a_reference_that_no_window_holds_is_left_out_visibly() -> None:
+async def test_a_reference_that_fits_no_window_is_dropped_and_noted() -> None:
     judge = Scripted("judge", "green", context_window=200)
     trace = moa.Trace()
     mixture = Mixture((answers("short", words("x", 500)),), Synthesize(judge, SHORT))
@@ -100,7 +100,7 @@ async def test_a_reference_that_no_window_holds_is_left_out_visibly() -> None:
     assert notes(trace, "reference_dropped") == [{"model": "m2", "reason": "too long for the context window of judge"}]
 
 
-async def test_when_the_last_reference_is_left_out_the_best_so_far_is_the_answer_also_for_who_watches() -> None:
+async def test_if_the_last_reference_is_dropped_the_best_answer_so_far_is_streamed_as_the_answer() -> None:
     judge = Scripted("judge", "green and gold", context_window=200)
     events: list[moa.Event] = []
     mixture = Mixture((answers("short", words("x", 500)),), Synthesize(judge, SHORT))
@@ -109,7 +109,7 @@ async def test_when_the_last_reference_is_left_out_the_best_so_far_is_the_answer
     assert (answer.text, watched) == ("green and gold", "green and gold")
 
 
-async def test_only_the_last_windows_words_are_the_answer() -> None:
+async def test_only_the_text_of_the_last_window_is_the_answer() -> None:
     judge = Scripted("judge", ["first", "second"], context_window=300)
     events: list[moa.Event] = []
     mixture = Mixture((answers(*(words(letter, 60) for letter in "abcd")),), Synthesize(judge, SHORT))
@@ -117,7 +117,7 @@ async def test_only_the_last_windows_words_are_the_answer() -> None:
     assert "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer) == "second"
 
 
-async def test_references_that_all_are_too_long_are_an_error_that_says_what_to_do() -> None:
+async def test_if_no_reference_fits_the_error_says_what_to_do() -> None:
     judge = Scripted("judge", "green", context_window=200)
     mixture = Mixture((answers(words("x", 500), words("y", 500)),), Synthesize(judge, SHORT))
     with pytest.raises(ContextOverflow, match="judge: none of the 2 references fits the context window"):

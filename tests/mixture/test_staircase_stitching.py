@@ -1,4 +1,4 @@
-"""The words of one step join those before them."""
+"""Stitching: the text of a step joins the text before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moa.mixture.strategies.staircase_stitching import StepStitcher
 
 
 @pytest.mark.parametrize(
-    ("before", "said", "shown"),
+    ("before", "text", "shown"),
     [
         ("", "Hello there.", "Hello there."),
         ("One two. ", " Three.", "Three."),
@@ -25,14 +25,14 @@ from moa.mixture.strategies.staircase_stitching import StepStitcher
     ],
 )
 @pytest.mark.parametrize("size", [1, 5, 100])
-def test_a_last_step_joins_what_was_written(before: str, said: str, shown: str, size: int) -> None:
-    joint = StepStitcher(before, ended=False, free=None)
-    told = [joint(said[place : place + size]) for place in range(0, len(said), size)]
-    assert "".join((*told, joint.close(said, cut=False))) == joint.shown == shown
+def test_a_last_step_joins_the_text_before_it(before: str, text: str, shown: str, size: int) -> None:
+    stitcher = StepStitcher(before, ended=False, free=None)
+    pieces = [stitcher(text[start : start + size]) for start in range(0, len(text), size)]
+    assert "".join((*pieces, stitcher.close(text, cut=False))) == stitcher.shown == shown
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("A short one. And a longer one that is cut o", "A short one. "),
         ("A sentence that is far too long for a st", "A sentence that is far too long for a "),
@@ -43,7 +43,7 @@ def test_a_last_step_joins_what_was_written(before: str, said: str, shown: str, 
     ],
 )
 @pytest.mark.parametrize("size", [1, 4, 100])
-def test_a_step_that_was_cut_off_ends_with_a_sentence_or_a_word(said: str, shown: str, size: int) -> None:
-    joint = StepStitcher("", ended=False, free=8)
-    told = [joint(said[place : place + size]) for place in range(0, len(said), size)]
-    assert "".join((*told, joint.close(said, cut=True))) == joint.shown == shown
+def test_a_step_that_was_cut_off_ends_with_a_sentence_or_a_word(text: str, shown: str, size: int) -> None:
+    stitcher = StepStitcher("", ended=False, free=8)
+    pieces = [stitcher(text[start : start + size]) for start in range(0, len(text), size)]
+    assert "".join((*pieces, stitcher.close(text, cut=True))) == stitcher.shown == shown

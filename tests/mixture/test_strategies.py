@@ -200,7 +200,7 @@ async def test_a_strategy_that_takes_no_part_in_a_run_is_not_called() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_what_a_strategy_leaves_to_the_end_is_done_then_also_after_a_failure(fails: bool) -> None:
+async def test_a_strategys_cleanup_runs_at_the_end_also_after_a_failure(fails: bool) -> None:
     closed: list[str] = []
 
     class Tidy(Strategy):
