@@ -199,23 +199,26 @@ async def test_a_strategy_that_takes_no_part_in_a_run_is_not_called() -> None:
     assert toy.seen == []
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_a_strategys_cleanup_runs_at_the_end_also_after_a_failure(fails: bool) -> None:
-    closed: list[str] = []
-
-    class Tidy(Strategy):
+async def test_a_strategys_cleanup_runs_at_the_end_of_the_run_however_it_ends() -> None:
+    class Cleans(Strategy):
         def start(self, run: MixtureRun) -> Hooks | None:
             run.cleanup.callback(closed.append, "closed")
             return None
 
-    judge = Scripted("judge", moa.ModelError("out of order") if fails else "purple")
-    whole = Mixture([Layer([Scripted("a", "red")])], Synthesize(judge), strategies=[Tidy()])
-    if fails:
-        with pytest.raises(moa.ModelError, match="out of order"):
-            await moa.generate(whole, QUESTION)
-    else:
-        await moa.generate(whole, QUESTION)
+    class FailsToStart(Strategy):
+        def start(self, run: MixtureRun) -> Hooks | None:
+            raise moa.ModelError("cannot start")
+
+    closed: list[str] = []
+    layers = [Layer([Scripted("a", "red")])]
+    await moa.generate(Mixture(layers, Synthesize(Scripted("judge", "purple")), strategies=[Cleans()]), QUESTION)
     assert closed == ["closed"]
+    broken = Synthesize(Scripted("judge", moa.ModelError("out of order")))
+    for strategies in ([Cleans()], [Cleans(), FailsToStart()]):
+        closed.clear()
+        with pytest.raises(moa.ModelError):
+            await moa.generate(Mixture(layers, broken, strategies=strategies), QUESTION)
+        assert closed == ["closed"]
 
 
 async def test_the_first_strategy_that_observes_a_layer_owns_it() -> None:

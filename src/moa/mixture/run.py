@@ -112,7 +112,11 @@ class MixtureRun:
         self.question = Request(self.request.messages, seed=self.request.seed)
 
     async def __aenter__(self) -> MixtureRun:
-        started = [strategy.start(self) for strategy in self.mixture.strategies]
+        try:
+            started = [strategy.start(self) for strategy in self.mixture.strategies]
+        except BaseException:
+            await self.cleanup.aclose()
+            raise
         self._hooks = [hooks for hooks in started if hooks is not None]
         return self
 
