@@ -156,14 +156,14 @@ def test_on_a_terminal_it_asks_whether_to_go_on(upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("mixture", "options", "wrong"),
     [
-        ("panel", ["--without", "lab:m9"], "'lab:m9' is no proposer of moa:panel; did you mean 'lab:m"),
-        ("panel", ["--proposer", "lab:m9"], "'lab:m9' is no proposer of moa:panel; did you mean 'lab:m"),
-        ("panel", ["--proposer", "lab:m1", "--layer", "2"], "'lab:m1' is no proposer of layer 2 of moa:panel"),
-        ("panel", ["--layer", "3"], "moa:panel has 2 layers, the aggregator counted"),
+        ("panel", ["--without", "lab:m9"], "'lab:m9' is not a proposer of moa:panel; did you mean 'lab:m"),
+        ("panel", ["--proposer", "lab:m9"], "'lab:m9' is not a proposer of moa:panel; did you mean 'lab:m"),
+        ("panel", ["--proposer", "lab:m1", "--layer", "2"], "'lab:m1' is not a proposer of layer 2 of moa:panel"),
+        ("panel", ["--layer", "3"], "layer: must be at most 2 for moa:panel, got 3"),
         ("panel", ["--aggregator", "nobody:x"], "no provider 'nobody'"),
         ("panel", ["--prompt", "none.md"], "none.md: cannot be read: No such file"),
-        ("vote", ["--prompt", "moa.toml"], "a vote asks no model"),
-        ("lab:m0", [], "lab:m0 is one model, not a mixture"),
+        ("vote", ["--prompt", "moa.toml"], "prompt: a vote has no prompt"),
+        ("lab:m0", [], "lab:m0 is a single model, not a mixture"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused_before_anybody_is_asked(

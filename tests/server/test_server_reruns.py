@@ -72,8 +72,8 @@ def test_a_stored_run_is_made_again_by_a_server_that_did_not_make_it() -> None:
     [
         ({"aggregator": "nobody:x"}, 404, "no provider 'nobody'"),
         ({"aggregator": "gguf:/etc/passwd"}, 404, "a GGUF file is served only"),
-        ({"without": "up:z"}, 400, "'up:z' is no proposer of moa:duo"),
-        ({"layer": 9}, 400, "moa:duo has 2 layers"),
+        ({"without": "up:z"}, 400, "'up:z' is not a proposer of moa:duo"),
+        ({"layer": 9}, 400, "layer: must be at most 2 for moa:duo, got"),
         ({"layer": 0}, 400, "layer: "),
         ({"colour": "red"}, 400, "colour: unknown setting"),
     ],
@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_and_one_of_a_single_model_cannot_be_made_again() -> 
         assert "still running" in served.post(f"/api/runs/{run}/rerun", {}).json["error"]["message"]
         served.ask("DELETE", f"/api/runs/{run}")
         single = answered(served, model="up:a")
-        assert "one model, not a mixture" in served.post(f"/api/runs/{single}/rerun", {}).json["error"]["message"]
+        assert "a single model, not a mixture" in served.post(f"/api/runs/{single}/rerun", {}).json["error"]["message"]
 
 
 def test_a_key_makes_again_only_its_own_runs_with_models_it_may_use() -> None:

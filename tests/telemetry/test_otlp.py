@@ -61,7 +61,7 @@ def test_a_place_that_takes_no_telemetry_is_told_in_one_line_and_stops_nothing()
         asked = moa("ask", "Which?")
     assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
     _, line = asked.stderr.splitlines()  # the figures come first
-    assert line == f"moa: telemetry is not sent: {collector.url}/v1/traces does not take it"
+    assert line == f"moa: telemetry is not sent: {collector.url}/v1/traces does not accept it"
 
 
 def test_a_collector_that_is_not_there_is_told_in_one_line() -> None:
@@ -69,7 +69,7 @@ def test_a_collector_that_is_not_there_is_told_in_one_line() -> None:
         configured(upstream, told("http://127.0.0.1:9"))
         asked = moa("ask", "Which?")
     assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
-    assert asked.stderr.splitlines()[-1].endswith("127.0.0.1:9/v1/traces does not take it")
+    assert asked.stderr.splitlines()[-1].endswith("127.0.0.1:9/v1/traces does not accept it")
 
 
 def test_what_cannot_be_spoken_is_told_and_stops_nothing() -> None:
@@ -77,7 +77,7 @@ def test_what_cannot_be_spoken_is_told_and_stops_nothing() -> None:
         configured(upstream)
         asked = moa("ask", "Which?", OTEL_EXPORTER_OTLP_ENDPOINT="http://h:4317", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
     assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
-    assert "no telemetry is sent: OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not spoken here" in asked.stderr
+    assert "no telemetry is sent: OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf" in asked.stderr
 
 
 def test_a_key_has_no_place_in_the_endpoint() -> None:
@@ -105,9 +105,9 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
 OBSERVED = """
 import sys
 from moa.config.schema import TelemetryTable
-from moa.telemetry.setup import observed
+from moa.telemetry.setup import start_telemetry
 {before}
-with observed(TelemetryTable({settings}), print) as telemetry:
+with start_telemetry(TelemetryTable({settings}), print) as telemetry:
     print(telemetry, any(name.startswith("opentelemetry") for name in sys.modules))
 """
 

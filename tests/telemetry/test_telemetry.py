@@ -36,7 +36,7 @@ from moa import (
 from moa.config.schema import TelemetryTable
 from moa.models.openai.model import OpenAI
 from moa.telemetry import Telemetry
-from moa.telemetry.setup import Places, places, unfit
+from moa.telemetry.setup import Endpoints, endpoints, unsupported
 
 ASK = Request((Message("user", "Which colour?"),))
 RED = Response("lab:a", "red", Usage(3, 1, 0.25))
@@ -371,30 +371,27 @@ OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}
     ("table", "environment", "found"),
     [
         ({}, {}, None),
-        ({"endpoint": "http://h:1"}, {}, Places("http://h:1/v1/traces", None)),
-        ({"endpoint": "http://h:1", "metrics": True}, {}, Places("http://h:1/v1/traces", "http://h:1/v1/metrics")),
-        ({"endpoint": "http://h:1"}, OTLP, Places("http://h:1/v1/traces", None)),
-        ({}, OTLP, Places("http://c:4318/v1/traces", None)),
-        ({"metrics": True}, OTLP, Places("http://c:4318/v1/traces", "http://c:4318/v1/metrics")),
+        ({"endpoint": "http://h:1"}, {}, Endpoints("http://h:1/v1/traces", None)),
+        ({"endpoint": "http://h:1", "metrics": True}, {}, Endpoints("http://h:1/v1/traces", "http://h:1/v1/metrics")),
+        ({"endpoint": "http://h:1"}, OTLP, Endpoints("http://h:1/v1/traces", None)),
+        ({}, OTLP, Endpoints("http://c:4318/v1/traces", None)),
+        ({"metrics": True}, OTLP, Endpoints("http://c:4318/v1/traces", "http://c:4318/v1/metrics")),
         ({"enabled": False}, OTLP, None),
         ({}, {**OTLP, "OTEL_SDK_DISABLED": "true"}, None),
         ({}, {**OTLP, "OTEL_TRACES_EXPORTER": "none"}, None),
-        ({}, {"OTEL_TRACES_EXPORTER": "otlp"}, Places("http://localhost:4318/v1/traces", None)),
-        ({}, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/x"}, Places("http://t/x", None)),
-        ({}, {"OTEL_METRICS_EXPORTER": "otlp"}, Places(None, "http://localhost:4318/v1/metrics")),
+        ({}, {"OTEL_TRACES_EXPORTER": "otlp"}, Endpoints("http://localhost:4318/v1/traces", None)),
+        ({}, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/x"}, Endpoints("http://t/x", None)),
+        ({}, {"OTEL_METRICS_EXPORTER": "otlp"}, Endpoints(None, "http://localhost:4318/v1/metrics")),
     ],
 )
 def test_telemetry_goes_where_the_configuration_or_the_environment_says(
-    table: dict[str, Any], environment: dict[str, str], found: Places | None
+    table: dict[str, Any], environment: dict[str, str], found: Endpoints | None
 ) -> None:
-    assert places(TelemetryTable(**table), environment) == found
+    assert endpoints(TelemetryTable(**table), environment) == found
 
 
 def test_what_cannot_be_spoken_is_named() -> None:
-    assert unfit({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) == (
-        "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not spoken here; say http/protobuf, usually at port 4318"
-    )
-    assert (
-        unfit({"OTEL_TRACES_EXPORTER": "zipkin"}) == "OTEL_TRACES_EXPORTER=zipkin is not known here; say otlp or none"
-    )
-    assert unfit({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}) is None
+    for name, value in {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_EXPORTER": "zipkin"}.items():
+        problem = unsupported({name: value})
+        assert problem and problem.startswith(f"{name}: ") and repr(value) in problem
+    assert unsupported({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}) is None

@@ -108,7 +108,7 @@ def kept(config: Path | None) -> Iterator[EventSink | None]:
     from ..config.schema import TelemetryTable
     from ..sinks import tee
     from ..store.settings import keeping
-    from ..telemetry.setup import observed
+    from ..telemetry.setup import start_telemetry
 
     problems: list[str] = []
     unsent: list[str] = []
@@ -120,7 +120,7 @@ def kept(config: Path | None) -> Iterator[EventSink | None]:
     except ConfigError as error:
         problems.append(str(error))
     try:
-        with observed(telemetry, unsent.append) as sent:
+        with start_telemetry(telemetry, unsent.append) as sent:
             yield tee(store.emit if store else None, sent) if store or sent else None
     finally:
         if store and not store.close():

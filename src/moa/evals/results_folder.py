@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..paths import write_atomically
-from ..trace.tree import used
+from ..trace.tree import usage_json
 from ..types import Message, Usage
 from ..wire.chat_completions import message_to_json
 from .sample import Answer, AnswerCost, Metric, Sample, Score, Scored
@@ -179,7 +179,7 @@ def _scored(line: Mapping[str, Any], sample: Sample, answer: Answer) -> Scored:
 
 
 def _bill_line(bill: AnswerCost) -> dict[str, Any]:
-    return {"usage": used(bill.usage), "calls": bill.calls, "sequential_tokens": bill.sequential_tokens}
+    return {"usage": usage_json(bill.usage), "calls": bill.calls, "sequential_tokens": bill.sequential_tokens}
 
 
 def _bill(line: Mapping[str, Any]) -> AnswerCost:

@@ -1,8 +1,8 @@
-"""A stored run made again with something changed: only what comes out differently is asked for and paid.
+"""Reruns a stored run with changes. Only calls whose request differs are made and paid.
 
-A proposer that is asked what it was asked in the stored run gives the answer it gave there, or is lost as it was. As
-the question to a later layer holds the proposals before it, a change makes everything after it new, and nothing else.
-The aggregator is always asked.
+A proposer that gets the same request as in the stored run replays its answer, or its error. The requests of a later
+layer contain the proposals before it, so a change affects everything after it and nothing else. The aggregator is
+always called.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ from ..types import Request, Response, Usage
 from ..wrappers.cache import fingerprint
 
 LONGEST = 100_000
-"""Tokens that an answer may really have, whatever its `max_tokens` would let it."""
+"""Tokens of the longest answer that a dry run makes up."""
 
 Wrap = Callable[[Model], Model]
-Cache = Mapping[str, deque[Response | str]]
-"""What the proposers of a run answered, or why they were lost, by who was asked what."""
+StoredAnswers = Mapping[str, deque[Response | str]]
+"""The responses or errors of a run's proposers, by model and request."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be different: another `aggregator` by its name, another `prompt` for it, a proposer left out
-    (`without`), the proposers of the `layer` of this number asked anew, or only the one of this name (`proposer`),
-    which without a layer is asked in all of them."""
+    """The changes of a rerun.
+
+    `aggregator` and `prompt` replace those of the mixture, and `without` leaves out a proposer. The proposers of the
+    `layer` with this number are called again, or only the `proposer` of this name; without a layer, in all layers.
+    """
 
     aggregator: str | None = None
     prompt: str | None = None
@@ -51,33 +53,36 @@ class Changes:
     layer: int | None = None
     proposer: str | None = None
 
-    def anew(self, model: str, layer: int) -> bool:
-        """Whether a proposer of this layer is asked again, whatever it answered."""
+    def calls(self, model: str, layer: int) -> bool:
+        """Return whether a proposer of this layer is called again, whatever it answered."""
         if self.proposer is not None:
             return model == self.proposer and self.layer in (None, layer)
         return layer == self.layer
 
     def __str__(self) -> str:
-        told = {
+        changes = {
             "aggregator": self.aggregator,
             "without": self.without,
             "layer": self.layer,
             "proposer": self.proposer,
         }
-        words = [f"{name} {value}" for name, value in told.items() if value is not None]
-        return ", ".join([*words, *["another prompt"] * (self.prompt is not None)]) or "the aggregator asked anew"
+        parts = [f"{name} {value}" for name, value in changes.items() if value is not None]
+        return ", ".join([*parts, *["new prompt"] * (self.prompt is not None)]) or "aggregator called again"
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """A run to be made again: of which the trace is known, with which changes."""
+    """A rerun of the run with this trace."""
 
     builder: Builder
     trace: Trace
     changes: Changes
 
     def model(self, wrap: Wrap = lambda model: model) -> Model:
-        """What answers it. Raises `ConfigError` where the changes do not fit. Whoever is really asked is wrapped."""
+        """Return the model that answers the rerun. Models that are really called are wrapped.
+
+        Raises `ConfigError` if the changes do not fit the mixture.
+        """
         start = self._root.start
         mixture = self._changed(start.model)
         answers = _answers(self._root)
@@ -85,34 +90,34 @@ class Rerun:
         rebuilt = []
         for number, layer in enumerate(mixture.layers, 1):
 
-            def kept(model: Model, layer: int = number) -> Model:
-                anew = self.changes.anew(model.name, layer)
-                return wrap(model) if anew else Replayed(wrap(model), answers, start.run)
+            def replay(model: Model, layer: int = number) -> Model:
+                called = self.changes.calls(model.name, layer)
+                return wrap(model) if called else Replayed(wrap(model), answers, start.run)
 
-            rebuilt.append(self._layer(layer, orders[number - 1] if number <= len(orders) else [], kept))
+            rebuilt.append(self._layer(layer, orders[number - 1] if number <= len(orders) else [], replay))
         # the proposals are there already, so there is nothing for a staircase to follow
-        strategies = [one for one in mixture.strategies if not isinstance(one, Staircase)]
+        strategies = [strategy for strategy in mixture.strategies if not isinstance(strategy, Staircase)]
         for index, strategy in enumerate(strategies):
             if isinstance(strategy, EarlyExit) and strategy.judge:
                 judge = _within(strategy.judge, lambda model: Replayed(wrap(model), answers, start.run))
                 strategies[index] = replace(strategy, judge=judge)
-        aggregator = _asking(mixture.aggregator, wrap)
+        aggregator = _wrapped(mixture.aggregator, wrap)
         again = replace(mixture, layers=rebuilt, aggregator=aggregator, strategies=strategies)
         return RerunOf(again, start.run, str(self.changes))
 
     @property
     def request(self) -> Request:
-        """What was asked."""
+        """The request of the run."""
         assert self._root.start.request
         return self._root.start.request
 
     def plan(self) -> Trace:
-        """What making it again is likely to do, without asking anybody: the usage of each call is what is expected.
+        """Return the trace of a dry run, which calls no model: the usage of each call is the expected one.
 
-        Raises what stands in the way.
+        Raises `ConfigError` if the changes do not fit, and `ModelError` if the rerun would fail.
         """
         trace = Trace()
-        request = replace(self.request, response_format=None)  # which no made-up answer would follow
+        request = replace(self.request, response_format=None)  # the made-up answers follow no format
         asyncio.run(generate(self.model(DryRun), request, trace.add))
         return trace
 
@@ -122,66 +127,64 @@ class Rerun:
         return self.trace.root
 
     def _changed(self, name: str) -> Mixture:
-        """The mixture of the run as it is configured now, with the changes to its aggregator and its members."""
+        """Return the mixture of the run as it is configured now, with the changes to its aggregator."""
         provider, own = self.builder.config.resolve(name)
         if provider != "moa":
-            raise ConfigError(f"{name} is one model, not a mixture: nothing of its run can be used again")
+            raise ConfigError(f"{name} is a single model, not a mixture; only runs of mixtures can be rerun")
         table = self.builder.config.mixtures[own]
         if self.changes.aggregator is not None or self.changes.prompt is not None:
             table = table.model_copy(update={"aggregator": self._aggregator(table.aggregator)})
         mixture = self.builder.mixture(name, table)
         layers = [{model.name for model in layer.proposers} for layer in mixture.layers]
         chosen = [names for number, names in enumerate(layers, 1) if self.changes.layer in (None, number)]
-        for told, known in ((self.changes.without, layers), (self.changes.proposer, chosen)):
+        for proposer, known in ((self.changes.without, layers), (self.changes.proposer, chosen)):
             names = set().union(*known)
-            if told is not None and told not in names:
+            if proposer is not None and proposer not in names:
                 where = "" if known is layers or self.changes.layer is None else f"layer {self.changes.layer} of "
-                raise ConfigError(f"{told!r} is no proposer of {where}{name}{did_you_mean(told, names)}")
+                raise ConfigError(f"{proposer!r} is not a proposer of {where}{name}{did_you_mean(proposer, names)}")
         if self.changes.layer is not None and self.changes.layer > len(mixture.layers) + 1:
-            raise ConfigError(f"{name} has {len(mixture.layers) + 1} layers, the aggregator counted")
+            raise ConfigError(f"layer: must be at most {len(mixture.layers) + 1} for {name}, got {self.changes.layer}")
         return mixture
 
     def _aggregator(self, table: AggregatorTable) -> AggregatorTable:
         name, prompt = self.changes.aggregator or table.model, self.changes.prompt
         if name is None:
-            raise ConfigError("a vote asks no model, so it has no prompt; name a model with --aggregator")
+            raise ConfigError("prompt: a vote has no prompt; name a model with --aggregator")
         kind = "synthesize" if table.kind == "vote" else table.kind
-        worded = {} if prompt is None else {"prompt": prompt, "prompt_file": None}
-        return table.model_copy(update={"model": name, "kind": kind, **worded})
+        instruction = {} if prompt is None else {"prompt": prompt, "prompt_file": None}
+        return table.model_copy(update={"model": name, "kind": kind, **instruction})
 
-    def _layer(self, layer: Layer, order: list[int], kept: Wrap) -> Layer:
-        """The layer with the answers that are kept, in the order in which its proposals were read."""
-        places = range(len(layer.proposers))
+    def _layer(self, layer: Layer, order: list[int], replay: Wrap) -> Layer:
+        """Return the layer with replayed answers, in the order in which its proposals were handed on."""
+        indexes = list(range(len(layer.proposers)))
         if layer.order != "shuffled":
-            places_read = [place for place in order if place in places]
-            arranged = [*places_read, *(place for place in places if place not in places_read)]
-        else:
-            arranged = list(places)
-        left = [layer.proposers[place] for place in arranged]
-        proposers = [_within(model, kept) for model in left if model.name != self.changes.without]
+            first = [index for index in order if index in indexes]
+            indexes = [*first, *(index for index in indexes if index not in first)]
+        models = [layer.proposers[index] for index in indexes]
+        proposers = [_within(model, replay) for model in models if model.name != self.changes.without]
         if not proposers:
-            raise ConfigError(f"without {self.changes.without}, a layer of {self._root.start.model} has no proposers")
+            raise ConfigError(f"without: {self.changes.without} is the only proposer of a layer")
         return replace(
             layer,
             proposers=proposers,
             quorum=min(layer.quorum, len(proposers)),
             order="shuffled" if layer.order == "shuffled" else "declared",
-            # what is answered at once says nothing about how long a model takes
+            # replayed answers say nothing about latency
             timeout=layer.timeout.max if isinstance(layer.timeout, AdaptiveTimeout) else layer.timeout,
         )
 
 
 def split(plan: Trace) -> tuple[list[Node], list[Node]]:
-    """The calls of a plan: those whose answers are there already, and those that are made."""
+    """Return the replayed calls of a plan, and the calls that are made."""
     calls: tuple[list[Node], list[Node]] = [], []
     for call in plan.calls:
-        calls[not bool(call.notes_of(notes.Replayed))].append(call)
+        calls[not call.notes_of(notes.Replayed)].append(call)
     return calls
 
 
 @dataclass(frozen=True)
 class RerunOf(WrapperModel):
-    """A model whose run says which run it is made from, and what was changed. Who is asked in it is asked anew."""
+    """A model whose run notes of which run it is a rerun. Its calls use no cache."""
 
     of: str
     changed: str
@@ -194,16 +197,16 @@ class RerunOf(WrapperModel):
 
 @dataclass(frozen=True)
 class Replayed(WrapperModel):
-    """A model that gives the answers it gave in the run `of`, and is asked only what it was not asked there."""
+    """A model that replays its answers of the run `of`. Requests that are not in that run are sent."""
 
-    answers: Cache
+    answers: StoredAnswers
     of: str
 
     async def generate(self, request: Request, span: Span) -> Response:
-        kept = self.answers.get(_key(self.name, request))
-        if not kept:
+        stored = self.answers.get(_key(self.name, request))
+        if not stored:
             return await self.inner.generate(request, span)
-        answer = kept.popleft()
+        answer = stored.popleft()
         span.note(notes.Replayed(self.of))
         if isinstance(answer, str):
             raise ModelError(answer, model=self.name)
@@ -215,7 +218,7 @@ class Replayed(WrapperModel):
 
 @dataclass(frozen=True)
 class DryRun(WrapperModel):
-    """A model that is not asked: its answer is as long as is expected (or as can be), and says nothing."""
+    """A model that is not called. Its made-up answer is as long as an answer is expected to be."""
 
     @property
     def info(self) -> ModelInfo:
@@ -233,8 +236,8 @@ class DryRun(WrapperModel):
         return Response(self.name, text, usage)
 
 
-def _answers(root: Node) -> Cache:
-    """What the proposers of a run, and those who judged them, answered."""
+def _answers(root: Node) -> StoredAnswers:
+    """Return the answers of a run's proposers and judges."""
     answers: dict[str, deque[Response | str]] = {}
     judges = [child for child in root.children if child.start.role == "judge"]
     made = {call.start.span: response for layer in proposals(root) for call, response in layer}
@@ -250,16 +253,16 @@ def _key(model: str, request: Request) -> str:
 
 
 def _within(model: Model, wrap: Wrap) -> Model:
-    """The model wrapped beneath its own defaults, so that what wraps it is asked what is sent."""
+    """Return the model, wrapped inside its `WithDefaults`, so that the wrapper gets the final request."""
     return replace(model, inner=_within(model.inner, wrap)) if isinstance(model, WithDefaults) else wrap(model)
 
 
-def _asking(aggregator: Aggregator, wrap: Wrap) -> Aggregator:
-    """The aggregator with the models it asks wrapped."""
+def _wrapped(aggregator: Aggregator, wrap: Wrap) -> Aggregator:
+    """Return the aggregator with its models wrapped."""
     match aggregator:
         case Synthesize():
             return replace(aggregator, model=_within(aggregator.model, wrap))
         case Pick():
-            spare = aggregator.fallback and _asking(aggregator.fallback, wrap)
-            return replace(aggregator, model=_within(aggregator.model, wrap), fallback=spare)
+            fallback = aggregator.fallback and _wrapped(aggregator.fallback, wrap)
+            return replace(aggregator, model=_within(aggregator.model, wrap), fallback=fallback)
     return aggregator

@@ -24,7 +24,7 @@ from ..config.build import Builder
 from ..config.load import Config, load
 from ..errors import ConfigError, MoaError
 from ..store.settings import keeping, remembering
-from ..telemetry.setup import observed
+from ..telemetry.setup import start_telemetry
 from .app import create_app
 from .connection import Connection
 from .ops.logs import Form, configure_logging
@@ -56,7 +56,7 @@ def run(
     configure_logging(builder.config.server.log_format)
     service = Service(builder)
     table = service.table
-    observing = observed(service.builder.config.telemetry, log.warning)
+    observing = start_telemetry(service.builder.config.telemetry, log.warning)
     with _listening(table.host, table.port) as listening, store_runs(service), observing as telemetry:
         settings = uvicorn.Config(
             create_app(service, telemetry),

@@ -1,7 +1,7 @@
-"""What our values are called in OpenTelemetry: as its conventions for generative AI say, else `moa.*`.
+"""The names of attributes in OpenTelemetry: those of its conventions for generative AI, else `moa.*`.
 
-No other file knows a name of theirs, for they are still in development. These are the names of version 1.41 of the
-semantic conventions, which viewers read; where the conventions have since chosen another, both are said.
+No other file has such names, as the conventions are still in development. These are the names of version 1.41, which
+viewers read; where the conventions have since chosen another name, both are set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = str | bool | int | float | list[str]
 Values = dict[str, Value]
 
 FAILED: Values = {"error.type": "_OTHER"}
-"""What the conventions say of a failure where there is no known class of it: the words are in the span's status."""
+"""The attributes of a failure without a known class. The message is in the span's status."""
 
 CHAT, WORKFLOW, PREWARM = "chat", "invoke_workflow", "prewarm"
 OPERATION = "gen_ai.operation.name"
@@ -26,33 +26,33 @@ FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 RETRIES, CACHED, LOST, QUEUED = "moa.retries", "moa.cached", "moa.lost", "moa.queued.seconds"
 
 _PROVIDERS = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
-"""Our names of providers that the conventions call otherwise."""
+"""Our names of providers for which the conventions have other names."""
 
 _KIND, _INPUT, _OUTPUT = "openinference.span.kind", "input.value", "output.value"
-"""OpenInference's names, by which Arize Phoenix shows what holds calls; all else it knows by the conventions' names."""
+"""OpenInference's names, with which Arize Phoenix shows spans that contain calls."""
 
 _EXTRA = ("top_k", "frequency_penalty", "presence_penalty")
-_QUOTING = (notes.RequestRewritten, notes.Voted, notes.FormatRetry)
-"""Notes that hold words of the conversation."""
+_WITH_CONTENT = (notes.RequestRewritten, notes.Voted, notes.FormatRetry)
+"""Notes that contain text of the conversation."""
 
 
-def operation(start: SpanStart, holds: bool) -> str | None:
-    """What a span does; `None` for what only groups calls. `holds` says that there are calls below it."""
+def operation(start: SpanStart, has_calls: bool) -> str | None:
+    """Return the operation of a span, or `None` if it only groups calls. `has_calls`: there are calls below it."""
     if start.role in ("layer", "section"):
         return None
     if start.role == "prewarm":
         return PREWARM
-    return WORKFLOW if holds else CHAT
+    return WORKFLOW if has_calls else CHAT
 
 
-def name(start: SpanStart, holds: bool) -> str:
-    """What a span is called."""
-    does = operation(start, holds)
+def name(start: SpanStart, has_calls: bool) -> str:
+    """Return the name of a span."""
+    does = operation(start, has_calls)
     return f"{does} {_model(start.model)[1]}" if does else start.model
 
 
-def begun(start: SpanStart, run: str) -> Values:
-    """What is known of a span at its start."""
+def at_start(start: SpanStart, run: str) -> Values:
+    """Return the attributes of a span at its start."""
     values: Values = {"moa.run.id": run, "moa.role": start.role}
     if start.layer is not None:
         values["moa.layer"] = start.layer
@@ -60,69 +60,70 @@ def begun(start: SpanStart, run: str) -> Values:
         values["moa.index"] = start.index
     if start.answer:
         values["moa.answer"] = True
-    if does := operation(start, holds=False):
-        values |= {OPERATION: does, **called(start)}
+    if does := operation(start, has_calls=False):
+        values |= {OPERATION: does, **of_model(start)}
     return values | (_sampling(start.request) if start.request else {})
 
 
-def within(start: SpanStart) -> bool:
-    """Whether a call, as far as its name tells, is answered in this process."""
+def is_local(start: SpanStart) -> bool:
+    """Return whether a call, by the name of its model, is answered in this process."""
     return start.role in ("layer", "section") or _model(start.model)[0] in ("moa", "local", "gguf")
 
 
-def called(start: SpanStart) -> Values:
-    """Which model a call is to."""
+def of_model(start: SpanStart) -> Values:
+    """Return the provider and the model of a call."""
     provider, model = _model(start.model)
     return {"gen_ai.provider.name": provider, "gen_ai.request.model": model}
 
 
-def holding(start: SpanStart) -> Values:
-    """What is said of a span once it has calls below it."""
+def of_parent(start: SpanStart) -> Values:
+    """Return the attributes of a span that has calls below it."""
     values: Values = {_KIND: "CHAIN"}
-    if operation(start, holds=True) != WORKFLOW:
+    if operation(start, has_calls=True) != WORKFLOW:
         return values
     mixture = _model(start.model)[1]
     return values | {OPERATION: WORKFLOW, "gen_ai.workflow.name": mixture, "gen_ai.agent.name": mixture}
 
 
-def ended(end: SpanEnd, holds: bool) -> Values:
-    """What is known of a span at its end.
+def at_end(end: SpanEnd, has_calls: bool) -> Values:
+    """Return the attributes of a span at its end.
 
-    Tokens and cost of what holds calls are a sum, so they have other names: nobody who adds up spans counts them twice.
+    Tokens and cost of a span with calls below it are sums. They have other names, so that a sum over
+    spans counts nothing twice.
     """
     values: Values = {}
-    if end.finish_reason and not holds:
+    if end.finish_reason and not has_calls:
         values["gen_ai.response.finish_reasons"] = [end.finish_reason]
     if end.error is not None:
         values |= FAILED
     if end.usage:
-        values |= _totals(end.usage) if holds else _used(end.usage)
+        values |= _totals(end.usage) if has_calls else _used(end.usage)
     return values
 
 
-def noted(note: Note, content: bool) -> Values | None:
-    """A note as the attributes of an event; `None` where it is not told. `content` says whether words may be."""
-    if isinstance(note.data, _QUOTING) and not content:
+def of_note(note: Note, content: bool) -> Values | None:
+    """Return a note as the attributes of a span event; `None` if it has content and `content` is false."""
+    if isinstance(note.data, _WITH_CONTENT) and not content:
         return None
     return {f"moa.{key}": _plain(value) for key, value in note.data.as_json().items() if value is not None}
 
 
-def said(start: SpanStart, sent: Sequence[Mapping[str, Any]] | None, end: SpanEnd, holds: bool) -> Values:
-    """What was asked, or `sent` where that is something else, and what was answered."""
+def content(start: SpanStart, sent: Sequence[Mapping[str, Any]] | None, end: SpanEnd, has_calls: bool) -> Values:
+    """Return the messages of a call, or those really `sent`, and its answer."""
     values: Values = {}
     if start.request:
         messages = start.request.messages if sent is None else sent
-        values["gen_ai.input.messages"] = _json([_message(one) for one in messages])
-        values |= {_INPUT: start.request.question} if holds else {}
+        values["gen_ai.input.messages"] = _json([_message(message) for message in messages])
+        values |= {_INPUT: start.request.question} if has_calls else {}
     if end.text is not None:
         answer = {"role": "assistant", "parts": _text(end.text), "finish_reason": end.finish_reason or "stop"}
         values["gen_ai.output.messages"] = _json([answer])
-        values |= {_OUTPUT: end.text} if holds else {}
+        values |= {_OUTPUT: end.text} if has_calls else {}
     return values
 
 
 def _model(name: str) -> tuple[str, str]:
-    """The provider of a model, and its name there."""
+    """Return the provider of a model, and its name there."""
     provider, colon, model = name.partition(":")
     return (_PROVIDERS.get(provider, provider), model) if colon and model else ("moa", name)
 
@@ -164,14 +165,14 @@ def _totals(usage: Usage) -> Values:
     return values if usage.cost is None else {**values, "moa.total.cost.usd": usage.cost}
 
 
-def _message(one: Message | Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the conventions' schema has it. Images are named, not copied."""
-    if not isinstance(one, Message):
-        return {"role": one["role"], "parts": _text(one["content"])}
-    if one.tool_call_id:
-        response = {"type": "tool_call_response", "id": one.tool_call_id, "response": one.text}
-        return {"role": one.role, "parts": [response]}
-    return {"role": one.role, "parts": [*_text(one.content), *map(_call, one.tool_calls)]}
+def _message(message: Message | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message in the schema of the conventions. Images are named, not copied."""
+    if not isinstance(message, Message):
+        return {"role": message["role"], "parts": _text(message["content"])}
+    if message.tool_call_id:
+        response = {"type": "tool_call_response", "id": message.tool_call_id, "response": message.text}
+        return {"role": message.role, "parts": [response]}
+    return {"role": message.role, "parts": [*_text(message.content), *map(_call, message.tool_calls)]}
 
 
 def _text(content: Any) -> list[dict[str, Any]]:
@@ -181,17 +182,17 @@ def _text(content: Any) -> list[dict[str, Any]]:
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function", {})
-    told = {"id": call.get("id"), "name": function.get("name", ""), "arguments": function.get("arguments")}
-    return {"type": "tool_call", **told}
+    request = {"id": call.get("id"), "name": function.get("name", ""), "arguments": function.get("arguments")}
+    return {"type": "tool_call", **request}
 
 
 def _plain(value: Any) -> Value:
-    """A value as an attribute may be: one that cannot be encoded would lose all that is sent with it."""
+    """Return a value as an attribute may be. One that cannot be encoded would lose its whole batch."""
     if isinstance(value, (str, bool, float)):
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else str(value)
-    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
         return list(value)
     return _json(value)
 

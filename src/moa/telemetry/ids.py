@@ -1,6 +1,6 @@
-"""The ids of runs and calls as those of traces and spans, so that a run has one name everywhere.
+"""Uses the ids of runs and calls as ids of OpenTelemetry's traces and spans.
 
-A run's id is 128 bits, a call's 64, in hexadecimal digits, exactly as a trace's and a span's are.
+Both have the same form: 128 bits for a run or trace, 64 bits for a call or span, in hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 
 class RunIds(IdGenerator):
-    """Give it to a `TracerProvider` as its `id_generator`. Spans of others get random ids."""
+    """An `id_generator` for a `TracerProvider`. Spans of other instrumentations get random ids."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -21,7 +21,7 @@ class RunIds(IdGenerator):
 
     @contextmanager
     def of(self, run: str, span: str) -> Iterator[None]:
-        """The span that is started within is this one of this run."""
+        """Use these ids for the span that is started within the context."""
         self._next.ids = run, span
         try:
             yield
@@ -37,5 +37,5 @@ class RunIds(IdGenerator):
         return int(ids[1], 16) if ids else self._random.generate_span_id()
 
     def is_trace_id_random(self) -> bool:
-        """The last 56 bits of a run's id are, which is what this means."""
+        """Return True: the last 56 bits of a run's id are random."""
         return True

@@ -1,4 +1,4 @@
-"""Telemetry sent away: by OTLP over HTTP, in batches, from threads of its own."""
+"""Sends telemetry by OTLP over HTTP, in batches, from threads of its own."""
 
 from __future__ import annotations
 
@@ -23,78 +23,79 @@ from opentelemetry.trace import NoOpTracerProvider
 from .exporter import Telemetry
 from .ids import RunIds
 
-Tell = Callable[[str], None]
+Warn = Callable[[str], None]
 
-PATIENCE = 2.0
-"""Seconds in which, at the end, a place that cannot be reached is tried again."""
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds for which an unreachable endpoint is retried at the end."""
+
 TIMEOUT = 5.0
-"""Seconds a place may take to answer, where the environment does not say."""
+"""Seconds for a response, unless the environment sets another timeout."""
 
 
 @contextmanager
-def sending(
-    to_traces: str | None, to_metrics: str | None, tell: Tell, *, content: bool | None, propagate: bool
+def otlp_telemetry(
+    traces_url: str | None, metrics_url: str | None, warn: Warn, *, content: bool | None, propagate: bool
 ) -> Iterator[Telemetry]:
-    """Telemetry for these addresses. One that does not take it is told, once until it does again."""
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # what is not taken is told once, by us
+    """Yield telemetry for these URLs. A failing one is passed to `warn` once, until it works again."""
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # failures are reported once, by _Reporting
     timeout = None if os.environ.get("OTEL_EXPORTER_OTLP_TIMEOUT") else TIMEOUT
     resource = _resource()
-    with ExitStack() as closing:
+    with ExitStack() as stack:
         traces: Any = NoOpTracerProvider()
         meters: Any = NoOpMeterProvider()
-        if to_metrics:
-            measured = _Metrics(to_metrics, timeout=timeout)
-            measured.tell = tell
-            meters = MeterProvider([PeriodicExportingMetricReader(measured)], resource, shutdown_on_exit=False)
-            closing.enter_context(_closed(meters.shutdown, measured.shutdown))
-        if to_traces:
-            spans = _Spans(to_traces, timeout=timeout)
-            spans.tell = tell
+        if metrics_url:
+            metric_exporter = _Metrics(metrics_url, timeout=timeout)
+            metric_exporter.warn = warn
+            meters = MeterProvider([PeriodicExportingMetricReader(metric_exporter)], resource, shutdown_on_exit=False)
+            stack.enter_context(_closed(meters.shutdown, metric_exporter.shutdown))
+        if traces_url:
+            span_exporter = _Spans(traces_url, timeout=timeout)
+            span_exporter.warn = warn
             traces = TracerProvider(resource=resource, id_generator=RunIds(), shutdown_on_exit=False)
-            traces.add_span_processor(BatchSpanProcessor(spans))
-            closing.enter_context(_closed(traces.shutdown, spans.shutdown))
+            traces.add_span_processor(BatchSpanProcessor(span_exporter))
+            stack.enter_context(_closed(traces.shutdown, span_exporter.shutdown))
         telemetry = Telemetry(traces, meters, content=content, propagate=propagate)
-        closing.callback(telemetry.close)
+        stack.callback(telemetry.close)
         yield telemetry
 
 
-class _Told:
-    """An exporter that says when it fails."""
+class _Reporting:
+    """A mixin for exporters that reports when they begin to fail."""
 
-    tell: Tell
+    warn: Warn
     _failing = False
 
     def export(self, *data: Any, **options: Any) -> Any:
         result = super().export(*data, **options)  # type: ignore[misc]
         failing = result.name != "SUCCESS"
         if failing and not self._failing:
-            self.tell(f"telemetry is not sent: {self._endpoint} does not take it")  # type: ignore[attr-defined]
+            self.warn(f"telemetry is not sent: {self._endpoint} does not accept it")  # type: ignore[attr-defined]
         self._failing = failing
         return result
 
 
-class _Spans(_Told, OTLPSpanExporter):
+class _Spans(_Reporting, OTLPSpanExporter):
     """The exporter of traces."""
 
 
-class _Metrics(_Told, OTLPMetricExporter):
+class _Metrics(_Reporting, OTLPMetricExporter):
     """The exporter of metrics."""
 
 
 def _resource() -> Resource:
-    """Who sends: as `$OTEL_SERVICE_NAME` and `$OTEL_RESOURCE_ATTRIBUTES` say, else "moa"."""
+    """Return the resource of `$OTEL_SERVICE_NAME` and `$OTEL_RESOURCE_ATTRIBUTES`, by default named "moa"."""
     own = {"service.name": "moa", "service.version": version("mixture-of-agents")}
-    said = OTELResourceDetector().detect().attributes
-    return Resource.create({key: value for key, value in own.items() if key not in said})
+    detected = OTELResourceDetector().detect().attributes
+    return Resource.create({key: value for key, value in own.items() if key not in detected})
 
 
 @contextmanager
 def _closed(shutdown: Callable[[], None], give_up: Callable[[], None]) -> Iterator[None]:
-    """Send the rest at the end; a place that cannot be reached by then is given up after a while."""
+    """Flush at the end, for at most `SHUTDOWN_TIMEOUT` seconds if the endpoint is unreachable."""
     try:
         yield
     finally:
-        timer = threading.Timer(PATIENCE, give_up)
+        timer = threading.Timer(SHUTDOWN_TIMEOUT, give_up)
         timer.daemon = True
         timer.start()
         shutdown()

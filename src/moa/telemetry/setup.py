@@ -1,6 +1,6 @@
-"""Whether runs are told to OpenTelemetry, and where to: `[telemetry]` in moa.toml, and its usual environment.
+"""Telemetry as `[telemetry]` in moa.toml and the usual environment variables set it up.
 
-Nothing of OpenTelemetry is loaded to find that out.
+OpenTelemetry is imported only if telemetry is enabled.
 """
 
 from __future__ import annotations
@@ -16,74 +16,74 @@ from ..config.schema import TelemetryTable
 if TYPE_CHECKING:
     from . import Telemetry
 
-Tell = Callable[[str], None]
+Warn = Callable[[str], None]
 
 DEFAULT = "http://localhost:4318"
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where traces and metrics go, as whole addresses; `None`: nowhere."""
+class Endpoints:
+    """The URLs of traces and metrics; `None` if they are not sent."""
 
     traces: str | None
     metrics: str | None
 
 
-def places(table: TelemetryTable, environment: Mapping[str, str]) -> Places | None:
-    """Where telemetry is to go, or `None` where there is to be none.
+def endpoints(table: TelemetryTable, environment: Mapping[str, str]) -> Endpoints | None:
+    """Return where telemetry is sent, or `None` if it is disabled.
 
-    The environment turns it on by naming an endpoint or an exporter, as the specification of OpenTelemetry says; an
-    endpoint in `moa.toml` goes before one in the environment.
+    The environment enables it by naming an endpoint or an exporter, as in the specification of OpenTelemetry. An
+    endpoint in `moa.toml` takes precedence.
     """
     if not table.enabled or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     base = table.endpoint or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
-    def place(signal: str, asked: bool) -> str | None:
+    def endpoint(signal: str, enabled: bool) -> str | None:
         exporter = environment.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower()
         own = None if table.endpoint else environment.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-        if exporter == "none" or not (asked or own or exporter):
+        if exporter == "none" or not (enabled or own or exporter):
             return None
         return own or f"{(base or DEFAULT).rstrip('/')}/v1/{signal}"
 
-    found = Places(place("traces", base is not None), place("metrics", base is not None and table.metrics))
-    return found if found.traces or found.metrics else None
+    urls = Endpoints(endpoint("traces", base is not None), endpoint("metrics", base is not None and table.metrics))
+    return urls if urls.traces or urls.metrics else None
 
 
-def unfit(environment: Mapping[str, str]) -> str | None:
-    """What of the environment cannot be done, or `None`."""
+def unsupported(environment: Mapping[str, str]) -> str | None:
+    """Return what is wrong with the environment, or `None`."""
     for name in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
         if environment.get(name, "").strip().lower() not in ("", "none", "otlp"):
-            return f"{name}={environment[name]} is not known here; say otlp or none"
+            return f"{name}: must be otlp or none, got {environment[name]!r}"
     for name in ("", "_TRACES", "_METRICS"):
         name = f"OTEL_EXPORTER_OTLP{name}_PROTOCOL"
         if environment.get(name, "").strip() not in ("", "http/protobuf"):
-            return f"{name}={environment[name]} is not spoken here; say http/protobuf, usually at port 4318"
+            return f"{name}: must be http/protobuf (usually port 4318), got {environment[name]!r}"
     return None
 
 
 @contextmanager
-def observed(table: TelemetryTable, tell: Tell) -> Iterator[Telemetry | None]:
-    """What tells runs to OpenTelemetry, or `None`. What is wrong is told in one line, and stops nothing.
+def start_telemetry(table: TelemetryTable, warn: Warn) -> Iterator[Telemetry | None]:
+    """Yield the event sink that sends telemetry, or `None`. Problems are passed to `warn` in one line.
 
-    At the end, what there is still to be sent is sent.
+    At the end, buffered telemetry is sent.
     """
-    with ExitStack() as closing:
-        yield _begun(table, tell, closing)
+    with ExitStack() as stack:
+        yield _start(table, warn, stack)
 
 
-def _begun(table: TelemetryTable, tell: Tell, closing: ExitStack) -> Telemetry | None:
-    found = places(table, os.environ)
-    if found is None:
+def _start(table: TelemetryTable, warn: Warn, stack: ExitStack) -> Telemetry | None:
+    urls = endpoints(table, os.environ)
+    if urls is None:
         return None
-    problem = unfit(os.environ)
+    problem = unsupported(os.environ)
     if problem is None:
         try:
-            from .otlp import sending
+            from .otlp import otlp_telemetry
         except ModuleNotFoundError as error:
             problem = f'{error.name} is missing: pip install "mixture-of-agents[otel]"'
         else:
-            told = sending(found.traces, found.metrics, tell, content=table.content, propagate=table.propagate)
-            return closing.enter_context(told)
-    tell(f"no telemetry is sent: {problem}")
+            sink = otlp_telemetry(urls.traces, urls.metrics, warn, content=table.content, propagate=table.propagate)
+            return stack.enter_context(sink)
+    warn(f"no telemetry is sent: {problem}")
     return None

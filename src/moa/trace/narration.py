@@ -1,8 +1,8 @@
 """What a client reads while it waits: the proposals one after another, then the answer.
 
-Proposers speak at the same time, but a reader follows one voice. The first to speak is live; the others are kept and
-told when it ends: those that are complete as a whole, then the one that has said most, live from there. When the answer
-begins, nobody waits any more, and what proposals still say is not told.
+Proposers write at the same time, but a client reads one stream. The first to write is live; the text of the others is
+buffered until it ends. Then those that are complete follow whole, and the one with the most text becomes live. When the
+answer begins, the rest of the proposals is dropped.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from .. import notes
 from ..events import Event, Note, SpanEnd, SpanStart, TextDelta
 
 PieceKind = Literal["proposal", "reasoning", "text"]
-"""Words of a proposal (with its label), of the answering model's own thinking, or of the answer."""
+"""Text of a proposal (with its label), the reasoning of the model that answers, or text of the answer."""
 
 
 class Piece(NamedTuple):
-    """Some words for the reader. `proposer` is the place of the proposal among all, from 0, where it is one."""
+    """Some text for the client. `proposer` is the index of the proposal among all, from 0."""
 
     kind: PieceKind
     text: str
@@ -26,39 +26,38 @@ class Piece(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Voice:
-    place: int
+class _Proposal:
+    index: int
     label: str
-    waiting: list[str] = field(default_factory=list)
-    said: bool = False
-    ended: str | None = None  # what is said after its last word
+    """The heading, until it is written."""
+    buffered: list[str] = field(default_factory=list)
+    streamed: bool = False
 
 
 class Narration:
-    """A fold of events into pieces. Only the proposers of the mixture that was asked speak, not those inside them."""
+    """A fold of events into pieces. It follows the proposers of the root mixture only, not those of inner mixtures."""
 
     def __init__(self, proposals: bool = True) -> None:
-        self._proposals = proposals
+        self._enabled = proposals
         self._root: str | None = None
         self._layers: dict[str, int] = {}
-        self._voices: dict[str, _Voice] = {}
-        self._live: _Voice | None = None
-        self._finished: list[_Voice] = []
-        self._several = False
+        self._proposals: dict[str, _Proposal] = {}
+        self._live: _Proposal | None = None
+        self._finished: list[_Proposal] = []
 
     def add(self, event: Event) -> list[Piece]:
-        """What there is to say now."""
+        """Add an event, and return what the client can read now."""
         match event:
             case TextDelta(answer=True, kind="text"):
-                self._proposals = False
+                self._enabled = False
                 return [Piece("text", event.text)]
             case TextDelta(answer=True, kind="reasoning"):
                 return [Piece("reasoning", event.text)]
-            case _ if self._proposals:
-                return self._heard(event)
+            case _ if self._enabled:
+                return self._follow(event)
         return []
 
-    def _heard(self, event: Event) -> list[Piece]:
+    def _follow(self, event: Event) -> list[Piece]:
         match event:
             case SpanStart(parent=None):
                 self._root = event.span
@@ -67,47 +66,46 @@ class Narration:
             case SpanStart(role="proposer") if event.parent in self._layers:
                 number = self._layers[event.parent]
                 label = event.model if number == 1 else f"layer {number} · {event.model}"
-                self._voices[event.span] = _Voice(len(self._voices), label)
-            case TextDelta(kind="text") if voice := self._voices.get(event.span):
-                voice.waiting.append(event.text)
-                voice.said = True
-                self._live = self._live or voice
-                return self._told(voice) if voice is self._live else []
-            case Note(data=notes.Retry()) if voice := self._voices.get(event.span):
-                return self._void(voice)
-            case SpanEnd() if voice := self._voices.get(event.span):
-                return self._end(voice, event)
+                self._proposals[event.span] = _Proposal(len(self._proposals), label)
+            case TextDelta(kind="text") if proposal := self._proposals.get(event.span):
+                proposal.buffered.append(event.text)
+                proposal.streamed = True
+                self._live = self._live or proposal
+                return self._flush(proposal) if proposal is self._live else []
+            case Note(data=notes.Retry()) if proposal := self._proposals.get(event.span):
+                return self._void(proposal)
+            case SpanEnd() if proposal := self._proposals.get(event.span):
+                return self._end(proposal, event)
         return []
 
-    def _told(self, voice: _Voice) -> list[Piece]:
-        text = "".join(voice.waiting)
-        voice.waiting.clear()
-        if voice.label:
-            text, voice.label = f"[{voice.label}]\n{text}", ""
-        return [Piece("proposal", text, voice.place)] if text else []
+    def _flush(self, proposal: _Proposal) -> list[Piece]:
+        text = "".join(proposal.buffered)
+        proposal.buffered.clear()
+        if proposal.label:
+            text, proposal.label = f"[{proposal.label}]\n{text}", ""
+        return [Piece("proposal", text, proposal.index)] if text else []
 
-    def _void(self, voice: _Voice) -> list[Piece]:
-        voice.waiting.clear()
-        if voice is self._live and not voice.label:
-            return [Piece("proposal", "\n(cut off, asked again)\n", voice.place)]
+    def _void(self, proposal: _Proposal) -> list[Piece]:
+        proposal.buffered.clear()
+        if proposal is self._live and not proposal.label:
+            return [Piece("proposal", "\n(cut off, asked again)\n", proposal.index)]
         return []
 
-    def _end(self, voice: _Voice, event: SpanEnd) -> list[Piece]:
+    def _end(self, proposal: _Proposal, event: SpanEnd) -> list[Piece]:
         if event.error is not None:
-            voice.waiting.append(
-                f"\n(lost: {event.error.splitlines()[0]})" if voice.said else f"(lost: {event.error.splitlines()[0]})"
-            )
-        elif not voice.said:
-            voice.waiting.append(event.text or "")
-        voice.waiting.append("\n\n")
-        self._live = self._live or voice
-        if voice is not self._live:
-            self._finished.append(voice)
+            lost = f"(lost: {event.error.splitlines()[0]})"
+            proposal.buffered.append(f"\n{lost}" if proposal.streamed else lost)
+        elif not proposal.streamed:
+            proposal.buffered.append(event.text or "")
+        proposal.buffered.append("\n\n")
+        self._live = self._live or proposal
+        if proposal is not self._live:
+            self._finished.append(proposal)
             return []
-        pieces = self._told(voice)
-        for waiting in self._finished:
-            pieces += self._told(waiting)
+        pieces = self._flush(proposal)
+        for finished in self._finished:
+            pieces += self._flush(finished)
         self._finished.clear()
-        speaking = [other for other in self._voices.values() if other.waiting]
-        self._live = max(speaking, key=lambda other: len(other.waiting), default=None)
-        return pieces + (self._told(self._live) if self._live else [])
+        writing = [other for other in self._proposals.values() if other.buffered]
+        self._live = max(writing, key=lambda other: len(other.buffered), default=None)
+        return pieces + (self._flush(self._live) if self._live else [])

@@ -1,6 +1,6 @@
-"""Events folded into a tree: who was asked what, when the words came, what they cost, what was lost.
+"""The events of a run folded into a tree of calls, with their text, times, usage and errors.
 
-The terminal, the JSON output and the doctor all read this one fold, so they cannot tell different stories.
+The terminal, the JSON output, the store and the doctor all read this one fold, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -22,77 +22,77 @@ AnyNote = TypeVar("AnyNote", bound=notes.NoteData)
 
 @dataclass(eq=False)
 class Node:
-    """One call, or one layer. Times are in seconds since the run began."""
+    """A call, or a layer, section or mixture that contains calls. Times are in seconds since the run began."""
 
     start: SpanStart
     children: list[Node] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     end: SpanEnd | None = None
     first_word: float | None = None
-    _words: dict[TextKind, list[str]] = field(default_factory=dict)
+    _text: dict[TextKind, list[str]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """Its words so far, or the whole answer once it has ended."""
+        """The text so far, or the whole text once the call has ended."""
         return self._joined("text")
 
     @property
     def reasoning(self) -> str:
-        """The model's own thinking so far."""
+        """The model's reasoning so far."""
         return self._joined("reasoning")
 
     @property
     def is_call(self) -> bool:
-        """Whether this is a call to one model, not a layer or a mixture, which only hold calls."""
+        """Whether this is a call to a single model, not a layer or mixture that contains calls."""
         return self.start.role not in ("layer", "section") and not self.children
 
     @property
     def usage(self) -> Usage | None:
-        """What it used, with everything below it; `None` while it goes on or when nobody knows."""
+        """The usage of this node and everything below it; `None` while it is running or if it is unknown."""
         return self.end.usage if self.end else None
 
     @property
     def error(self) -> str | None:
-        """Why it failed, or `None`."""
+        """The error that ended it, or `None`."""
         return self.end.error if self.end else None
 
     def notes_of(self, kind: type[AnyNote]) -> list[AnyNote]:
         """Return its notes of one kind, in order."""
         return [note.data for note in self.notes if isinstance(note.data, kind)]
 
-    def hear(self, delta: TextDelta) -> None:
-        """Take in some words."""
+    def append(self, delta: TextDelta) -> None:
+        """Add some text."""
         if self.first_word is None:
             self.first_word = delta.time
-        self._words.setdefault(delta.kind, []).append(delta.text)
+        self._text.setdefault(delta.kind, []).append(delta.text)
 
     def void(self) -> None:
-        """Forget the words so far: they are said again."""
-        self._words.clear()
+        """Discard the text so far: the call is made again."""
+        self._text.clear()
         self.first_word = None
 
     def close(self, end: SpanEnd) -> None:
-        """Take in its end; what that says of the words is so."""
+        """End the node. The text of the end event, if any, replaces the streamed text."""
         self.end = end
         if end.text is not None:
-            self._words["text"] = [end.text]
+            self._text["text"] = [end.text]
 
     def _joined(self, kind: TextKind) -> str:
-        words = self._words.get(kind)
-        if not words:
+        pieces = self._text.get(kind)
+        if not pieces:
             return ""
-        words[:] = ["".join(words)]  # so that what is read again and again is not joined again and again
-        return words[0]
+        pieces[:] = ["".join(pieces)]  # joined once, however often it is read
+        return pieces[0]
 
     def walk(self) -> Iterator[Node]:
-        """This node and everything below it, in the order it began."""
+        """Yield this node and everything below it, in the order in which it began."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 class Trace:
-    """A run as a tree. Feed it every event; it is true at any moment, also while the run goes on."""
+    """A run as a tree. Add every event to it; it is valid at any moment, also while the run is in progress."""
 
     def __init__(self) -> None:
         self.root: Node | None = None
@@ -111,12 +111,12 @@ class Trace:
         return trace
 
     def add(self, event: Event) -> None:
-        """Take in the next event of the run."""
+        """Add the next event of the run."""
         if event.time > self.time:
             self.time = event.time
         match event:
             case TextDelta():
-                self._nodes[event.span].hear(event)
+                self._nodes[event.span].append(event)
                 if self.first_word is None and event.answer and event.kind == "text":
                     self.first_word = event.time
             case SpanStart():
@@ -139,7 +139,7 @@ class Trace:
                 self._nodes[event.span].close(event)
 
     def node(self, span: str) -> Node:
-        """The node of a span id."""
+        """Return the node of a span id."""
         return self._nodes[span]
 
     @property
@@ -157,7 +157,7 @@ class Trace:
         return [node for node in self.root.walk() if node.is_call] if self.root else []
 
     def summary(self, response: Response) -> dict[str, Any]:
-        """The run as one JSON object. Times in seconds, cost in US dollars or null when unknown."""
+        """Return the run as one JSON object. Times are in seconds, costs in US dollars or null if unknown."""
         assert self.root
         estimates = self.root.notes_of(notes.Estimated)
         return {
@@ -166,31 +166,31 @@ class Trace:
             "answer": response.text,
             "finish_reason": response.finish_reason,
             **({"fallback": response.fallback} if response.fallback else {}),
-            "usage": used(response.usage),
+            "usage": usage_json(response.usage),
             "references": [_reference(reference) for reference in response.references],
-            "lost": [{"model": one.model, "layer": one.layer, "error": one.error} for one in self.lost],
+            "lost": [{"model": lost.model, "layer": lost.layer, "error": lost.error} for lost in self.lost],
             **({"early_exits": [note.as_json() for note in self.early_exits]} if self.early_exits else {}),
             **({"estimate": estimates[0].as_json()} if estimates else {}),
             "timing": {"total": self.time, "first_word": self.first_word},
         }
 
 
-def used(usage: Usage) -> UsedJSON:
-    """Tokens and cost as JSON."""
-    told: UsedJSON = {
+def usage_json(usage: Usage) -> UsedJSON:
+    """Return tokens and cost as JSON."""
+    used: UsedJSON = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cost": usage.cost,
     }
     if usage.estimated:
-        told["estimated"] = True
-    return told
+        used["estimated"] = True
+    return used
 
 
 def _reference(response: Response) -> dict[str, Any]:
     return {
         "model": response.model,
         "text": response.text,
-        "usage": used(response.usage),
+        "usage": usage_json(response.usage),
         "references": [_reference(reference) for reference in response.references],
     }

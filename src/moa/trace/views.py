@@ -10,7 +10,7 @@ from .. import notes
 from ..prompts.escaping import position
 from ..types import Response, Usage
 from ..wire.chat_completions import message_to_json
-from .tree import Node, used
+from .tree import Node, usage_json
 
 if TYPE_CHECKING:
     from ..json_types import CallJSON
@@ -109,7 +109,7 @@ def call_json(node: Node) -> CallJSON:
     }
     call = {
         **{key: value for key, value in known.items() if value is not None},
-        **({"usage": used(usage)} if usage else {}),
+        **({"usage": usage_json(usage)} if usage else {}),
         **({"text": node.text} if node.text else {}),
         **(
             {"notes": [{"time": note.time, "kind": note.kind, **note.data.as_json()} for note in node.notes]}

@@ -14,7 +14,7 @@ from ...config.schema import Table
 from ...errors import RequestError
 from ...json_types import UsedJSON
 from ...runs.rerun import Changes, Rerun, split
-from ...trace.tree import Node, used
+from ...trace.tree import Node, usage_json
 from ...types import Usage
 from ..errors import route
 from ..http import json, parse
@@ -120,10 +120,10 @@ def _plan(rerun: Rerun) -> PlanJSON:
         "changed": str(rerun.changes),
         "kept": len(kept),
         "calls": [_call(call) for call in made],
-        "usage": used(Usage.total(call.usage or Usage() for call in made)),
+        "usage": usage_json(Usage.total(call.usage or Usage() for call in made)),
     }
 
 
 def _call(call: Node) -> PlannedCallJSON:
     start = call.start
-    return {"role": start.role, "layer": start.layer, "model": start.model, "usage": used(call.usage or Usage())}
+    return {"role": start.role, "layer": start.layer, "model": start.model, "usage": usage_json(call.usage or Usage())}
