@@ -108,11 +108,11 @@ def simulated(kind: str, shared: float, count: int, seed: int) -> Iterator[Quest
             for _ in range(PROPOSERS)
         ]
         facts = {"subject": subject, "Subject": subject.capitalize(), "start": start, "span": span}
-        told = [_phrased(kind, dice, off, **facts, year=start + span + off) for off in offs]
+        items = [_phrased(kind, dice, off, **facts, year=start + span + off) for off in offs]
         right = [off == 0 for off in offs]
         chance = KEEPS if all(right) else MENDS if any(right) else ALONE
         yield Question(
-            [Response(f"m{place}", text) for place, text in enumerate(told)],
+            [Response(f"m{place}", text) for place, text in enumerate(items)],
             right,
             len(set(offs if kind != "worded" else right)) == 1,
             dice.random() < chance,
@@ -129,22 +129,22 @@ def _phrased(kind: str, dice: random.Random, off: int, **facts: Any) -> str:
 def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
     for kind in ("terse", "closed", "reasoned", "worded"):
         for name, shared in (("independent", 0.0), ("shared", 0.8)):
-            asked = [question for run in range(runs) for question in simulated(kind, shared, count, run)]
-            found = [agreement(question.proposals) for question in asked]
-            always = sum(question.aggregate for question in asked) / len(asked)
+            items = [question for run in range(runs) for question in simulated(kind, shared, count, run)]
+            found = [agreement(question.proposals) for question in items]
+            always = sum(question.aggregate for question in items) / len(items)
             for threshold in THRESHOLDS:
-                left = [question for question, one in zip(asked, found, strict=True) if one >= threshold]
-                stays = [question for question, one in zip(asked, found, strict=True) if one < threshold]
-                said = sum(
+                left = [question for question, one in zip(items, found, strict=True) if one >= threshold]
+                stays = [question for question, one in zip(items, found, strict=True) if one < threshold]
+                quality_here = sum(
                     question.right[question.proposals.index(best_proposal(question.proposals))] for question in left
                 )
-                quality = (said + sum(question.aggregate for question in stays)) / len(asked)
+                quality = (quality_here + sum(question.aggregate for question in stays)) / len(items)
                 yield {
                     "data": f"simulated: {kind}, {name} errors",
                     "threshold": threshold,
-                    "exits %": _percent(len(left) / len(asked)),
+                    "exits %": _percent(len(left) / len(items)),
                     "false %": _percent(sum(not question.same for question in left) / len(left)) if left else None,
-                    "saved": f"{len(left) / len(asked):.2f} of {PROPOSERS + 1} calls",
+                    "saved": f"{len(left) / len(items):.2f} of {PROPOSERS + 1} calls",
                     "quality %": _percent(quality),
                     "regret": round(100 * (always - quality), 3),
                     "chance": None,
@@ -161,25 +161,25 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
             own = data / "selection" / "outputs" / f"{model}.json.gz"
             annotated = data / "alpaca_eval" / "annotations" / f"{model}.json.gz"
             answers.append(outputs(own) if own.exists() else outputs(annotated, "output_2"))
-        asked = []
+        items = []
         for instruction, row in zip(instructions, rows, strict=True):
             if all(row[model] for model in panel) and all(instruction in answer for answer in answers):
                 proposals = [Response(m, one[instruction]) for m, one in zip(panel, answers, strict=True)]
                 liked = {model: float(row[model]) for model in panel}
-                said = liked[best_proposal(proposals).model]
-                asked.append((agreement(proposals), said, max(liked.values()) - said))
-        whole = sum(lost for _, _, lost in asked) / len(asked)
+                quality_here = liked[best_proposal(proposals).model]
+                items.append((agreement(proposals), quality_here, max(liked.values()) - quality_here))
+        whole = sum(lost for _, _, lost in items) / len(items)
         for threshold in THRESHOLDS:
-            left = [(said, lost) for found, said, lost in asked if found >= threshold]
-            share = len(left) / len(asked)
+            left = [(quality_here, lost) for found, quality_here, lost in items if found >= threshold]
+            share = len(left) / len(items)
             yield {
                 "data": f"judged: {name}",
                 "threshold": threshold,
                 "exits %": _percent(share),
                 "false %": None,
                 "saved": f"{share:.2f} of {len(panel) + 1} calls",
-                "quality %": _percent(sum(said for said, _ in left) / len(left)) if left else None,
-                "regret": round(100 * sum(lost for _, lost in left) / len(asked), 3),
+                "quality %": _percent(sum(quality_here for quality_here, _ in left) / len(left)) if left else None,
+                "regret": round(100 * sum(lost for _, lost in left) / len(items), 3),
                 "chance": round(100 * whole * share, 3),
             }
 
@@ -187,15 +187,15 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
 def _mixed(data: Path) -> Iterator[dict[str, Any]]:
     proposers = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     aggregates = outputs(data / "moa_outputs" / "Together-MoA.json.gz")
-    asked = []
+    items = []
     for instruction, aggregate in aggregates.items():
         proposals = [Response(m, one[instruction]) for m, one in zip(MOA, proposers, strict=True)]
         near = agreement([best_proposal(proposals), Response("aggregate", aggregate)])
-        asked.append((agreement(proposals), near))
+        items.append((agreement(proposals), near))
     for threshold in THRESHOLDS:
-        left = [near for found, near in asked if found >= threshold]
-        others = [near for found, near in asked if found < threshold]
-        share = len(left) / len(asked)
+        left = [near for found, near in items if found >= threshold]
+        others = [near for found, near in items if found < threshold]
+        share = len(left) / len(items)
         yield {
             "data": "moa: five proposers, Together's aggregate",
             "threshold": threshold,

@@ -67,7 +67,7 @@ class Client(asyncio.Protocol):
 
 def request(model: str) -> bytes:
     """A streamed question to a model, as bytes to be sent."""
-    asked = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
-    body = json.dumps(asked).encode()
+    values = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+    body = json.dumps(values).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -77,8 +77,8 @@ class Mock:
         return path
 
     def late(self) -> Late:
-        told = self._get("/late")
-        return Late(told["most"], told["p99"])
+        stats = self._get("/late")
+        return Late(stats["most"], stats["p99"])
 
     def state(self) -> dict[str, Any]:
         """Return the `faults` so far, the number of `open` calls, and when the last one ended (`left_at`)."""
@@ -107,11 +107,11 @@ def waited(process: int | str = "self") -> float:
 
     What other threads of its own have run meanwhile is taken off: they are no others.
     """
-    told = Path(f"/proc/{process}/schedstat")
-    if not told.exists():
+    stats = Path(f"/proc/{process}/schedstat")
+    if not stats.exists():
         return 0.0
-    ran, waits, _ = map(int, told.read_text().split())
-    every = sum(int(one.read_text().split()[0]) for one in told.parent.glob("task/*/schedstat"))
+    ran, waits, _ = map(int, stats.read_text().split())
+    every = sum(int(one.read_text().split()[0]) for one in stats.parent.glob("task/*/schedstat"))
     return (waits - (every - ran)) / 1e9
 
 

@@ -49,9 +49,9 @@ def measured(upstream: Mock, options: Any) -> float:
         names = ", ".join(f'"mock:d{options.seconds}-w1-p0-{number}"' for number in range(PROPOSERS))
         aggregator = f'aggregator = "mock:d{options.seconds}-w1-p0-all"'
         upstream.config(folder, f"[mixtures.panel]\nproposers = [{names}]\n{aggregator}\n")
-        told = (folder / "moa.toml").read_text()
+        text = (folder / "moa.toml").read_text()
         limit = f"max_concurrency = {options.at_once}\n[mixtures.panel]"
-        (folder / "moa.toml").write_text(told.replace("[mixtures.panel]", limit))
+        (folder / "moa.toml").write_text(text.replace("[mixtures.panel]", limit))
         lines = [json.dumps({"prompt": f"What is {number}?", "answer": number}) for number in range(options.prompts)]
         (folder / "mine.jsonl").write_text("\n".join(lines))
         command = [sys.executable, "-m", "moa", "eval", "run", "mine.jsonl", "-m", "moa:panel"]

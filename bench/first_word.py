@@ -63,7 +63,7 @@ def served(cores: str, slots: int) -> Iterator[str]:
         process.wait()
 
 
-async def asked(setup: str, mode: str, at_once: int, options: Any) -> dict[str, Any]:
+async def measure(setup: str, mode: str, at_once: int, options: Any) -> dict[str, Any]:
     """One run: when the last proposal was there, how long after it the answer began, and the whole."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -106,7 +106,7 @@ async def measured(setup: str, at_once: int, options: Any) -> list[dict[str, Any
     took: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES if mode in options.reads.split()}
     for _ in range(options.runs):
         for mode in took:
-            took[mode].append(await asked(setup, mode, at_once, options))
+            took[mode].append(await measure(setup, mode, at_once, options))
     plain = took["plain"]
     rows = []
     for mode, runs in took.items():

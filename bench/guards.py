@@ -19,7 +19,7 @@ from typing import Any
 
 from common import arguments, outputs, report
 from moa.evals.stats.validity import alike, constant, length, refusals
-from phrasebook import Bank, said, stated
+from phrasebook import Bank, phrase, stated
 
 NULL = "This answer is the better one in every respect, so there is nothing that the other could add to it."
 SORRY = "I'm sorry, but I can't help with that request."
@@ -49,12 +49,12 @@ def flagged(name: str, prompts: Sequence[str], answers: Sequence[str], baseline:
 def simulated() -> Iterator[dict[str, Any]]:
     bank, dice = Bank.of("held-out"), random.Random("guards")
     topics = sorted(bank.topics)
-    asked = [stated(bank, dice.choice(topics), dice) for _ in range(200)]
-    prompts = [f"Is it true? {said(one, dice)}" for one in asked]
+    items = [stated(bank, dice.choice(topics), dice) for _ in range(200)]
+    prompts = [f"Is it true? {phrase(one, dice)}" for one in items]
     honest, baseline = (
         [
-            " ".join(said(stated(bank, dice.choice(topics), dice), dice) for _ in range(dice.randint(2, 9)))
-            for _ in asked
+            " ".join(phrase(stated(bank, dice.choice(topics), dice), dice) for _ in range(dice.randint(2, 9)))
+            for _ in items
         ]
         for _ in range(2)
     )
@@ -67,9 +67,9 @@ def real(data: Path) -> Iterator[dict[str, Any]]:
     folders = {"alpaca_eval/annotations": "output_2", "moa_outputs": "output", "selection/outputs": "output"}
     files = [(path, field) for folder, field in folders.items() for path in sorted((data / folder).glob("*.json.gz"))]
     for path, field in files:
-        told = outputs(path, field)
-        prompts = [prompt for prompt in base if prompt in told]
-        answers, baseline = [told[prompt] or "" for prompt in prompts], [base[prompt] for prompt in prompts]
+        texts = outputs(path, field)
+        prompts = [prompt for prompt in base if prompt in texts]
+        answers, baseline = [texts[prompt] or "" for prompt in prompts], [base[prompt] for prompt in prompts]
         yield flagged(path.name.removesuffix(".json.gz"), prompts, answers, baseline)
     for name, dressed in gamed(prompts, answers):
         yield flagged(name, prompts, dressed, baseline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from names import told
+from names import parse
 
 
 class Times(NamedTuple):
@@ -27,6 +27,6 @@ def ideal(layers: Sequence[Sequence[str]]) -> Times:
 
     The models are the mock's, whose names are their delays (names.py).
     """
-    begun = sum(max(told(name).end for name in layer) for layer in layers[:-1])
+    begun = sum(max(parse(name).end for name in layer) for layer in layers[:-1])
     (last,) = layers[-1]
-    return Times(min(told(name).first for name in layers[0]), begun + told(last).first, begun + told(last).end)
+    return Times(min(parse(name).first for name in layers[0]), begun + parse(last).first, begun + parse(last).end)

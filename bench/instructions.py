@@ -28,16 +28,16 @@ async def counted(server: Served, clients: int) -> None:
     """Count one request of each client, after one that warms up."""
     there = [await Client.to(server.url) for _ in range(clients)]
 
-    async def asked() -> None:
+    async def measure() -> None:
         asking = []
         for client in there:
             asking.append(client.ask(request("moa:panel")))
             await asyncio.sleep(0.5)
         await asyncio.gather(*asking)
 
-    await asked()
+    await measure()
     _count(server, "on")
-    await asked()
+    await measure()
     await asyncio.sleep(2)  # until the store has written
     _count(server, "off")
 

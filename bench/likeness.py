@@ -24,7 +24,7 @@ from typing import Any
 from common import MOA, arguments, outputs, report
 from moa.evals.experiments.texts import MEASURES, likenesses, within_samples
 from moa.evals.selection.outputs import find, preferences_of
-from phrasebook import Bank, said, stated
+from phrasebook import Bank, phrase, stated
 
 STRANGER = "alpaca-7b"
 EXPECTED = {
@@ -56,8 +56,8 @@ def simulated(count: int) -> Iterator[dict[str, Any]]:
         made = [[stated(bank, topic, dice) for _ in range(12)] for _ in range(6)]
         quality = [dice.random() for _ in made]
         taken = [one for own, good in zip(made, quality, strict=True) for one in dice.sample(own, round(6 * good))]
-        answer = " ".join(said(one, dice, again=dice.random() < 0.3) for one in taken)
-        alike = likenesses(answer, [" ".join(said(one, dice) for one in own) for own in made])
+        answer = " ".join(phrase(one, dice, again=dice.random() < 0.3) for one in taken)
+        alike = likenesses(answer, [" ".join(phrase(one, dice) for one in own) for own in made])
         for measure in MEASURES:
             values = [getattr(one, measure) for one in alike]
             samples[measure].append(list(zip(values, quality, strict=True)))
@@ -77,9 +77,9 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
     for name, expected in EXPECTED.items():
         answers = outputs(folder / f"{name}.json.gz")
         found = []
-        for asked in list(answers)[:count]:
-            texts = [*(panel[one][asked] for one in MOA), others[STRANGER][asked]]
-            found.append(likenesses(answers[asked], texts, [one[asked] for one in among]))
+        for question in list(answers)[:count]:
+            texts = [*(panel[one][question] for one in MOA), others[STRANGER][question]]
+            found.append(likenesses(answers[question], texts, [one[question] for one in among]))
         means = [
             tuple(statistics.fmean(getattr(row[place], measure) for row in found) for measure in MEASURES)
             for place in range(len(MOA) + 1)
@@ -100,17 +100,17 @@ def preferred(data: Path, count: int) -> Iterator[dict[str, Any]]:
     """Whether real answers are more like those that a judge preferred."""
     table = preferences_of(data / "selection" / "preference_matrix_dev.csv")
     models = find(data / "selection" / "outputs", sorted(table))
-    asked = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
-    chosen = random.Random("preferred").sample(range(len(asked)), min(count, len(asked)))
+    payload = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
+    chosen = random.Random("preferred").sample(range(len(payload)), min(count, len(payload)))
     for name in EXPECTED:
         answers = outputs(data / "moa_outputs" / f"{name}.json.gz")
         samples: dict[str, list[list[tuple[float, float]]]] = {measure: [] for measure in MEASURES}
         for place in chosen:
-            prompt = asked[place]
+            prompt = payload[place]
             scored = [
-                (told[prompt], score)
-                for model, told in models.items()
-                if prompt in told and (score := table[model][place]) is not None
+                (by_prompt[prompt], score)
+                for model, by_prompt in models.items()
+                if prompt in by_prompt and (score := table[model][place]) is not None
             ]
             alike = likenesses(answers[prompt], [text for text, _ in scored])
             for measure in MEASURES:

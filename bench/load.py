@@ -75,7 +75,7 @@ async def loaded(server: Served, upstream: Mock, clients: int, seconds: float) -
 
 async def held(server: Served, upstream: Mock, clients: int, seconds: float) -> tuple[tuple[list[Times], float], float]:
     dice = random.Random(clients)
-    asked = request("moa:panel")
+    body = request("moa:panel")
     begun = time.monotonic()
     since = begun + 2 * LEAST.end
     until = since + seconds
@@ -85,7 +85,7 @@ async def held(server: Served, upstream: Mock, clients: int, seconds: float) -> 
         client = await Client.to(server.url)
         await asyncio.sleep(dice.random() * LEAST.end)
         while time.monotonic() < until:
-            times = await client.ask(asked)
+            times = await client.ask(body)
             if since <= time.monotonic() < until:
                 added.append(times.over(LEAST))
         client.close()

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from names import FAULTS, MARK, told
+from names import FAULTS, MARK, parse
 
 SLOW = 10
 GARBAGE = (b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")
@@ -42,10 +42,10 @@ class Budgeted(NamedTuple):
 
 
 @cache
-def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, most: int | None = None) -> Budgeted:
-    """How a call is answered; `kind` chooses among the kinds of garbage. So many words have been `said` before, and at
-    `most` so many more may be."""
-    model = told(name)
+def plan(name: str, streamed: bool, fault: str, kind: int = 0, written: int = 0, most: int | None = None) -> Budgeted:
+    """Return how a call is answered. `kind` chooses among the kinds of garbage, `written` is the number of words
+    that are there already, `most` the limit of further ones."""
+    model = parse(name)
     start = model.first * (SLOW if fault == "slow" else 1)
     match fault:
         case "429":
@@ -54,7 +54,7 @@ def plan(name: str, streamed: bool, fault: str, kind: int = 0, said: int = 0, mo
             return Budgeted(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
         case "garbage":
             return Budgeted(start, 0, (_reply(GARBAGE[kind]),))
-    words = [*(f"word{place} " for place in range(model.words - 1)), MARK][said:] or [MARK]
+    words = [*(f"word{place} " for place in range(model.words - 1)), MARK][written:] or [MARK]
     finish = "stop" if most is None or len(words) <= most else "length"
     words = words[:most]
     usage = {"prompt_tokens": 10, "completion_tokens": len(words), "total_tokens": 10 + len(words)}
@@ -142,20 +142,20 @@ class Account:
         self.left_at = 0.0
         self._calls: Counter[str] = Counter()
 
-    def plan(self, name: str, asked: dict[str, Any]) -> Budgeted:
+    def plan(self, name: str, request: dict[str, Any]) -> Budgeted:
         """How the next call of a name is answered."""
-        model = told(name)
+        model = parse(name)
         number = self._calls[name] = self._calls[name] + 1
         dice = random.Random(f"{name}/{number}")
         wrong = number % model.every == 0 if model.fails is None else dice.random() < model.fails
         fault = (model.fault if model.fault or model.fails is None else dice.choice(FAULTS)) if wrong else ""
         self.faults[fault or "none"] += 1
         kind = number % len(GARBAGE) if fault == "garbage" else 0
-        said = sum(
-            len(one["content"].split()) for one in asked["messages"] if one["role"] == "assistant" and model.steps
+        written = sum(
+            len(one["content"].split()) for one in request["messages"] if one["role"] == "assistant" and model.steps
         )
-        most = asked.get("max_tokens") if model.steps else None
-        return plan(name, bool(asked.get("stream")), fault, kind, said, most)
+        most = request.get("max_tokens") if model.steps else None
+        return plan(name, bool(request.get("stream")), fault, kind, written, most)
 
     def get(self, path: bytes) -> bytes:
         if path == b"/late":
@@ -195,8 +195,8 @@ class Connection(asyncio.Protocol):
         if not path.endswith(b"/chat/completions"):  # some clients first ask what server this is
             self._transport.write(_reply(b"{}", "404"))
             return
-        asked = json.loads(data[body:end])
-        self._plan, self._place = self._account.plan(asked["model"], asked), 0
+        payload = json.loads(data[body:end])
+        self._plan, self._place = self._account.plan(payload["model"], payload), 0
         self._account.open += 1
         self._account.clock.at(arrived + self._plan.start, self._write)
 

@@ -22,7 +22,7 @@ MARK = "[whole]"
 """What every whole text ends in."""
 
 
-class Told(NamedTuple):
+class Behaviour(NamedTuple):
     """What a model's name says."""
 
     first: float = 0.0
@@ -40,7 +40,7 @@ class Told(NamedTuple):
 
 
 @cache
-def told(name: str) -> Told:
+def parse(name: str) -> Behaviour:
     values: dict[str, Any] = {}
     for part in name.split("-"):
         if part in FAULTS:
@@ -50,4 +50,4 @@ def told(name: str) -> Told:
         elif re.fullmatch(r"[dwpfe][\d.]+", part):
             key = {"d": "first", "w": "words", "p": "pace", "f": "fails", "e": "every"}[part[0]]
             values[key] = float(part[1:]) if part[0] in "dpf" else int(part[1:])
-    return Told(**values)
+    return Behaviour(**values)

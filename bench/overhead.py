@@ -48,8 +48,10 @@ async def repeated(ask: Ask, process: int, upstream: Mock, name: str, least: Tim
             added.append(times.over(least))
         else:
             void += 1
-    told = {"visible": "first shown", "word": "first word", "end": "end"}
-    columns = {f"{title}, added ms": 1000 * median([getattr(one, key) for one in added]) for key, title in told.items()}
+    values = {"visible": "first shown", "word": "first word", "end": "end"}
+    columns = {
+        f"{title}, added ms": 1000 * median([getattr(one, key) for one in added]) for key, title in values.items()
+    }
     return {**columns, "of the runs": span([1000 * one.end for one in added]), "ideal end s": least.end, "void": void}
 
 

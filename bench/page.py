@@ -64,7 +64,7 @@ def longest(trace: bytes) -> float:
     return max(task.get("tdur", 0) for task in tasks) / 1000
 
 
-async def asked(browser: Any, url: str) -> dict[str, float]:
+async def measure(browser: Any, url: str) -> dict[str, float]:
     """Ask one question in a fresh tab and watch its frames until the answer is there."""
     tab = await browser.new_context(viewport={"width": 1440, "height": 1000})
     page = await tab.new_page()
@@ -108,11 +108,11 @@ async def main() -> None:
                 tempfile.TemporaryDirectory() as folder,
                 served(upstream.config(Path(folder), mixture)) as server,
             ):
-                told = [await asked(browser, server.url) for _ in range(options.runs)]
+                items = [await measure(browser, server.url) for _ in range(options.runs)]
             rows.append(
                 {"kB in 12 cards": kilobytes, "kB loaded": round(loaded(), 1)}
-                | {name: median([one[name] for one in told]) for name in told[0]}
-                | {"worst of all ms": max(one["longest frame ms"] for one in told)}
+                | {name: median([one[name] for one in items]) for name in items[0]}
+                | {"worst of all ms": max(one["longest frame ms"] for one in items)}
             )
         await browser.close()
     report("page", rows, options)

@@ -107,7 +107,7 @@ class Cache:
     late: float
 
 
-def told(command: Sequence[str], what: str) -> str:
+def output_of(command: Sequence[str], what: str) -> str:
     """What a command prints; raises CannotRun with its last line if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
@@ -124,15 +124,16 @@ def install(peer: Peer, envs: Path) -> tuple[Path, dict[str, Any]]:
     """The environment's interpreter, made where there is none yet, and what is in it."""
     folder = envs / peer.name
     python = folder / "bin" / "python"
-    done, asked = folder / "asked-for", "\n".join((*peer.alone, *peer.needs))
-    if peer.name in OURS or not done.exists() or done.read_text() != asked:
-        told(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "uv venv")
+    done, wanted = folder / "asked-for", "\n".join((*peer.alone, *peer.needs))
+    if peer.name in OURS or not done.exists() or done.read_text() != wanted:
+        output_of(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "uv venv")
         into = ["uv", "pip", "install", "--quiet", "--refresh-package", peer.distribution, "--python", str(python)]
         if peer.alone:
-            told([*into, "--no-deps", *peer.alone], "uv pip install")
-        told([*into, *peer.needs], "uv pip install")
-        done.write_text(asked)
-    listed = json.loads(told(["uv", "pip", "list", "--quiet", "--format=json", "--python", str(python)], "uv pip list"))
+            output_of([*into, "--no-deps", *peer.alone], "uv pip install")
+        output_of([*into, *peer.needs], "uv pip install")
+        done.write_text(wanted)
+    listing = ["uv", "pip", "list", "--quiet", "--format=json", "--python", str(python)]
+    listed = json.loads(output_of(listing, "uv pip list"))
     packages = next(folder.glob("lib/python*/site-packages"))
     files = (file for file in packages.rglob("*") if file.is_file() and file.suffix != ".pyc")
     versions = {row["name"]: row["version"] for row in listed}

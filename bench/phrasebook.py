@@ -167,7 +167,7 @@ def _verb(verb: str, form: Literal["past", "ing"]) -> str:
     return stem + ("ing" if form == "ing" else "ed")
 
 
-def said(one: Statement, dice: random.Random, again: bool = False) -> str:
+def phrase(one: Statement, dice: random.Random, again: bool = False) -> str:
     """A statement in words; `again` says it in other words, in another order, in another tense or voice."""
 
     def word(choice: Word) -> str:

@@ -8,7 +8,7 @@ constructed  answers composed of sentences of which it is known which of six pro
              sentences counted in; `recall` the share of the true ones that are told; `own` the share of the new
              sentences that are told to be the aggregator's own.
 contradicted the same where the proposal has another number, another unit (a quarter of them it does not know), or
-             denies: `told` is the share of such sentences that are told as contradicted, `false` the share of
+             denies: `reported` is the share of such sentences that are told as contradicted, `false` the share of
              (sentence, proposal) pairs that are told so and are none.
 cost         milliseconds for an answer of 400 words and six proposals of as many; `cpu ms` without the time in which
              other processes had the core.
@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 from common import MOA, arguments, median, outputs, percentile, report
 from moa.provenance.attribution import Proposal, provenance
 from moa.text.sentences import sentences
-from phrasebook import UNITS, Bank, Half, Statement, said, stated
+from phrasebook import UNITS, Bank, Half, Statement, phrase, stated
 
 PROPOSALS, SENTENCES, ANSWER = 6, 20, 15
 SHARED = 2
@@ -80,13 +80,13 @@ def case(half: Half, kind: str, seed: int) -> Case:
     held = [known[place * SENTENCES : (place + 1) * SENTENCES] for place in range(PROPOSALS)]
     for place, own in enumerate(held):  # a few things are said by two
         own[0] = held[(place + 1) % PROPOSALS][1]
-    words = {one: said(one, dice) for one in statements}
+    words = {one: phrase(one, dice) for one in statements}
     proposals = [Proposal(f"m{place}", " ".join(words[one] for one in own)) for place, own in enumerate(held)]
     answer, gold = [], []
     for new in news:
         way = dice.choice(("verbatim", "paraphrased", "joined")) if kind == "mixed" else kind
         if dice.random() < 0.4:
-            answer.append(words[new] if way == "verbatim" else said(new, dice, again=True))
+            answer.append(words[new] if way == "verbatim" else phrase(new, dice, again=True))
             gold.append(set())
             continue
         place, other = dice.sample(range(PROPOSALS), 2)
@@ -96,7 +96,7 @@ def case(half: Half, kind: str, seed: int) -> Case:
             answer.append(f"{words[one][:-1]}, while {words[two][0].lower()}{words[two][1:]}")
             gold.append({at for at, own in enumerate(held) if one in own or two in own})
         else:
-            answer.append(words[one] if way == "verbatim" else said(one, dice, again=True))
+            answer.append(words[one] if way == "verbatim" else phrase(one, dice, again=True))
             gold.append({at for at, own in enumerate(held) if one in own})
     return Case(answer, gold, proposals)
 
@@ -112,15 +112,15 @@ def traced(one: Case, between: str = " ") -> tuple[list[set[int]], list[set[int]
 
 
 def _measured(cases: Sequence[Case], between: str = " ") -> dict[str, Any]:
-    told = true = right = news = own = 0
+    reported = true = right = news = own = 0
     for one in cases:
         for gold, found in zip(one.gold, traced(one, between)[0], strict=True):
-            told, true, right = told + len(found), true + len(gold), right + len(found & gold)
+            reported, true, right = reported + len(found), true + len(gold), right + len(found & gold)
             news += not gold
             own += not gold and not found
     return {
         "sentences": sum(len(one.sentences) for one in cases),
-        "precision": right / max(1, told),
+        "precision": right / max(1, reported),
         "recall": right / max(1, true),
         "own": own / max(1, news),
     }
@@ -128,7 +128,7 @@ def _measured(cases: Sequence[Case], between: str = " ") -> dict[str, Any]:
 
 def contradicted(half: Half, kind: str, seeds: range) -> dict[str, Any]:
     """Sentences of a proposal said again with another number, or a negation."""
-    there = told = pairs = false = 0
+    there = reported = pairs = false = 0
     for seed in seeds:
         one = case(half, "verbatim", seed)
         dice = random.Random(f"{kind}/{seed}")
@@ -138,9 +138,9 @@ def contradicted(half: Half, kind: str, seeds: range) -> dict[str, Any]:
             expected.append(gold if changed else set())
             one.sentences[place] = changed or one.sentences[place]
         for gold, found in zip(expected, traced(one)[1], strict=True):
-            there, told = there + len(gold), told + len(gold & found)
+            there, reported = there + len(gold), reported + len(gold & found)
             pairs, false = pairs + PROPOSALS - len(gold), false + len(found - gold)
-    return {"set": kind, "pairs": there, "told": told / max(1, there), "false": false / pairs}
+    return {"set": kind, "pairs": there, "told": reported / max(1, there), "false": false / pairs}
 
 
 def _changed(sentence: str, kind: str, dice: random.Random) -> str | None:
@@ -183,8 +183,8 @@ def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
     panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     strangers = [outputs(data / "selection" / "outputs" / f"{model}.json.gz") for model in STRANGERS]
     dice = random.Random("instructions")
-    asked = dice.sample(list(answers)[TUNED_ON:], count)
-    others = {one: dice.choice([other for other in asked if other != one]) for one in asked}
+    questions = dice.sample(list(answers)[TUNED_ON:], count)
+    others = {one: dice.choice([other for other in questions if other != one]) for one in questions}
     sides = (
         ("its proposers", MOA, lambda one: [model[one] for model in panel]),
         ("models not asked", STRANGERS, lambda one: [model[one] for model in strangers]),
@@ -193,7 +193,7 @@ def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
     for name, models, texts in sides:
         found = []
         shares = [0.0] * len(models)
-        for one in asked:
+        for one in questions:
             proposals = [Proposal(model, text) for model, text in zip(models, texts(one), strict=True)]
             traced = provenance(answers[one], proposals)
             found += traced.sentences
@@ -214,9 +214,9 @@ def spliced(data: Path, count: int) -> dict[str, Any]:
     """Answers put together from real sentences."""
     panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     dice = random.Random("splices")
-    asked = dice.sample(list(panel[0])[TUNED_ON:], count)
+    questions = dice.sample(list(panel[0])[TUNED_ON:], count)
     cases = []
-    for one, other in zip(asked, (*asked[1:], asked[0]), strict=True):
+    for one, other in zip(questions, (*questions[1:], questions[0]), strict=True):
         proposals = [Proposal(model, text[one]) for model, text in zip(MOA, panel, strict=True)]
         parts: list[tuple[str, set[int]]] = []
         for place, text in enumerate((*panel, dice.choice(panel))):

@@ -39,15 +39,15 @@ def recorded(data: Path, path: Path) -> tuple[Recorded, Recorded]:
     for sample in bench.samples:
         if row := rows.get(sample.question):
             answers[sample.question] = (row["output_2"], None)
-            if said := row.get("raw_completion"):
-                told = Answer(sample.id, "", (row["output_2"],))
-                asked = bench.scorer.comparison(sample, told, is_switched(sample.question))
-                judgements[asked.question] = (said["text"], said["logprobs"])
+            if reply := row.get("raw_completion"):
+                answer = Answer(sample.id, "", (row["output_2"],))
+                pair = bench.scorer.comparison(sample, answer, is_switched(sample.question))
+                judgements[pair.question] = (reply["text"], reply["logprobs"])
     return answers, judgements
 
 
 @contextmanager
-def served(said: dict[str, Recorded]) -> Iterator[str]:
+def served(recordings: dict[str, Recorded]) -> Iterator[str]:
     """A server whose models say what is recorded of them."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,9 +55,11 @@ def served(said: dict[str, Recorded]) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            found = said[body["model"]].get(body["messages"][-1]["content"])
-            status, told = (200, _completion(*found)) if found else (404, {"error": {"message": "nothing is recorded"}})
-            reply = json.dumps(told).encode()
+            found = recordings[body["model"]].get(body["messages"][-1]["content"])
+            status, payload = (
+                (200, _completion(*found)) if found else (404, {"error": {"message": "nothing is recorded"}})
+            )
+            reply = json.dumps(payload).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(reply)))
@@ -90,7 +92,7 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
         config = Path(folder, "moa.toml")
         config.write_text(f'[providers.lab]\nbase_url = "{url}"\nattempts = 1\nprice = {{ input = 0, output = 0 }}\n')
         out = Path(folder, "out")
-        asked = [
+        items = [
             "-m",
             f"lab:{name}",
             "--judge",
@@ -100,7 +102,7 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
             "--output-dir",
             str(out),
         ]
-        command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *asked, "--config", str(config)]
+        command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *items, "--config", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         lines = [json.loads(line) for line in (out / "scores.jsonl").read_text("utf-8").splitlines()]
         samples = {one["id"]: one["messages"][0]["content"] for one in map(json.loads, (out / "samples.jsonl").open())}

@@ -26,7 +26,7 @@ aggregator = "mock:{model}-steps"
 """
 
 
-async def asked(name: str, config: Path) -> dict[str, Any]:
+async def measure(name: str, config: Path) -> dict[str, Any]:
     """One answer: its first word and its end in seconds, the aggregator's calls, and the tokens that they read."""
     question = moa.Request((moa.Message("user", "Why is the sky blue?"),))
     events: list[moa.Event] = []
@@ -59,7 +59,7 @@ async def main() -> None:
     with mock() as upstream, tempfile.TemporaryDirectory() as folder:
         config = upstream.config(Path(folder), mixtures)
         for step in steps:
-            found = [await asked(f"moa:step{step}", config) for _ in range(options.runs)]
+            found = [await measure(f"moa:step{step}", config) for _ in range(options.runs)]
             rows.append({"step": step or "none", **{key: median([one[key] for one in found]) for key in found[0]}})
     least = ideal(((model,), (model,)))
     report(f"staircase, ideal without one {least.word:.2f} s and {least.end:.2f} s", rows, options)

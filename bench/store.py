@@ -44,22 +44,22 @@ def events(dice: random.Random, began: float, watched: bool) -> Iterator[Event]:
     made = [(secrets.token_hex(8), f"lab:m{place}", text(dice, 100)) for place in range(3)]
     for place, (span, model, _) in enumerate(made):
         yield SpanStart(run, span, 0.001, "proposer", model, layer, 1, place, request=question)
-    for span, _, said in made:
+    for span, _, body in made:
         clock += dice.uniform(0.1, 2.0)
-        yield from spoken(span, clock, said, False, watched)
-        yield SpanEnd(span, clock, None, said, "stop", Usage(30, 130, 0.0001))
+        yield from deltas(span, clock, body, False, watched)
+        yield SpanEnd(span, clock, None, body, "stop", Usage(30, 130, 0.0001))
     yield SpanEnd(layer, clock, usage=Usage(90, 390, 0.0003))
-    prompt = Request((Message("system", "\n\n".join(said for _, _, said in made)), *question.messages))
+    prompt = Request((Message("system", "\n\n".join(body for _, _, body in made)), *question.messages))
     answer, last = text(dice, 100), secrets.token_hex(8)
     yield SpanStart(run, last, clock, "aggregator", "lab:big", root, answer=True, request=prompt)
-    yield from spoken(last, clock + 0.5, answer, True, watched)
+    yield from deltas(last, clock + 0.5, answer, True, watched)
     for span in (last, root):
         yield SpanEnd(span, clock + 1.0, None, answer, "stop", Usage(430, 130, 0.002))
 
 
-def spoken(span: str, clock: float, said: str, answers: bool, watched: bool) -> Iterator[Event]:
+def deltas(span: str, clock: float, body: str, answers: bool, watched: bool) -> Iterator[Event]:
     if watched:
-        for word in said.split(" "):
+        for word in body.split(" "):
             yield TextDelta(span, clock, f"{word} ", answer=answers)
 
 
@@ -98,7 +98,7 @@ def read(store: Store, runs: int, dice: random.Random) -> Iterator[dict[str, Any
     """How long it takes to read, as whoever asks has it: a connection and all."""
     every = [run.id for run in store.runs()]
     middle = every[len(every) // 2]
-    asked: dict[str, Callable[[], Any]] = {
+    values: dict[str, Callable[[], Any]] = {
         "list the latest 20": lambda: store.runs(limit=20),
         "... from the middle on": lambda: store.runs(limit=20, before=middle),
         "... of one mixture": lambda: store.runs(limit=20, model=MIXTURES[0]),
@@ -114,7 +114,7 @@ def read(store: Store, runs: int, dice: random.Random) -> Iterator[dict[str, Any
         "figures of all models": store.figures,
         "... day by day": lambda: store.figures(by_day=True),
     }
-    for what, ask in asked.items():
+    for what, ask in values.items():
         times = []
         for _ in range(runs):
             begun = time.perf_counter()

@@ -68,7 +68,7 @@ def expected(world: World, one: Answer, other: Answer) -> float:
     return level.preference(one, other) - level.preference(other, one)
 
 
-def asked(case: Case, world: World, name: str, count: int) -> Iterator[tuple[str, Answer, list[Answer], list[Answer]]]:
+def row(case: Case, world: World, name: str, count: int) -> Iterator[tuple[str, Answer, list[Answer], list[Answer]]]:
     """Prompts: for each the mixture's answer, the members', and what each member makes of four of its own."""
     for number in range(count):
         prompt = f"{name} {number // case.group}/{number}"
@@ -80,7 +80,7 @@ def asked(case: Case, world: World, name: str, count: int) -> Iterator[tuple[str
 def truth(case: Case, count: int) -> tuple[float, float]:
     """The mixture's mean gain in points over the member that is best, and over the one that is best when sampled."""
     world, single, often = case.world(), Counter[str](), Counter[str]()
-    for _, mixture, alone, sampled in asked(case, world, "truth", count):
+    for _, mixture, alone, sampled in row(case, world, "truth", count):
         for member, one, self_mixed in zip(MEMBERS, alone, sampled, strict=True):
             single[member] += expected(world, mixture, one) * 100 / count
             often[member] += expected(world, mixture, self_mixed) * 100 / count
@@ -91,7 +91,7 @@ def truth(case: Case, count: int) -> tuple[float, float]:
 def simulated(case: Case, number: int) -> Worth:
     """What `worth` says of one set of prompts."""
     world = case.world()
-    made = list(asked(case, world, f"simulation {number}", case.prompts))
+    made = list(row(case, world, f"simulation {number}", case.prompts))
 
     def rival(name: str, others: Sequence[Answer]) -> Rival:
         pairs = [(prompt, mixture, other) for (prompt, mixture, _, _), other in zip(made, others, strict=True)]
@@ -112,8 +112,8 @@ def main() -> None:
         if options.only not in ("", case.name):
             continue
         true, true_often = truth(case, options.truth)
-        told = [simulated(case, number) for number in range(options.runs)]
-        single, often = ([one.comparisons[place].decisive for one in told] for place in (0, 1))
+        items = [simulated(case, number) for number in range(options.runs)]
+        single, often = ([one.comparisons[place].decisive for one in items] for place in (0, 1))
 
         def percent(held: Iterable[bool]) -> float:
             return round(100 * sum(held) / options.runs, 1)
@@ -128,8 +128,8 @@ def main() -> None:
                 "estimate": round(fmean(figure.value for figure in single), 2),
                 "covered %": percent(one.low <= true <= one.high for one in single),
                 "covered, Self-MoA %": percent(one.low <= true_often <= one.high for one in often),
-                "worth it %": percent(one.verdict == "worth it" for one in told),
-                "not worth it %": percent(one.verdict == "not worth it" for one in told),
+                "worth it %": percent(one.verdict == "worth it" for one in items),
+                "not worth it %": percent(one.verdict == "not worth it" for one in items),
             }
         )
         if sys.stderr.isatty():

@@ -49,9 +49,9 @@ def test_settings_in_the_docs_are_valid(settings: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", [ProviderTable, EngineTable, MixtureTable, MemberTable, AggregatorTable, StoreTable])
 def test_every_setting_is_spoken_of(table: type[Table]) -> None:
-    told = "".join(page.read_text("utf-8") for page in PAGES)
-    spoken = {name for name in table.model_fields if re.search(rf"(`|{{ ?|^|, ){name}(`| = )", told, re.MULTILINE)}
-    assert spoken == set(table.model_fields)
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    names = {name for name in table.model_fields if re.search(rf"(`|{{ ?|^|, ){name}(`| = )", text, re.MULTILINE)}
+    assert names == set(table.model_fields)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -82,5 +82,5 @@ def test_the_reference_of_events_is_generated_from_their_classes() -> None:
 def test_the_reference_of_the_command_line_is_the_command_line() -> None:
     """docs/cli.md is what `typer moa.cli.app utils docs --name moa --title "Command line"` prints."""
     typer = [sys.executable, "-m", "typer", "moa.cli.app", "utils", "docs", "--name", "moa", "--title", "Command line"]
-    told = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
-    assert (ROOT / "docs" / "cli.md").read_text("utf-8").strip() == told.strip()
+    output = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8").strip() == output.strip()

@@ -33,8 +33,8 @@ def mixture(aggregator: moa.Model) -> Mixture:
 async def ended(model: moa.Model) -> weakref.ref[moa.span.Run]:
     """What is left of a run that was read to its end."""
     async with moa.stream(model, REQUEST, emit=Spending().add) as events:
-        said = "".join([one.text async for one in events if isinstance(one, moa.TextDelta) and one.answer])
-    assert said == events.response.text
+        text = "".join([one.text async for one in events if isinstance(one, moa.TextDelta) and one.answer])
+    assert text == events.response.text
     return weakref.ref(events.run)
 
 

@@ -115,9 +115,9 @@ async def test_the_answer_is_the_aggregators_words_and_carries_the_tree_it_came_
 async def test_usage_is_the_sum_of_what_the_upstream_counted_for_all_calls() -> None:
     with Upstream(says) as upstream:
         answer = await moa.generate(panel(upstream, provider="price = { input = 1, output = 2 }"), REQUEST)
-        asked = sum(len(message["content"].split()) for call in upstream.calls for message in call.messages)
-    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.estimated) == (asked, 13 * 3, False)
-    assert answer.usage.cost == pytest.approx((asked + 2 * 13 * 3) / 1e6)
+        calls = sum(len(message["content"].split()) for call in upstream.calls for message in call.messages)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.estimated) == (calls, 13 * 3, False)
+    assert answer.usage.cost == pytest.approx((calls + 2 * 13 * 3) / 1e6)
 
 
 async def test_the_proposers_of_a_layer_are_asked_side_by_side() -> None:
@@ -339,8 +339,8 @@ async def test_a_mixture_in_a_mixture_is_asked_as_a_model() -> None:
         answer = await moa.generate(configured(text.replace("{url}", upstream.url)), REQUEST)
         assert sorted(call.model for call in upstream.calls) == ["a", "b", "c", "d", "inner", "judge"]
         inner, outer, judge = (upstream.to(name)[0].system for name in ("inner", "d", "judge"))
-    spoken = [f"spoken by {name}" for name in ("a", "b", "c", "inner", "d")]
-    assert found(inner, *spoken) == ["spoken by a", "spoken by b"]
-    assert found(outer, *spoken) == ["spoken by c", "spoken by inner"]
-    assert found(judge, *spoken) == ["spoken by d"]
+    items = [f"spoken by {name}" for name in ("a", "b", "c", "inner", "d")]
+    assert found(inner, *items) == ["spoken by a", "spoken by b"]
+    assert found(outer, *items) == ["spoken by c", "spoken by inner"]
+    assert found(judge, *items) == ["spoken by d"]
     assert answer.text == "spoken by judge"

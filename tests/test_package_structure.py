@@ -20,6 +20,7 @@ FLOORS = (
         "types",
         "errors",
         "events",
+        "notes",
         "model",
         "span",
         "streaming",

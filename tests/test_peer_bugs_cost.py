@@ -73,8 +73,8 @@ async def test_enough_answers_do_not_wait_for_the_slowest() -> None:
 async def test_tokens_of_every_call_are_counted() -> None:
     with Upstream({"a": "one two", "b": "one two three", "judge": "one"}) as upstream:
         answer = await moa.generate(mixed(upstream, ["a", "b"]), QUESTION)
-    asked = sum(len(str(message["content"]).split()) for call in upstream.calls for message in call.messages)
-    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (asked, 6)
+    calls = sum(len(str(message["content"]).split()) for call in upstream.calls for message in call.messages)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (calls, 6)
 
 
 async def test_a_cost_that_is_not_known_is_not_nothing() -> None:

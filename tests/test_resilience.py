@@ -196,7 +196,7 @@ async def test_a_straggler_is_asked_twice_and_the_first_answer_counts() -> None:
 async def test_who_answers_in_time_is_asked_once() -> None:
     quick = Scripted("a", "red")
     _, events = await run(panel(Layer([Hedged(quick, LATE)])))
-    assert (len(quick.heard), noted(events, "hedged")) == (1, [])
+    assert (len(quick.requests), noted(events, "hedged")) == (1, [])
 
 
 async def test_when_both_calls_fail_the_proposal_is_lost() -> None:
@@ -211,7 +211,7 @@ LONG = " ".join(["the same words again and again"] * 30)
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("reply", "reason"),
     [
         (ModelError("judge: no"), "the aggregator failed: judge: no"),
         ("", "the aggregator failed: judge: the reply is empty; retry, or choose another model"),
@@ -222,9 +222,9 @@ LONG = " ".join(["the same words again and again"] * 30)
         (LONG, "the aggregation repeats itself"),
     ],
 )
-async def test_an_aggregation_that_is_no_good_gives_way_to_the_best_proposal(said: Any, reason: str) -> None:
+async def test_an_aggregation_that_is_no_good_gives_way_to_the_best_proposal(reply: Any, reason: str) -> None:
     events: list[moa.Event] = []
-    mixture = panel(*TWO, by=Synthesize(Scripted("judge", said)))
+    mixture = panel(*TWO, by=Synthesize(Scripted("judge", reply)))
     answer = await moa.generate(mixture, QUESTION, events.append)
     assert answer.text in ("It is red.", "It is blue, I think.")
     assert answer.fallback == f"{reason}; this is the proposal of {noted(events, 'fallback')[-1]['model']}"
@@ -232,12 +232,12 @@ async def test_an_aggregation_that_is_no_good_gives_way_to_the_best_proposal(sai
 
 
 async def test_a_good_aggregation_stands() -> None:
-    for said in (
+    for reply in (
         "Sorry to say, it cannot be red. " + " ".join(f"It is {n}." for n in range(200)),
         "Red.",
         Response("judge", "Blue", reasoning="Hm"),
     ):
-        answer, events = await run(panel(*TWO, by=Synthesize(Scripted("judge", said))))
+        answer, events = await run(panel(*TWO, by=Synthesize(Scripted("judge", reply))))
         assert (answer.fallback, noted(events, "fallback")) == (None, [])
 
 
@@ -303,9 +303,9 @@ async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_
     judge = Scripted("judge", ["no json", '{"c": "red"}'])
     answer, events = await run(panel(*TWO, by=Synthesize(judge)), SHAPED)
     assert (answer.text, read(events), answer.fallback) == ('{"c": "red"}', '{"c": "red"}', None)
-    assert len(judge.heard) == 2
-    assert judge.heard[1].messages[-2].text == "no json"
-    assert judge.heard[1].messages[-1].text.startswith("That is not in the form asked for: ")
+    assert len(judge.requests) == 2
+    assert judge.requests[1].messages[-2].text == "no json"
+    assert judge.requests[1].messages[-1].text.startswith("That is not in the form asked for: ")
     assert len(noted(events, "format_retry")) == 1
 
 
@@ -321,10 +321,10 @@ async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_
 )
 async def test_the_patterns_of_a_schema_hold_up_nobody(slow: dict[str, Any]) -> None:
     long = "a" * 60 + "!"
-    said = json.dumps({"c": long, long: 1})
+    reply = json.dumps({"c": long, long: 1})
     request = replace(SHAPED, response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": slow}})
-    answer, _ = await run(panel(*TWO, by=Synthesize(Scripted("judge", said))), request)
-    assert answer.text == said
+    answer, _ = await run(panel(*TWO, by=Synthesize(Scripted("judge", reply))), request)
+    assert answer.text == reply
 
 
 @pytest.mark.parametrize("more", [{}, {"unevaluatedProperties": False}])
@@ -337,10 +337,10 @@ async def test_a_schema_that_refers_to_itself_again_and_again_is_refused(depth: 
         await run(panel(*TWO, by=Synthesize(Scripted("judge", "{}"))), request)
 
 
-@pytest.mark.parametrize("said", ["no json", ModelError("judge: no")])
-async def test_a_proposal_in_the_form_stands_in_for_an_answer_that_is_not(said: Any) -> None:
+@pytest.mark.parametrize("reply", ["no json", ModelError("judge: no")])
+async def test_a_proposal_in_the_form_stands_in_for_an_answer_that_is_not(reply: Any) -> None:
     layer = Layer([Scripted("a", "red"), Scripted("b", '{"c": "blue"}')])
-    answer, events = await run(panel(layer, by=Synthesize(Scripted("judge", said))), SHAPED)
+    answer, events = await run(panel(layer, by=Synthesize(Scripted("judge", reply))), SHAPED)
     assert (answer.text, read(events)) == ('{"c": "blue"}', '{"c": "blue"}')
     assert answer.fallback and answer.fallback.endswith("this is the proposal of b")
 
@@ -428,7 +428,7 @@ async def test_a_budget_too_small_for_anything_is_refused_before_it_is_spent() -
     mixture = costly()
     with pytest.raises(RequestError, match=r"too small for one proposal and the answer: about \$2 of \$1.5"):
         await run(mixture, budget=Budget(dollars=1.5))
-    assert all(not proposer.heard for proposer in mixture.layers[0].proposers if isinstance(proposer, Scripted))
+    assert all(not proposer.requests for proposer in mixture.layers[0].proposers if isinstance(proposer, Scripted))
 
 
 async def test_a_budget_in_dollars_needs_prices() -> None:

@@ -35,8 +35,8 @@ class Task:
     @classmethod
     def given(cls) -> Task:
         """The task of this program's first argument."""
-        told = json.loads(sys.argv[1])
-        return cls(**{**told, "proposers": tuple(told["proposers"])})
+        payload = json.loads(sys.argv[1])
+        return cls(**{**payload, "proposers": tuple(payload["proposers"])})
 
 
 class Answer:
@@ -56,11 +56,11 @@ class Answer:
         if not error and "[whole]" not in text:
             error = f"not the whole answer of the mock upstream: {text[:200]!r}"
         at = time.monotonic()
-        told = {"round": self.round, "total": at - self.begun, "first": self.words, "at": at, "error": error}
-        print(json.dumps(told), file=lines)
+        values = {"round": self.round, "total": at - self.begun, "first": self.words, "at": at, "error": error}
+        print(json.dumps(values), file=lines)
 
 
-async def _asked(ask: AskAsync, answer: Answer) -> None:
+async def _answers(ask: AskAsync, answer: Answer) -> None:
     try:
         answer.done(await ask(answer.question, answer.first))
     except Exception as error:  # whatever it is, it is what the peer answers
@@ -70,7 +70,7 @@ async def _asked(ask: AskAsync, answer: Answer) -> None:
 async def ask_async(task: Task, asks: Sequence[AskAsync]) -> None:
     """Ask all clients at once, round after round."""
     for number in range(task.rounds):
-        await asyncio.gather(*(_asked(ask, Answer(number, client)) for client, ask in enumerate(asks)))
+        await asyncio.gather(*(_answers(ask, Answer(number, client)) for client, ask in enumerate(asks)))
 
 
 def _asked_sync(ask: AskSync, answer: Answer) -> None:

@@ -34,8 +34,8 @@ class Worker(RoutedAgent):
 
     @message_handler
     async def propose(self, message: Question, ctx: MessageContext) -> Reply:
-        said = await self.client.create([UserMessage(content=message.text, source="user")])
-        return Reply(str(said.content))
+        text = await self.client.create([UserMessage(content=message.text, source="user")])
+        return Reply(str(text.content))
 
 
 class Orchestrator(RoutedAgent):
@@ -47,8 +47,8 @@ class Orchestrator(RoutedAgent):
     async def answer(self, message: Question, ctx: MessageContext) -> Reply:
         names = [AgentId(f"worker{number}", self.id.key) for number in range(self.workers)]
         replies = await asyncio.gather(*(self.send_message(message, name) for name in names))
-        asked = f"Merge these answers to {message.text}\n" + "\n".join(reply.text for reply in replies)
-        async for part in self.client.create_stream([UserMessage(content=asked, source="user")]):
+        text = f"Merge these answers to {message.text}\n" + "\n".join(reply.text for reply in replies)
+        async for part in self.client.create_stream([UserMessage(content=text, source="user")]):
             if not isinstance(part, str):
                 return Reply(str(part.content))
             self.first[message.number]()
@@ -57,16 +57,16 @@ class Orchestrator(RoutedAgent):
 
 async def main() -> None:
     task = Task.given()
-    heard: dict[int, First] = {}
+    values: dict[int, First] = {}
     runtime = SingleThreadedAgentRuntime()
     for number, name in enumerate(task.proposers):
         await Worker.register(runtime, f"worker{number}", partial(Worker, model(task, name)))
     aggregator = model(task, task.aggregator)
-    await Orchestrator.register(runtime, "orchestrator", partial(Orchestrator, aggregator, len(task.proposers), heard))
+    await Orchestrator.register(runtime, "orchestrator", partial(Orchestrator, aggregator, len(task.proposers), values))
     runtime.start()
 
     async def ask(question: str, first: First) -> str:
-        heard[number := len(heard)] = first
+        values[number := len(values)] = first
         reply = await runtime.send_message(Question(question, number), AgentId("orchestrator", f"chat{number}"))
         return str(reply.text)
 

@@ -15,20 +15,20 @@ preset = {
     "aggregator": {"provider": "mock", "model": task.aggregator},
     "fanout": "user_turn",
 }
-told = {
+config = {
     "model": {"provider": "moa", "default": "three"},
     "providers": {"mock": {"base_url": task.url, "api_key": "none", "default_model": task.aggregator}},
     "moa": {"default_preset": "three", "presets": {"three": preset}},
 }
-Path(home.name, "config.yaml").write_text(json.dumps(told))  # JSON is YAML
+Path(home.name, "config.yaml").write_text(json.dumps(config))  # JSON is YAML
 
 from run_agent import AIAgent  # noqa: E402  (reads its home when imported)
 
 
 def client() -> AskSync:
     def ask(question: str, first: First) -> str:
-        said = agent.run_conversation(question, stream_callback=lambda _: first())
-        return str(said["final_response"])
+        result = agent.run_conversation(question, stream_callback=lambda _: first())
+        return str(result["final_response"])
 
     agent = AIAgent(
         provider="moa",

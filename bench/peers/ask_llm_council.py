@@ -9,7 +9,7 @@ from pathlib import Path
 from adapter import First, Task, ask_async
 
 task = Task.given()
-told = {
+config = {
     "council": {
         "council": {"models": list(task.proposers), "chairman": task.aggregator},
         "gateways": {"providers": {"openrouter": {"base_url": f"{task.url}/chat/completions"}}},
@@ -18,7 +18,7 @@ told = {
 }
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "llm_council.yaml")
-    path.write_text(json.dumps(told))  # JSON is YAML
+    path.write_text(json.dumps(config))  # JSON is YAML
     os.environ.update(LLM_COUNCIL_CONFIG=str(path), OPENROUTER_API_KEY="none", LLM_COUNCIL_TELEMETRY="off")
     from llm_council import run_full_council  # reads its configuration when imported
 

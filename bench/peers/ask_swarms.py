@@ -21,15 +21,15 @@ def client(task: Task) -> AskSync:
             **more,
         )
 
-    heard: list[First] = []
+    items: list[First] = []
     mixture = MixtureOfAgents(
         agents=[agent(f"proposer {number}", model) for number, model in enumerate(task.proposers)],
-        aggregator_agent=agent("aggregator", task.aggregator, streaming_callback=lambda _: heard[-1]()),
+        aggregator_agent=agent("aggregator", task.aggregator, streaming_callback=lambda _: items[-1]()),
         layers=1,
     )
 
     def ask(question: str, first: First) -> str:
-        heard.append(first)
+        items.append(first)
         return str(mixture.run(question))
 
     return ask

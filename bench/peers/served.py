@@ -15,8 +15,8 @@ async def ask_server(task: Task, url: str, model: str, streamed: bool) -> None:
         body = {"model": model, "messages": [{"role": "user", "content": question}], "stream": streamed}
         async with session.post(f"{url}/chat/completions", json=body) as reply:
             if reply.status != 200 or not streamed:
-                told = await reply.json(content_type=None)
-                return str(told["choices"][0]["message"]["content"])
+                payload = await reply.json(content_type=None)
+                return str(payload["choices"][0]["message"]["content"])
             text = []
             async for line in reply.content:
                 if not line.startswith(b"data: {"):

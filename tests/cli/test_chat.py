@@ -42,7 +42,7 @@ def talk(model: Model, *lines: str, others: Sequence[Model] = ()) -> Chat:
 def test_every_question_goes_along_with_what_was_said_before() -> None:
     model = Scripted("a", ["one", "two"])
     talk(model, "First?", "Second?")
-    assert [(message.role, message.text) for message in model.heard[1].messages] == [
+    assert [(message.role, message.text) for message in model.requests[1].messages] == [
         ("system", "Be brief."),
         ("user", "First?"),
         ("assistant", "one"),
@@ -53,32 +53,32 @@ def test_every_question_goes_along_with_what_was_said_before() -> None:
 def test_a_question_that_failed_is_not_part_of_the_conversation() -> None:
     model = Scripted("a", [ModelError("a: on fire"), "two"])
     talk(model, "First?", "Second?")
-    assert [message.text for message in model.heard[1].messages] == ["Be brief.", "Second?"]
+    assert [message.text for message in model.requests[1].messages] == ["Be brief.", "Second?"]
 
 
 def test_a_question_that_failed_can_be_asked_again() -> None:
     model = Scripted("a", [ModelError("a: on fire"), "two"])
     talk(model, "First?", "/again")
-    assert model.heard[1] == model.heard[0]
+    assert model.requests[1] == model.requests[0]
 
 
 def test_an_answer_can_be_replaced_by_another() -> None:
     model = Scripted("a", ["one", "two"])
     chat = talk(model, "First?", "/again")
-    assert model.heard[1] == model.heard[0]
+    assert model.requests[1] == model.requests[0]
     assert "two" in chat.as_markdown() and "one" not in chat.as_markdown()
 
 
 def test_another_mixture_goes_on_with_the_same_conversation() -> None:
     other = Scripted("b", "two")
     talk(Scripted("a", "one"), "First?", "/mixture b", "Second?", others=[other])
-    assert [message.text for message in other.heard[0].messages] == ["Be brief.", "First?", "one", "Second?"]
+    assert [message.text for message in other.requests[0].messages] == ["Be brief.", "First?", "one", "Second?"]
 
 
 def test_what_was_said_can_be_forgotten_and_the_instruction_stays() -> None:
     model = Scripted("a", ["one", "two"])
     talk(model, "First?", "/clear", "Second?")
-    assert [message.text for message in model.heard[1].messages] == ["Be brief.", "Second?"]
+    assert [message.text for message in model.requests[1].messages] == ["Be brief.", "Second?"]
 
 
 def test_the_exit_code_is_that_of_the_last_failure() -> None:
@@ -88,7 +88,7 @@ def test_the_exit_code_is_that_of_the_last_failure() -> None:
 def test_a_path_is_a_question_and_not_a_command() -> None:
     model = Scripted("a", "one")
     talk(model, "/etc/passwd: what is it?")
-    assert model.heard[0].question == "/etc/passwd: what is it?"
+    assert model.requests[0].question == "/etc/passwd: what is it?"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from moa.config.load import Config
 from moa.estimates.likely import WithEstimate, missed, quote
 
 
-def asked(words: int) -> Request:
+def request_of(words: int) -> Request:
     return Request((Message("user", "word " * words),))
 
 
@@ -63,10 +63,10 @@ async def test_with_runs_of_the_same_the_quote_is_what_they_took_for_a_question_
     mixture = panel(counted("a", 200), counted("b", 100), big=counted("big", 80))
     with Store(tmp_path) as store:
         for words in (100, 200, 300):
-            await moa.generate(mixture, asked(words), store.emit)
-        estimate = quote(mixture, asked(1000), store.figures())
+            await moa.generate(mixture, request_of(words), store.emit)
+        estimate = quote(mixture, request_of(1000), store.figures())
         trace = Trace()
-        await moa.generate(WithEstimate(mixture, estimate), asked(1000), trace.add)
+        await moa.generate(WithEstimate(mixture, estimate), request_of(1000), trace.add)
     assert (estimate.model, estimate.calls, estimate.runs, estimate.unknown, estimate.known) == (
         "panel",
         3,
@@ -83,8 +83,8 @@ async def test_a_mixture_never_asked_is_quoted_by_the_calls_of_its_models_elsewh
     a, b, big = counted("a", 200), counted("b", 100), counted("big", 80)
     other = panel(b, b, big=Fallback((big, a)), name="other")
     with Store(tmp_path) as store:
-        await moa.generate(panel(a, b, big=big), asked(100), store.emit)
-        estimate = quote(other, asked(100), store.figures())
+        await moa.generate(panel(a, b, big=big), request_of(100), store.emit)
+        estimate = quote(other, request_of(100), store.figures())
     assert (estimate.calls, estimate.runs, estimate.unknown, estimate.known) == (3, 0, (), True)
     assert estimate.output_tokens == 100 + 100 + 80 and estimate.seconds is not None and estimate.at_most is None
 
@@ -92,24 +92,24 @@ async def test_a_mixture_never_asked_is_quoted_by_the_calls_of_its_models_elsewh
 async def test_models_never_called_are_named_and_their_answers_assumed(tmp_path: Path) -> None:
     a, new = counted("a", 200), WithDefaults(counted("new", 5), max_tokens=64)
     with Store(tmp_path) as store:
-        await moa.generate(a, asked(100), store.emit)
-        estimate = quote(panel(a, new, big=new), asked(100), store.figures())
+        await moa.generate(a, request_of(100), store.emit)
+        estimate = quote(panel(a, new, big=new), request_of(100), store.figures())
     assert (estimate.unknown, estimate.known, estimate.seconds) == (("new",), True, None)
     assert estimate.output_tokens == 200 + 64 + 64
 
 
 def test_without_a_past_nothing_is_known() -> None:
-    estimate = quote(panel(counted("a", 1), big=counted("big", 1)), asked(10), [])
+    estimate = quote(panel(counted("a", 1), big=counted("big", 1)), request_of(10), [])
     assert (estimate.known, estimate.unknown, estimate.runs, estimate.seconds) == (False, ("a", "big"), 0, None)
 
 
 async def test_an_unknown_price_makes_the_quote_unknown_and_a_limit_of_tokens_holds(tmp_path: Path) -> None:
     a, big = counted("a", 200), Scripted("big", "said", usage=Usage(10, 50))
     with Store(tmp_path) as store:
-        await moa.generate(panel(a, big=big), asked(10), store.emit)
-        estimate = quote(panel(a, big=big), asked(10), store.figures())
+        await moa.generate(panel(a, big=big), request_of(10), store.emit)
+        estimate = quote(panel(a, big=big), request_of(10), store.figures())
         assert estimate.cost is None and estimate.output_tokens == 250
-        short = quote(a, replace(asked(10), max_tokens=20), store.figures())
+        short = quote(a, replace(request_of(10), max_tokens=20), store.figures())
     assert short.output_tokens == 20
 
 
@@ -117,9 +117,11 @@ async def test_nested_mixtures_are_quoted_too(tmp_path: Path) -> None:
     inner = panel(counted("a", 50), counted("b", 50), big=counted("big", 30), name="inner")
     outer = panel(inner, counted("a", 50), big=counted("big", 30), name="outer")
     with Store(tmp_path) as store:
-        await moa.generate(inner, asked(100), store.emit)
+        await moa.generate(inner, request_of(100), store.emit)
         trace = Trace()
-        await moa.generate(WithEstimate(outer, quote(outer, asked(100), store.figures())), asked(100), trace.add)
+        await moa.generate(
+            WithEstimate(outer, quote(outer, request_of(100), store.figures())), request_of(100), trace.add
+        )
     wrong = missed(trace)
     assert wrong and abs(wrong["tokens"]) < 0.5
 
@@ -175,8 +177,10 @@ async def test_a_quote_is_right_within_a_fifth_where_answers_vary(tmp_path: Path
         config = {"default": "moa:panel", "providers": {"lab": lab}, "mixtures": {"panel": mixture}}
         model = Builder(Config.model_validate(config), Path()).model("moa:panel")
         for number in range(20):
-            await moa.generate(model, asked(20 + 10 * number), store.emit)
+            await moa.generate(model, request_of(20 + 10 * number), store.emit)
         trace = Trace()
-        await moa.generate(WithEstimate(model, quote(model, asked(150), store.figures())), asked(150), trace.add)
+        await moa.generate(
+            WithEstimate(model, quote(model, request_of(150), store.figures())), request_of(150), trace.add
+        )
     wrong = missed(trace)
     assert wrong and abs(wrong["tokens"]) < 0.2 and abs(wrong["cost"]) < 0.2

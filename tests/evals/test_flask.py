@@ -188,7 +188,7 @@ async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark()
 
     reviewer = Scripted("j", asked)
     results = await evaluate(bench, {"a": Scripted("a", "an answer")}, judge=reviewer)
-    assert len(reviewer.heard) == 1740
+    assert len(reviewer.requests) == 1740
     assert results.figures["a"][0].n == 5219
     assert {figure.value for figure in results.figures["a"]} == {3.0}
 

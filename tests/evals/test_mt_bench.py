@@ -163,10 +163,10 @@ async def test_pairwise_has_every_turn_judged_in_both_orders(tmp_path: Path) -> 
     models = {"base": Scripted("base", "bad"), "mine": Scripted("mine", "good")}
     asked = Scripted("j", judge)
     results = await evaluate(bench, models, judge=asked)
-    assert len(asked.heard) == 8 * 2 * 2
+    assert len(asked.requests) == 8 * 2 * 2
     assert results.figures["mine"][0].value == 100
     assert results.figures["base"][0].note == "the baseline"
-    systems = {request.messages[0].text for request in asked.heard}
+    systems = {request.messages[0].text for request in asked.requests}
     assert systems == {f"be pair-{kind} {turn}" for kind in ("v2", "math-v1") for turn in (1, 2)}
 
 
@@ -199,8 +199,8 @@ async def test_the_real_questions_take_160_calls_60_of_them_with_references() ->
     bench = read(DATA)
     judge = Scripted("j", "[[5]]")
     await evaluate(bench, {"a": Scripted("a", "an answer")}, judge=judge)
-    assert (len(bench.samples), len(judge.heard)) == (80, 160)
-    with_reference = [request for request in judge.heard if "Reference" in request.messages[1].text]
+    assert (len(bench.samples), len(judge.requests)) == (80, 160)
+    with_reference = [request for request in judge.requests if "Reference" in request.messages[1].text]
     assert len(with_reference) == 60
     heats = {sample.metadata["category"]: sample.options["temperature"] for sample in bench.samples}
     assert heats == dict(zip(CATEGORIES, TEMPERATURES, strict=True))

@@ -68,10 +68,10 @@ async def test_every_model_is_asked_every_sample_and_every_answer_is_judged() ->
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "0.5", usage=PRICED)
     results = await evaluate(Tiny(), {"a": a}, judge=judge, seed=3)
     assert results.figures == {"a": [Metric("mean", 0.5, n=4)]}
-    assert [(request.question, request.max_tokens, request.seed) for request in a.heard] == [
+    assert [(request.question, request.max_tokens, request.seed) for request in a.requests] == [
         (f"question {n}", 7, 3) for n in range(4)
     ]
-    assert sorted(request.question for request in judge.heard) == [f"q{n}: red" for n in range(4)]
+    assert sorted(request.question for request in judge.requests) == [f"q{n}: red" for n in range(4)]
 
 
 async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_of_them() -> None:
@@ -90,7 +90,7 @@ async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_
 async def test_a_further_turn_is_asked_after_the_answer_to_the_one_before() -> None:
     a = Scripted("a", ["first", "second"])
     await evaluate(Tiny(count=1, then=("and then?",)), {"a": a}, judge=Scripted("judge", "1"))
-    told = [(message.role, message.text) for message in a.heard[1].messages]
+    told = [(message.role, message.text) for message in a.requests[1].messages]
     assert told == [("user", "question 0"), ("assistant", "first"), ("user", "and then?")]
 
 
@@ -103,14 +103,14 @@ async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_
     assert [one.answer.error for one in first.scored["a"]] == [None, "a: gone"]
     again = await evaluate(Tiny(count=2), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
     assert [one.answer.text for one in again.scored["a"]] == ["red", "blue"]
-    assert len(a.heard) == 3
+    assert len(a.requests) == 3
 
 
 async def test_the_first_model_is_the_baseline_and_answers_once() -> None:
     short, long = Scripted("short", "a"), Scripted("long", "abc")
     results = await evaluate(Tiny(Longer()), {"short": short, "long": long})
     assert results.figures["long"] == [Metric("mean", 1.0, n=4)]
-    assert len(short.heard) == 4
+    assert len(short.requests) == 4
 
 
 async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
@@ -119,7 +119,7 @@ async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
         await evaluate(Tiny(), {"a": a})
     with pytest.raises(ConfigError, match="name at least two"):
         await evaluate(Tiny(Longer()), {"a": a})
-    assert a.heard == []
+    assert a.requests == []
 
 
 async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(t
     told: list[Progress] = []
     folder = Folder.begin(tmp_path, {}, Tiny(count=9).samples)
     stopped = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=folder, spend=0.11, tell=told.append)
-    assert (stopped.complete, len(a.heard), told[-1].paid) == (False, 5, pytest.approx(0.1))
+    assert (stopped.complete, len(a.requests), told[-1].paid) == (False, 5, pytest.approx(0.1))
     rest = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []), spend=1)
-    assert (rest.complete, len(a.heard), len(judge.heard)) == (True, 9, 9)
+    assert (rest.complete, len(a.requests), len(judge.requests)) == (True, 9, 9)
 
 
 async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
@@ -139,7 +139,7 @@ async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
 
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
     results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, spend=1)
-    assert (results.complete, judge.heard) == (True, [])
+    assert (results.complete, judge.requests) == (True, [])
     assert {one.bill for one in results.scored["a"]} == {AnswerCost()}
 
 
@@ -158,7 +158,7 @@ async def test_a_folder_read_again_holds_the_same_and_asks_nothing(tmp_path: Pat
     first = await evaluate(Tiny(), {"a": a}, judge=judge, folder=folder)
     before = contents(tmp_path)
     again = await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {"seed": 1}, []))
-    assert (len(a.heard), len(judge.heard)) == (4, 4)
+    assert (len(a.requests), len(judge.requests)) == (4, 4)
     assert again.figures == first.figures == Folder.read(tmp_path).figures
     assert contents(tmp_path) == before
 
@@ -170,7 +170,7 @@ async def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
     for name, lines in whole.items():
         (tmp_path / name).write_bytes(lines[:-20])
     await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
-    assert (len(a.heard), len(judge.heard)) == (5, 5)
+    assert (len(a.requests), len(judge.requests)) == (5, 5)
     assert {name: (tmp_path / name).read_bytes() for name in whole} == whole
 
 

@@ -37,7 +37,7 @@ def streaming(*packets: bytes) -> Reply:
     return Reply(stream=packets)
 
 
-def said(*words: str) -> list[bytes]:
+def text_chunks(*words: str) -> list[bytes]:
     return [event(chunk({"content": word})) for word in words]
 
 

@@ -26,7 +26,7 @@ class Process:
         command = [sys.executable, "-m", "moa", "serve", "--config", "moa.toml", "--port", "0", *options]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
-        self._said = threading.Condition()
+        self._condition = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         found = re.search(r"ready on http://127\.0\.0\.1:(\d+)", self.line("ready on"))
@@ -36,22 +36,22 @@ class Process:
     def _read(self) -> None:
         assert self._process.stderr
         for line in self._process.stderr:
-            with self._said:
+            with self._condition:
                 self.lines.append(line.rstrip("\n"))
-                self._said.notify_all()
-        with self._said:
-            self._said.notify_all()
+                self._condition.notify_all()
+        with self._condition:
+            self._condition.notify_all()
 
     def line(self, words: str) -> str:
         """The first line with these words, once it has been said."""
 
-        def said() -> str | None:
+        def found_line() -> str | None:
             return next((line for line in self.lines if words in line), None)
 
-        with self._said:
-            self._said.wait_for(lambda: said() or self._process.poll() is not None, timeout=30)
-        assert said(), self.lines
-        return said() or ""
+        with self._condition:
+            self._condition.wait_for(lambda: found_line() or self._process.poll() is not None, timeout=30)
+        assert found_line(), self.lines
+        return found_line() or ""
 
     def tell(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -68,12 +68,12 @@ class Prompt(uvicorn.Server):
     as soon as it is told to."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._payload = asyncio.get_running_loop(), asyncio.Event()
         await super().startup(sockets)
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        await self._told.wait()
+        await self._payload.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -94,7 +94,7 @@ class Prompt(uvicorn.Server):
 
     def end(self) -> None:
         """Tell it, from another thread."""
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._payload.set)
 
 
 class Served:

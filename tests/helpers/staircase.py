@@ -27,13 +27,13 @@ class Writer:
 
     name: str
     context_window: int | None = None
-    heard: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     cancelled: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     pieces: asyncio.Queue[str | Exception | Response] = field(default_factory=asyncio.Queue)
 
     async def generate(self, request: Request, span: Span) -> Response:
-        self.heard.append(request)
+        self.requests.append(request)
         self.news.set()
         text = ""
         try:
@@ -63,10 +63,10 @@ class Writer:
 
     async def nth_request(self, times: int) -> Request:
         """The request of this call, once it was made."""
-        while len(self.heard) < times:
+        while len(self.requests) < times:
             self.news.clear()
             await self.news.wait()
-        return self.heard[times - 1]
+        return self.requests[times - 1]
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ def panel(*proposers: moa.Model) -> moa.Mixture:
 PANEL = panel(Scripted("a", RED, usage=Usage(10, 5, 0.25)), Scripted("b", BLUE))
 
 
-async def asked(store: Store, model: moa.Model = PANEL, request: Request = QUESTION) -> list[Event]:
+async def ask(store: Store, model: moa.Model = PANEL, request: Request = QUESTION) -> list[Event]:
     """Ask with all words watched; the events as they were emitted."""
     emitted: list[Event] = []
 

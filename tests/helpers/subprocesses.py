@@ -39,11 +39,11 @@ LOADED = (
 def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], seconds: float) -> int:
     """The exit code of `moa` with these words, once it has ended. Raises `TimeoutError`."""
     process, loaded = _loaded()
-    asked = json.dumps([words, str(Path.cwd()), dict(environment)]).encode()
+    message = json.dumps([words, str(Path.cwd()), dict(environment)]).encode()
     loaded.settimeout(seconds)
     try:
-        socket.send_fds(loaded, [len(asked).to_bytes(4)], streams)
-        loaded.sendall(asked)
+        socket.send_fds(loaded, [len(message).to_bytes(4)], streams)
+        loaded.sendall(message)
         received = loaded.recv(4)
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)

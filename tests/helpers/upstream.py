@@ -62,14 +62,14 @@ class Reply:
     message: Body | None = None  # the whole message object, instead of text
 
 
-Said = str | Reply
-Says = Said | Callable[[Body], Said | Awaitable[Said]]
+Answer = str | Reply
+Says = Answer | Callable[[Body], Answer | Awaitable[Answer]]
 
 
 class Upstream:
     """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. Any other model answers 404."""
 
-    def __init__(self, says: Mapping[str, Says] | Callable[[Body], Said | Awaitable[Said]]) -> None:
+    def __init__(self, says: Mapping[str, Says] | Callable[[Body], Answer | Awaitable[Answer]]) -> None:
         self.says = says
         self.calls: list[Call] = []
         self.url = ""
@@ -142,10 +142,10 @@ class Upstream:
         says = (
             self.says if callable(self.says) else self.says.get(body["model"], Reply(status=404, text="no such model"))
         )
-        said = says(body) if callable(says) else says
-        if isinstance(said, Awaitable):
-            said = await said
-        reply = Reply(said) if isinstance(said, str) else said
+        outcome = says(body) if callable(says) else says
+        if isinstance(outcome, Awaitable):
+            outcome = await outcome
+        reply = Reply(outcome) if isinstance(outcome, str) else outcome
         await asyncio.sleep(reply.delay)
         if reply.raw is not None:
             return web.Response(body=reply.raw, status=reply.status, headers=reply.headers)
@@ -219,9 +219,9 @@ async def listening(
 
 def usage(body: Body, text: str) -> Body:
     """One token a word, which is easy to count in a test."""
-    asked = sum(len(str(message["content"]).split()) for message in body["messages"])
+    prompt_words = sum(len(str(message["content"]).split()) for message in body["messages"])
     answered = len(text.split())
-    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+    return {"prompt_tokens": prompt_words, "completion_tokens": answered, "total_tokens": prompt_words + answered}
 
 
 def event(body: Any) -> bytes:

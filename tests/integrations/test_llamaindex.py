@@ -111,7 +111,7 @@ def test_options_go_to_the_aggregator_those_of_the_question_first() -> None:
     judge = Scripted("judge", "purple")
     llm = MixtureLLM(panel(aggregator=judge), temperature=0.5, max_tokens=9)
     llm.complete(QUESTION, temperature=0.1, stop=["END"])
-    (heard,) = judge.heard
+    (heard,) = judge.requests
     assert (heard.temperature, heard.max_tokens, heard.stop) == (0.1, 9, ("END",))
     with pytest.raises(RequestError, match="'colour'"):
         llm.complete(QUESTION, colour="red")
@@ -181,7 +181,7 @@ async def test_any_llm_is_a_proposer() -> None:
     judge = Scripted("judge", "purple")
     answer = await moa.generate(panel(proposer, aggregator=judge), REQUEST, words="all")
     assert [(one.model, one.text, one.usage.estimated) for one in answer.references] == [("blocking", "green", True)]
-    assert "green" in judge.heard[0].messages[0].text
+    assert "green" in judge.requests[0].messages[0].text
 
 
 async def test_blocking_llms_are_asked_side_by_side() -> None:

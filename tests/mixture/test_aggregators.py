@@ -44,8 +44,8 @@ async def test_synthesize_answers_with_the_models_text_and_uses_the_requests_opt
     judge = Scripted("judge", "green")
     answer = await moa.generate(mixture(Synthesize(judge, Prompt("Merge.")), "red", "blue"), QUESTION)
     assert answer.text == "green"
-    assert (judge.heard[0].temperature, judge.heard[0].seed) == (0.2, 3)
-    assert "Be brief.\n\nMerge.\n\n<answer-" in judge.heard[0].messages[0].text
+    assert (judge.requests[0].temperature, judge.requests[0].seed) == (0.2, 3)
+    assert "Be brief.\n\nMerge.\n\n<answer-" in judge.requests[0].messages[0].text
 
 
 @pytest.mark.parametrize("verdict", ["2", " 2\n", "2.", "**2**", "#2", "(2)", '"2"', "[2]", "`2`", "02"])
@@ -75,7 +75,7 @@ async def test_a_malformed_verdict_goes_to_the_fallback_and_the_trace_shows_it()
     answer = await moa.generate(mixture(pick, "red", "blue"), QUESTION, events.append, "all")
     assert (answer.text, spoken(events)) == ("green", "green")
     assert noted(events, "fallback") == [{"error": "judge: must reply with a number from 1 to 2, got 'Both are good.'"}]
-    assert "\nblue\n" in writer.heard[0].messages[0].text
+    assert "\nblue\n" in writer.requests[0].messages[0].text
 
 
 async def test_proposals_too_long_to_choose_from_at_once_go_to_the_fallback() -> None:
@@ -91,8 +91,8 @@ async def test_the_picking_model_gets_no_options_and_its_text_is_not_the_answer(
     judge = Scripted("judge", "1")
     events: list[moa.Event] = []
     await moa.generate(mixture(Pick(judge), "red", "blue"), QUESTION, events.append, "all")
-    assert (judge.heard[0].temperature, judge.heard[0].seed) == (None, 3)
-    assert "Reply with the number of the best answer and nothing else." in judge.heard[0].messages[0].text
+    assert (judge.requests[0].temperature, judge.requests[0].seed) == (None, 3)
+    assert "Reply with the number of the best answer and nothing else." in judge.requests[0].messages[0].text
     assert spoken(events) == "red"
 
 

@@ -27,18 +27,18 @@ async def test_the_answer_is_the_aggregators_and_carries_its_references() -> Non
 async def test_the_first_layer_gets_the_request_itself() -> None:
     first = Scripted("a", "red")
     await moa.generate(panel(Layer((first,))), QUESTION)
-    assert first.heard == [Request(QUESTION.messages)]
+    assert first.requests == [Request(QUESTION.messages)]
 
 
 async def test_a_later_layer_reads_every_proposal_of_the_one_before_once_and_in_order() -> None:
     second = Scripted("c", "violet")
     mixture = panel(Layer((Scripted("a", "red"), Scripted("b", "blue"))), Layer((second,)))
     answer = await moa.generate(mixture, QUESTION)
-    system = second.heard[0].messages[0].text
+    system = second.requests[0].messages[0].text
     assert system.startswith("Be brief.\n\n")
     assert system.index("\nred\n") < system.index("\nblue\n")
     assert (system.count("\nred\n"), system.count("\nblue\n")) == (1, 1)
-    assert second.heard[0].messages[1:] == QUESTION.messages[1:]
+    assert second.requests[0].messages[1:] == QUESTION.messages[1:]
     assert answer.references == (Response("c", "violet", references=(Response("a", "red"), Response("b", "blue"))),)
 
 
@@ -127,9 +127,9 @@ async def test_the_requests_options_are_for_the_aggregator_and_the_seed_is_for_a
     proposer, judge = Scripted("a", "red"), Scripted("j", "green")
     request = Request(QUESTION.messages, temperature=0.1, max_tokens=9, seed=4, stop=("end",))
     await moa.generate(Mixture((Layer((proposer,)),), Synthesize(judge)), request)
-    assert proposer.heard == [Request(QUESTION.messages, seed=4)]
-    heard = judge.heard[0]
-    assert (heard.temperature, heard.max_tokens, heard.seed, heard.stop) == (0.1, 9, 4, ("end",))
+    assert proposer.requests == [Request(QUESTION.messages, seed=4)]
+    request = judge.requests[0]
+    assert (request.temperature, request.max_tokens, request.seed, request.stop) == (0.1, 9, 4, ("end",))
 
 
 async def test_references_stand_as_declared_as_arrived_or_shuffled_by_seed() -> None:

@@ -21,7 +21,7 @@ def answers(*texts: str) -> Layer:
 
 def read_by(judge: Scripted) -> list[list[str]]:
     """The references of each call, in the order they were laid before the judge."""
-    shown = [request.messages[0].text for request in judge.heard]
+    shown = [request.messages[0].text for request in judge.requests]
     return [re.findall(r'<answer-\w+ number="\d+">\n(.*?)\n</answer-', text, re.DOTALL) for text in shown]
 
 
@@ -66,8 +66,8 @@ async def test_every_window_holds_the_callers_conversation() -> None:
     judge = Scripted("judge", "best", context_window=300)
     history = (*QUESTION.messages, Message("assistant", "Red."), Message("user", "Sure?"))
     await moa.generate(Mixture((answers(*texts),), Synthesize(judge, SHORT)), Request(history))
-    assert len(judge.heard) > 1
-    for request in judge.heard:
+    assert len(judge.requests) > 1
+    for request in judge.requests:
         assert request.messages[0].text.startswith("Be brief.\n\n")
         assert request.messages[1:] == history[1:]
 
@@ -84,8 +84,8 @@ async def test_no_reference_of_any_length_is_cut_lost_or_read_twice() -> None:
         left_out = [texts[int(str(note["model"])[1:]) - 1] for note in notes(trace, "reference_dropped")]
         assert sorted(shown + left_out) == sorted(texts)
         assert shown == [text for text in texts if text in shown]
-        assert answer.text == f"best {len(judge.heard)}"
-        for request in judge.heard:
+        assert answer.text == f"best {len(judge.requests)}"
+        for request in judge.requests:
             if judge.context_window:
                 assert sum(estimate_tokens(message.text) for message in request.messages) < judge.context_window
 
@@ -122,7 +122,7 @@ async def test_if_no_reference_fits_the_error_says_what_to_do() -> None:
     mixture = Mixture((answers(words("x", 500), words("y", 500)),), Synthesize(judge, SHORT))
     with pytest.raises(ContextOverflow, match="judge: none of the 2 references fits the context window"):
         await moa.generate(mixture, QUESTION)
-    assert judge.heard == []
+    assert judge.requests == []
 
 
 async def test_a_prompt_too_long_for_a_proposer_loses_only_that_proposer_and_sends_it_nothing() -> None:
@@ -131,7 +131,7 @@ async def test_a_prompt_too_long_for_a_proposer_loses_only_that_proposer_and_sen
     request = Request((Message("user", words("x", 500)),))
     answer = await moa.generate(Mixture((Layer((small, large)),), Synthesize(Scripted("j", "ok"))), request, trace.add)
     assert [reference.text for reference in answer.references] == ["yes"]
-    assert small.heard == []
+    assert small.requests == []
     assert trace.lost[0].error.startswith(
         "small: the prompt is about 504 tokens, but the context window has 100, including the answer"
     )
@@ -159,7 +159,7 @@ async def test_a_window_leaves_room_for_the_answer_that_the_readers_own_settings
     wordy = moa.WithDefaults(judge, max_tokens=400)
     texts = [words("a", 180) for _ in range(4)]
     await moa.generate(Mixture((answers(*texts),), Synthesize(wordy, SHORT)), QUESTION)
-    for request in judge.heard:
+    for request in judge.requests:
         assert request.max_tokens == 400
         assert sum(estimate_tokens(message.text) for message in request.messages) <= 600
 
@@ -168,8 +168,8 @@ async def test_a_readers_own_instruction_counts_against_its_window() -> None:
     judge = Scripted("judge", "best", context_window=600)
     stern = moa.WithDefaults(judge, system=words("s", 200))
     await moa.generate(Mixture((answers(*[words("a", 90) for _ in range(4)]),), Synthesize(stern, SHORT)), QUESTION)
-    assert len(judge.heard) > 1
-    for request in judge.heard:
+    assert len(judge.requests) > 1
+    for request in judge.requests:
         assert sum(estimate_tokens(message.text) for message in request.messages) <= 600 - 600 // 8
 
 

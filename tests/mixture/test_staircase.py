@@ -87,8 +87,8 @@ async def test_the_answer_is_the_text_of_all_steps() -> None:
 async def test_each_step_is_one_more_turn_of_the_same_conversation() -> None:
     panel = make_panel()
     await climbed(panel)
-    first, second, third = panel.judge.heard
-    assert prefixed(panel.judge.heard)
+    first, second, third = panel.judge.requests
+    assert prefixed(panel.judge.requests)
     assert [message.role for message in third.messages] == [
         *("system", "user"),
         *("assistant", "user"),
@@ -110,10 +110,10 @@ async def test_each_step_is_one_more_turn_of_the_same_conversation() -> None:
 async def test_steps_work_with_references_at_the_end_of_the_conversation() -> None:
     panel = make_panel(prompt=Prompt("{question} {references} Merge.", "user", show_model_names=True))
     await climbed(panel)
-    assert prefixed(panel.judge.heard)
-    assert panel.judge.heard[0].messages[0] == QUESTION.messages[0]
-    assert 'model="a"' in panel.judge.heard[0].messages[1].text
-    assert len(parts(panel.judge.heard[0].messages[1])) == 2
+    assert prefixed(panel.judge.requests)
+    assert panel.judge.requests[0].messages[0] == QUESTION.messages[0]
+    assert 'model="a"' in panel.judge.requests[0].messages[1].text
+    assert len(parts(panel.judge.requests[0].messages[1])) == 2
 
 
 async def test_every_step_is_a_call_of_the_trace_and_counted() -> None:
@@ -160,7 +160,7 @@ async def test_proposals_complete_before_the_first_step_are_aggregated_in_one_ca
 
     answer = await panel.run(script)
     assert answer.text == "Purple."
-    assert panel.judge.heard == [Prompt("Merge.")(QUESTION, answer.references)]
+    assert panel.judge.requests == [Prompt("Merge.")(QUESTION, answer.references)]
     assert panel.notes("staircase_step") == []
 
 
@@ -184,7 +184,7 @@ async def test_a_slow_proposer_is_waited_for_no_longer_than_the_grace_of_its_lay
     answer = await panel.run(script)
     assert answer.text == "Blue. Indeed. So it is."
     assert [reference.model for reference in answer.references] == ["b"]
-    assert "Answer 1 has been withdrawn" in panel.judge.heard[2].messages[-1].text
+    assert "Answer 1 has been withdrawn" in panel.judge.requests[2].messages[-1].text
 
 
 async def test_an_aggregator_that_ends_early_is_called_once_more_with_the_complete_proposals() -> None:
@@ -203,8 +203,8 @@ async def test_an_aggregator_that_ends_early_is_called_once_more_with_the_comple
 
     answer = await panel.run(lambda: script("Though at dusk it is red."))
     assert answer.text == panel.read == "It is blue.\n\nThough at dusk it is red."
-    assert len(panel.judge.heard) == 2
-    panel.judge.heard.clear()
+    assert len(panel.judge.requests) == 2
+    panel.judge.requests.clear()
     panel.read = ""
     answer = await panel.run(lambda: script("Nothing to add."))
     assert answer.text == panel.read == "It is blue."
@@ -235,8 +235,8 @@ async def test_text_that_a_step_repeats_is_not_shown_twice() -> None:
 async def test_the_callers_limit_holds_for_all_steps_together() -> None:
     panel = make_panel()
     answer = await simple(panel, ending(panel), THIRD, "length", request=replace(QUESTION, max_tokens=40))
-    assert panel.judge.heard[0].max_tokens == STEP
-    assert panel.judge.heard[1].max_tokens == 40 - 5  # the judge's tokens for the words that were kept
+    assert panel.judge.requests[0].max_tokens == STEP
+    assert panel.judge.requests[1].max_tokens == 40 - 5  # the judge's tokens for the words that were kept
     assert answer.finish_reason == "length"
 
 
@@ -250,7 +250,7 @@ async def test_a_limit_of_one_step_makes_the_aggregator_wait_for_the_complete_pr
         panel.judge.ends(THIRD)
 
     await panel.run(script)
-    assert (panel.notes("staircase_step"), len(panel.judge.heard)) == ([], 1)
+    assert (panel.notes("staircase_step"), len(panel.judge.requests)) == ([], 1)
 
 
 # What is not answered in steps
@@ -349,7 +349,7 @@ async def test_text_split_across_two_parts_cannot_break_out_of_its_delimiters() 
         panel.judge.ends(THIRD)
 
     await panel.run(script)
-    text = "\n".join(message.text for message in panel.judge.heard[1].messages)
+    text = "\n".join(message.text for message in panel.judge.requests[1].messages)
     assert "[/INST]" not in text
     assert not re.search(r"<\|[^<>\n]{0,64}\|>", text)
     assert len(set(re.findall(r"</answer-(\w{12})>", text))) == 1
@@ -361,5 +361,5 @@ async def test_the_key_of_the_delimiters_is_random() -> None:
     for _ in range(2):
         panel = make_panel()
         await climbed(panel)
-        keys |= {re.findall(r"<answer-(\w+)", message.text)[0] for message in panel.judge.heard[2].messages[::3]}
+        keys |= {re.findall(r"<answer-(\w+)", message.text)[0] for message in panel.judge.requests[2].messages[::3]}
     assert len(keys) == 2

@@ -20,7 +20,7 @@ async def test_a_proposal_that_fails_after_it_was_shown_is_withdrawn() -> None:
         b.ends("The end.")
 
     answer = await simple(panel, fails, THIRD)
-    last = panel.judge.heard[1].messages[-1].text
+    last = panel.judge.requests[1].messages[-1].text
     assert last.startswith("Answer 1 has been withdrawn; do not rely on what it said.\n\n<answer-")
     assert "SECRET" not in last
     assert panel.notes("staircase_retracted") == [{"model": "a", "number": 1}]
@@ -38,7 +38,7 @@ async def test_a_proposal_that_is_retried_is_withdrawn_and_shown_again() -> None
         b.ends("The end.")
 
     answer = await simple(panel, retries, THIRD)
-    last = panel.judge.heard[1].messages[-1]
+    last = panel.judge.requests[1].messages[-1]
     assert last.text.startswith("Answer 1 has been withdrawn")
     assert parts(last) == [("3", "1", "complete", "Other words."), ("2", "2", "complete", "The end.")]
     assert [reference.text for reference in answer.references] == ["Other words.", f"b says: {MORE}The end."]
@@ -59,7 +59,7 @@ async def test_the_text_of_a_failed_step_is_kept_and_the_last_step_continues_it(
 
     answer = await panel.run(script)
     assert answer.text == panel.read == "The sky is blue."
-    assert panel.judge.heard[1].messages[-2] == Message("assistant", "The sky is")
+    assert panel.judge.requests[1].messages[-2] == Message("assistant", "The sky is")
     assert panel.notes("staircase_step_failed") == [{"error": "judge: gone"}]
 
 
@@ -78,7 +78,7 @@ async def test_a_step_that_fails_before_its_first_token_changes_nothing() -> Non
 
     answer = await panel.run(script)
     assert answer.text == panel.read == THIRD
-    assert panel.judge.heard[1] == Prompt("Merge.")(QUESTION, answer.references)
+    assert panel.judge.requests[1] == Prompt("Merge.")(QUESTION, answer.references)
 
 
 async def test_a_step_is_not_retried_once_it_was_streamed() -> None:
@@ -138,7 +138,7 @@ async def test_if_the_last_layer_fails_the_proposals_before_it_are_the_reference
             writer.writes(ModelError(f"{writer.name}: gone", model=writer.name))
 
     answer = await simple(panel, fails, THIRD)
-    last = panel.judge.heard[1].messages[-1]
+    last = panel.judge.requests[1].messages[-1]
     assert last.text.startswith("Answer 1 has been withdrawn; do not rely on what it said.\n\nAnswer 2 has")
     assert parts(last) == [("3", "1", "complete", "It is Rayleigh scattering.")]
     assert answer.text == FIRST + THIRD

@@ -134,7 +134,7 @@ async def test_a_strategy_may_set_the_answer_and_no_aggregator_is_called() -> No
     async with moa.stream(whole, QUESTION, "answer") as events:
         read = [event.text async for event in events if isinstance(event, moa.TextDelta) and event.answer]
     assert (read, events.response.text, events.response.model) == (["red"], "red", "mixture")
-    assert [judge.heard for judge in whole.aggregator.models if isinstance(judge, Scripted)] == [[]]
+    assert [judge.requests for judge in whole.aggregator.models if isinstance(judge, Scripted)] == [[]]
 
 
 async def test_a_layer_ends_at_the_earliest_time_that_a_strategy_gives() -> None:
@@ -165,7 +165,7 @@ async def test_a_call_that_one_strategy_forbids_is_not_made() -> None:
         early_exit = EarlyExit(0.8, "aggregator", judge)
         aggregator = Synthesize(Scripted("judge", "35"))
         await moa.generate(Mixture([Layer(proposers)], aggregator, strategies=[early_exit, *strategies]), QUESTION)
-        assert len(judge.heard) == calls
+        assert len(judge.requests) == calls
 
 
 async def test_state_of_a_run_belongs_to_hooks_that_are_made_for_it() -> None:
@@ -186,7 +186,7 @@ async def test_state_of_a_run_belongs_to_hooks_that_are_made_for_it() -> None:
     await asyncio.gather(*(moa.generate(whole, QUESTION) for _ in range(2)))
     (proposer, _) = whole.layers[0].proposers
     assert isinstance(proposer, Scripted)
-    assert len(proposer.heard) == 4
+    assert len(proposer.requests) == 4
 
 
 async def test_a_strategy_that_takes_no_part_in_a_run_is_not_called() -> None:

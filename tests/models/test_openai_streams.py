@@ -10,7 +10,7 @@ import re
 import pytest
 
 import moa
-from helpers.http_client import DONE, FINISH, REQUEST, ask, at, failed, said, streaming, until
+from helpers.http_client import DONE, FINISH, REQUEST, ask, at, failed, streaming, text_chunks, until
 from helpers.upstream import Reply, Upstream, chunk, event, listening, usage
 from moa import BadReply, CutStream, Usage
 from moa.models.openai.model import OpenAI
@@ -29,14 +29,19 @@ async def test_a_stream_split_at_every_byte_is_the_same_answer() -> None:
 @pytest.mark.parametrize(
     "packets",
     [
-        [*said("deep ", "red"), FINISH, DONE],
-        [*said("deep ", "red"), FINISH],
-        [*said("deep ", "red"), DONE],
-        [event(chunk({"role": "assistant", "content": ""})), *said("deep red"), FINISH, DONE],
-        [event(chunk({"role": "assistant", "content": None})), *said("deep red"), FINISH, b"data: [DONE]\r\n\r\n"],
+        [*text_chunks("deep ", "red"), FINISH, DONE],
+        [*text_chunks("deep ", "red"), FINISH],
+        [*text_chunks("deep ", "red"), DONE],
+        [event(chunk({"role": "assistant", "content": ""})), *text_chunks("deep red"), FINISH, DONE],
+        [
+            event(chunk({"role": "assistant", "content": None})),
+            *text_chunks("deep red"),
+            FINISH,
+            b"data: [DONE]\r\n\r\n",
+        ],
         [event(chunk({"content": "deep red"}, "stop"))],
-        [b": keep-alive\n\n", *said("deep "), b": keep-alive\n\n", *said("red"), FINISH, DONE],
-        [*said("deep red"), FINISH, DONE, *said(" and more")],
+        [b": keep-alive\n\n", *text_chunks("deep "), b": keep-alive\n\n", *text_chunks("red"), FINISH, DONE],
+        [*text_chunks("deep red"), FINISH, DONE, *text_chunks(" and more")],
     ],
     ids=["usual", "no [DONE]", "no finish", "role first", "null first", "one chunk", "comments", "after [DONE]"],
 )
@@ -49,7 +54,7 @@ async def test_every_kind_of_whole_stream_is_an_answer(packets: list[bytes]) -> 
 async def test_thinking_before_the_content_is_told_apart_from_it() -> None:
     events: list[moa.Event] = []
     both = {"reasoning": "hmm", "reasoning_content": "hmm"}
-    with Upstream({"m": streaming(event(chunk(both)), *said("red"), FINISH, DONE)}) as upstream:
+    with Upstream({"m": streaming(event(chunk(both)), *text_chunks("red"), FINISH, DONE)}) as upstream:
         answer = await moa.generate(at(upstream), REQUEST, events.append, "all")
     assert (answer.text, answer.reasoning) == ("red", "hmm")
     deltas = [(one.kind, one.text) for one in events if isinstance(one, moa.TextDelta)]
@@ -65,7 +70,7 @@ async def test_thinking_before_the_content_is_told_apart_from_it() -> None:
     ids=["inline", "in a last chunk"],
 )
 async def test_the_upstreams_own_count_is_used_wherever_it_comes(last: list[bytes]) -> None:
-    with Upstream({"m": streaming(*said("deep red"), *last)}) as upstream:
+    with Upstream({"m": streaming(*text_chunks("deep red"), *last)}) as upstream:
         assert (await ask(at(upstream), "all")).usage == Usage(9, 2)
 
 
@@ -81,7 +86,11 @@ async def test_a_connection_cut_after_a_few_words_is_a_cut_stream() -> None:
 
 @pytest.mark.parametrize(
     "packets",
-    [said("deep "), [*said("deep "), b'data: {"choices": [{"del'], [*said("deep "), b"data: {}\n\n"]],
+    [
+        text_chunks("deep "),
+        [*text_chunks("deep "), b'data: {"choices": [{"del'],
+        [*text_chunks("deep "), b"data: {}\n\n"],
+    ],
     ids=["between events", "inside an event", "after a chunk of nothing"],
 )
 async def test_a_stream_that_ends_without_a_finish_is_a_cut_stream(packets: list[bytes]) -> None:
@@ -147,13 +156,13 @@ async def test_an_upstream_that_hangs_up_without_a_word_may_be_asked_again() -> 
 
 async def test_an_error_in_the_middle_of_a_stream_is_an_error_not_an_answer() -> None:
     error_event = event({"error": {"message": "out of memory", "code": 500}})
-    with Upstream({"m": streaming(*said("deep "), error_event, DONE)}) as upstream:
+    with Upstream({"m": streaming(*text_chunks("deep "), error_event, DONE)}) as upstream:
         error = await failed(at(upstream), "all")
     assert (str(error), error.status, error.retryable) == ("lab:m: out of memory", 500, True)
 
 
 async def test_a_chunk_that_is_not_json_is_a_bad_reply() -> None:
-    with Upstream({"m": streaming(*said("deep "), b"data: {oops\n\n")}) as upstream:
+    with Upstream({"m": streaming(*text_chunks("deep "), b"data: {oops\n\n")}) as upstream:
         error = await failed(at(upstream), "all")
     assert isinstance(error, BadReply)
     assert str(error) == "lab:m: the reply is not JSON but '{oops'; retry, or choose another model"
@@ -189,7 +198,7 @@ async def test_an_upstream_that_answers_whole_where_a_stream_was_asked_for_is_un
 
 
 async def test_an_upstream_that_streams_where_a_whole_answer_was_asked_for_is_understood() -> None:
-    body = b"".join([*said("deep ", "red"), FINISH, DONE])
+    body = b"".join([*text_chunks("deep ", "red"), FINISH, DONE])
     with Upstream({"m": Reply(raw=body, headers={"Content-Type": "text/event-stream"})}) as upstream:
         assert (await ask(at(upstream))).text == "deep red"
 
@@ -206,7 +215,7 @@ async def test_a_proposal_of_a_megabyte_is_whole(words: StreamMode) -> None:
 @pytest.mark.parametrize("words", ["none", "all"])
 async def test_a_compressed_reply_is_read(words: StreamMode) -> None:
     if words == "all":
-        plain, kind = b"".join([*said("red"), FINISH, DONE]), "text/event-stream"
+        plain, kind = b"".join([*text_chunks("red"), FINISH, DONE]), "text/event-stream"
     else:
         plain, kind = json.dumps({"choices": [{"message": {"content": "red"}}]}).encode(), "application/json"
     headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
@@ -216,7 +225,7 @@ async def test_a_compressed_reply_is_read(words: StreamMode) -> None:
 
 
 async def test_an_upstream_that_keeps_the_stream_open_after_its_end_holds_nothing_up() -> None:
-    with Upstream({"m": Reply(stream=[b"".join([*said("red"), FINISH, DONE])], pace=3600)}) as upstream:
+    with Upstream({"m": Reply(stream=[b"".join([*text_chunks("red"), FINISH, DONE])], pace=3600)}) as upstream:
         async with asyncio.timeout(5):
             assert (await ask(at(upstream), "all")).text == "red"
 

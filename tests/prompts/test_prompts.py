@@ -41,9 +41,9 @@ def test_references_follow_the_callers_own_system_message_and_the_instruction_nu
 
 def test_without_a_system_message_the_references_make_one_and_the_rest_is_untouched() -> None:
     request = Request((Message("user", "Red?"), Message("assistant", "No."), Message("user", "Blue?")))
-    asked = aggregate_and_synthesize(request, answers("yes"))
-    assert [message.role for message in asked.messages] == ["system", "user", "assistant", "user"]
-    assert asked.messages[1:] == request.messages
+    shaped = aggregate_and_synthesize(request, answers("yes"))
+    assert [message.role for message in shaped.messages] == ["system", "user", "assistant", "user"]
+    assert shaped.messages[1:] == request.messages
 
 
 def test_several_system_messages_at_the_start_become_one_in_their_order() -> None:
@@ -53,31 +53,31 @@ def test_several_system_messages_at_the_start_become_one_in_their_order() -> Non
 
 def test_options_of_the_request_are_kept() -> None:
     request = Request(QUESTION.messages, temperature=0.3, seed=4, stop=("x",), extra={"top_k": 5})
-    asked = aggregate_and_synthesize(request, answers("red"))
-    assert (asked.temperature, asked.seed, asked.stop, asked.extra) == (0.3, 4, ("x",), {"top_k": 5})
+    shaped = aggregate_and_synthesize(request, answers("red"))
+    assert (shaped.temperature, shaped.seed, shaped.stop, shaped.extra) == (0.3, 4, ("x",), {"top_k": 5})
 
 
 def test_at_the_end_references_follow_the_users_last_message_and_leave_the_start_unchanged() -> None:
-    asked = Prompt("Merge.", references_in="user")(QUESTION, answers("red"))
-    assert asked.messages[0] == SYSTEM
-    assert asked.messages[1].text.startswith("Which colour?\n\nMerge.\n\n<answer-")
-    assert blocks(asked.messages[1].text) == [("1", "red")]
+    shaped = Prompt("Merge.", references_in="user")(QUESTION, answers("red"))
+    assert shaped.messages[0] == SYSTEM
+    assert shaped.messages[1].text.startswith("Which colour?\n\nMerge.\n\n<answer-")
+    assert blocks(shaped.messages[1].text) == [("1", "red")]
 
 
 def test_at_the_end_images_of_the_last_message_are_kept() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     last = Message("user", ({"type": "text", "text": "Which colour?"}, image))
-    asked = Prompt("Merge.", references_in="user")(Request((SYSTEM, last)), answers("red"))
-    content = asked.messages[1].content
+    shaped = Prompt("Merge.", references_in="user")(Request((SYSTEM, last)), answers("red"))
+    content = shaped.messages[1].content
     assert content[:2] == ({"type": "text", "text": "Which colour?"}, image)
-    assert asked.messages[1].text.startswith("Which colour?\n\nMerge.\n\n<answer-")
+    assert shaped.messages[1].text.startswith("Which colour?\n\nMerge.\n\n<answer-")
 
 
 def test_at_the_end_after_a_tools_words_references_come_in_a_message_of_their_own() -> None:
     request = Request((*QUESTION.messages, Message("assistant", "Hm."), Message("tool", "red", tool_call_id="1")))
-    asked = Prompt("Merge.", references_in="user")(request, answers("red"))
-    assert asked.messages[:-1] == request.messages
-    assert asked.messages[-1].role == "user"
+    shaped = Prompt("Merge.", references_in="user")(request, answers("red"))
+    assert shaped.messages[:-1] == request.messages
+    assert shaped.messages[-1].role == "user"
 
 
 def test_images_stay_in_the_conversation_when_references_go_into_the_system_message() -> None:

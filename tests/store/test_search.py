@@ -16,7 +16,7 @@ from helpers.command import moa as command
 from helpers.upstream import Upstream
 from moa import Message, Request, Scripted, Store
 
-SAID = {
+TEXTS = {
     "Why is the sky blue?": "Short waves scatter more, says Rayleigh.",
     "What is Photosynthesis?": "Plants make sugar of light; the leaves are green.",
     "Wie heißt die Straße?": "Crème brûlée ist keine Straße.",
@@ -25,14 +25,14 @@ SAID = {
 }
 
 
-async def asked(store: Store, question: str, answer: str = "red") -> None:
+async def run_with(store: Store, question: str, answer: str = "red") -> None:
     model = Scripted("a", answer)
     await moa.generate(model, Request((Message("user", "Hello."), Message("user", question))), store.emit)
 
 
 async def filled(store: Store) -> None:
-    for question, answer in SAID.items():
-        await asked(store, question, answer)
+    for question, answer in TEXTS.items():
+        await run_with(store, question, answer)
 
 
 FOUND = [
@@ -72,7 +72,7 @@ async def test_runs_are_found_by_what_a_person_would_type(tmp_path: Path, words:
 async def test_a_search_goes_with_other_conditions_and_page_by_page(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for number in range(10):
-            await asked(store, f"Question {number}", "common words")
+            await run_with(store, f"Question {number}", "common words")
         await moa.generate(Scripted("b", "common"), Request((Message("user", "Other"),)), store.emit)
         sizes, questions, before = [], [], None
         while page := store.runs(search="common", model="a", limit=4, before=before):
@@ -94,8 +94,8 @@ async def test_why_a_run_failed_is_found_too(tmp_path: Path) -> None:
 
 async def test_what_is_removed_is_not_found_nor_are_its_words_left_in_the_file(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
-        await asked(store, "Which colour is xylophonic?", "zirconium")
-        await asked(store, "Which other?")
+        await run_with(store, "Which colour is xylophonic?", "zirconium")
+        await run_with(store, "Which other?")
         store.remove(store.runs(search="zirconium")[0].id)
         assert store.runs(search="zirconium") == [] == store.runs(search="xylophonic")
         store.purge()
@@ -126,7 +126,7 @@ async def test_a_store_from_before_there_was_a_search_is_searched_all_the_same(t
     with Store(path) as store:
         await filled(store)
     with Store(path, text=False) as store:
-        await asked(store, "A blue secret?")
+        await run_with(store, "A blue secret?")
     without_figures(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("DROP TABLE search")
@@ -134,7 +134,7 @@ async def test_a_store_from_before_there_was_a_search_is_searched_all_the_same(t
     with Store(path) as store:
         assert [run.question for run in store.runs(search="rayleigh blue")] == ["Why is the sky blue?"]
         assert len(store.runs(search="sky")) == 2 and store.runs(search="secret") == []
-        await asked(store, "And the sea, is it blue?")
+        await run_with(store, "And the sea, is it blue?")
         assert len(store.runs(search="blue")) == 2
     assert (tmp_path / "runs.sqlite.version-2").exists()
 

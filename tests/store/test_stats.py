@@ -95,8 +95,8 @@ async def test_times_are_told_to_a_twentieth_and_of_first_words_where_they_were_
             store.flush()
         (root,) = (one for one in store.figures() if one.role == "root")
         assert root.seconds and root.first_word and root.seconds.calls == 100
-        for percent, told in ((10, root.seconds.p10), (50, root.seconds.p50), (95, root.seconds.p95)):
-            assert abs(math.log(told / percent)) < 0.05
+        for percent, fields in ((10, root.seconds.p10), (50, root.seconds.p50), (95, root.seconds.p95)):
+            assert abs(math.log(fields / percent)) < 0.05
         assert root.first_word.p50 < root.seconds.p50
 
 
@@ -196,14 +196,14 @@ def test_moa_runs_figures() -> None:
         (["moa:panel", "proposer", "lab:b", "2", "2"], ""),
         (["moa:panel", "aggregator", "lab:big", "2", ""], ""),
     ]
-    told = json.loads(command("runs", "stats", "--json", "--by-day", "-m", "panel", "--since", "1d").stdout)
-    assert [(one["role"], one["calls"], one["lost"]) for one in told] == [
+    output = json.loads(command("runs", "stats", "--json", "--by-day", "-m", "panel", "--since", "1d").stdout)
+    assert [(one["role"], one["calls"], one["lost"]) for one in output] == [
         ("root", 2, 0),
         ("proposer", 2, 0),
         ("proposer", 2, 2),
         ("aggregator", 2, 0),
     ]
-    assert told[1]["share"] == 1.0 and told[1]["seconds"]["p50"] > 0
+    assert output[1]["share"] == 1.0 and output[1]["seconds"]["p50"] > 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moa
-from helpers.store import BLUE, PANEL, QUESTION, RED, asked, panel, rows, run_id
+from helpers.store import BLUE, PANEL, QUESTION, RED, ask, panel, rows, run_id
 from moa import (
     Event,
     Message,
@@ -67,15 +67,15 @@ def content(folder: Path) -> bytes:
 async def test_a_run_comes_back_as_it_was_emitted(tmp_path: Path) -> None:
     nested = panel(PANEL, Stumbles(), Scripted("c", moa.ModelError("c: HTTP 500: on fire")))
     with Store(tmp_path / "runs.sqlite") as store:
-        emitted = await asked(store, nested)
-        other = await asked(store)
+        emitted = await ask(store, nested)
+        other = await ask(store)
         assert store.events(run_id(emitted)) == emitted
         assert store.events(run_id(other)) == other
 
 
 async def test_a_list_of_runs_tells_how_each_went(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
-        good, bad = await asked(store), await asked(store, panel(Scripted("c", moa.ModelError("c: HTTP 500: on fire"))))
+        good, bad = await ask(store), await ask(store, panel(Scripted("c", moa.ModelError("c: HTTP 500: on fire"))))
         first, second = store.find(run_id(good)), store.find(run_id(bad))
         assert isinstance(good[0], SpanStart) and good[0].started_at
         assert first == StoredRun(
@@ -109,31 +109,35 @@ values = st.recursive(
 def a_run(draw: st.DrawFn) -> list[Event]:
     """Any run: some calls whose words, notes and ends come in any order."""
     shared = draw(st.lists(texts, min_size=1, max_size=3))
-    said = st.sampled_from(shared) | st.lists(st.sampled_from(shared), min_size=2, max_size=3).map(" and ".join)
+    phrases = st.sampled_from(shared) | st.lists(st.sampled_from(shared), min_size=2, max_size=3).map(" and ".join)
     time = st.floats(0, 1e6)
-    asked = st.builds(lambda text, extra: Request((Message("user", f"?{text}"),), extra={"it": extra}), said, values)
-    run: list[Event] = [SpanStart("run", "0", 0.0, "root", "m", request=draw(asked), started_at=1.5, version=VERSION)]
+    requests = st.builds(
+        lambda text, extra: Request((Message("user", f"?{text}"),), extra={"it": extra}), phrases, values
+    )
+    run: list[Event] = [
+        SpanStart("run", "0", 0.0, "root", "m", request=draw(requests), started_at=1.5, version=VERSION)
+    ]
     spans = ["0"]
     for number in range(1, draw(st.integers(1, 4))):
         spans.append(str(number))
-        run.append(SpanStart("run", str(number), draw(time), "proposer", "a", "0", 1, 0, request=draw(asked)))
-    spoken: dict[str, str] = {}
+        run.append(SpanStart("run", str(number), draw(time), "proposer", "a", "0", 1, 0, request=draw(requests)))
+    so_far: dict[str, str] = {}
     for _ in range(draw(st.integers(0, 12))):
         span = draw(st.sampled_from(spans))
         match draw(st.sampled_from(["words", "words", "thought", "note", "retry"])):
             case "words":
-                word = draw(said)
-                spoken[span] = spoken.get(span, "") + word
+                word = draw(phrases)
+                so_far[span] = so_far.get(span, "") + word
                 run.append(TextDelta(span, draw(time), word, answer=draw(st.booleans())))
             case "thought":
-                run.append(TextDelta(span, draw(time), draw(said), "reasoning"))
+                run.append(TextDelta(span, draw(time), draw(phrases), "reasoning"))
             case "note":
                 run.append(Note(span, draw(time), UnknownNote("acme.seen", {"it": draw(values)})))
             case _:
-                spoken.pop(span, None)
-                run.append(Note(span, draw(time), Retry(1, 0.0, draw(said))))
+                so_far.pop(span, None)
+                run.append(Note(span, draw(time), Retry(1, 0.0, draw(phrases))))
     for span in reversed(spans):
-        text = draw(st.sampled_from([spoken.get(span, ""), None]) | said)
+        text = draw(st.sampled_from([so_far.get(span, ""), None]) | phrases)
         run.append(
             SpanEnd(span, draw(time), draw(st.none() | texts), text, usage=draw(st.none() | st.just(Usage(1, 2))))
         )
@@ -154,8 +158,8 @@ def test_any_run_comes_back_wherever_it_was_cut_into_pieces(run: list[Event], cu
             records += orjson.loads(orjson.dumps(recorded.pieces()))
             stored |= recorded.texts.new
             recorded.written()
-    told = whole(stored)
-    assert list(events(shortened(records, told) if shorter else records, told)) == run
+    long_texts = whole(stored)
+    assert list(events(shortened(records, long_texts) if shorter else records, long_texts)) == run
 
 
 @settings(deadline=None)
@@ -183,13 +187,13 @@ def test_of_a_run_whose_words_are_not_kept_nothing_but_their_length_is(run: list
 async def test_a_text_is_kept_once_whichever_runs_and_messages_it_stands_in(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
         for _ in range(3):
-            await asked(store)
+            await ask(store)
     assert content(tmp_path).count(RED.encode()) == 1
 
 
 async def test_without_text_only_the_shape_is_kept(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite", text=False) as store:
-        emitted = await asked(store, panel(*PANEL.layers[0].proposers, Scripted("c", moa.ModelError("c: said secret"))))
+        emitted = await ask(store, panel(*PANEL.layers[0].proposers, Scripted("c", moa.ModelError("c: said secret"))))
         back = store.events("last")
         (run,) = store.runs()
     bytes_kept = content(tmp_path)
@@ -258,7 +262,7 @@ async def test_the_runs_of_one_owner_are_listed_without_those_of_others(tmp_path
 
 async def test_an_older_store_is_brought_up_to_date_and_kept_beside_as_it_was(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
-        emitted = await asked(store)
+        emitted = await ask(store)
     connected(
         store.path, (*MIGRATIONS, "ALTER TABLE runs ADD COLUMN colour TEXT; UPDATE runs SET colour = 'red'")
     ).close()
@@ -282,12 +286,12 @@ async def test_a_newer_store_is_refused_and_stays_as_it_was(tmp_path: Path) -> N
     path = tmp_path / "runs.sqlite"
     connected(path, (*MIGRATIONS, "CREATE TABLE more (it TEXT)")).close()
     before = path.read_bytes()
-    told: list[str] = []
-    store = Store(path, tell=told.append)
-    await asked(store)
-    await asked(store)
+    messages: list[str] = []
+    store = Store(path, tell=messages.append)
+    await ask(store)
+    await ask(store)
     store.close()
-    assert len(told) == 1 and "written by a newer moa" in told[0] and path.read_bytes() == before
+    assert len(messages) == 1 and "written by a newer moa" in messages[0] and path.read_bytes() == before
     with pytest.raises(StoreError, match="written by a newer moa"):
         store.runs()
 
@@ -296,17 +300,17 @@ async def test_a_newer_store_is_refused_and_stays_as_it_was(tmp_path: Path) -> N
 async def test_a_damaged_store_is_reported_and_left_alone(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "runs.sqlite"
     with Store(path) as store:
-        await asked(store)
+        await ask(store)
     whole_file = path.read_bytes()
     path.write_bytes(
         b"once upon a time" * 500 if damage[0] == "n" else whole_file[:4096] + b"\xff" * (len(whole_file) - 4096)
     )
     before = path.read_bytes()
-    told: list[str] = []
-    store = Store(path, tell=told.append)
-    await asked(store)
+    messages: list[str] = []
+    store = Store(path, tell=messages.append)
+    await ask(store)
     store.close()
-    assert len(told) == 1 and "is damaged" in told[0] and "left as it is" in told[0]
+    assert len(messages) == 1 and "is damaged" in messages[0] and "left as it is" in messages[0]
     assert path.read_bytes() == before
     with pytest.raises(StoreError, match="is damaged"):
         store.runs()
@@ -318,40 +322,40 @@ async def test_a_database_of_somebody_else_is_refused(tmp_path: Path) -> None:
     db.execute("CREATE TABLE songs (name TEXT)")
     db.commit()
     db.close()
-    told: list[str] = []
-    with Store(path, tell=told.append) as store:
-        await asked(store)
-    assert told == [f"{path} is a database of another program; name another file with MOA_STORE"]
+    messages: list[str] = []
+    with Store(path, tell=messages.append) as store:
+        await ask(store)
+    assert messages == [f"{path} is a database of another program; name another file with MOA_STORE"]
 
 
 async def test_what_is_no_unicode_loses_its_own_run_alone(tmp_path: Path) -> None:
-    told: list[str] = []
-    with Store(tmp_path / "runs.sqlite", tell=told.append) as store:
+    messages: list[str] = []
+    with Store(tmp_path / "runs.sqlite", tell=messages.append) as store:
         start = SpanStart("r1", "s1", 0.0, "root", "m", request=QUESTION, started_at=1.0, version=VERSION)
         store.emit(start)
         store.emit(TextDelta("s1", 0.5, "half a pair: \ud800"))
-        emitted = await asked(store)
+        emitted = await ask(store)
         store.emit(SpanEnd("s1", 1.0, text="so"))
         assert store.events(run_id(emitted)) == emitted
-        assert len(told) == 1 and told[0].startswith("an event of run r1 cannot be stored")
+        assert len(messages) == 1 and messages[0].startswith("an event of run r1 cannot be stored")
 
 
 async def test_a_store_that_can_be_written_again_is(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.write_text("in the way", "utf-8")
-    told: list[str] = []
-    with Store(folder / "runs.sqlite", tell=told.append) as store:
-        await asked(store)
+    messages: list[str] = []
+    with Store(folder / "runs.sqlite", tell=messages.append) as store:
+        await ask(store)
         store.flush()
-        assert store.problem and len(told) == 1
+        assert store.problem and len(messages) == 1
         folder.unlink()
-        emitted = await asked(store)
+        emitted = await ask(store)
         assert store.events("last") == emitted and store.problem is None
 
 
 async def test_runs_go_from_store_to_store_as_lines(tmp_path: Path) -> None:
     with Store(tmp_path / "one.sqlite") as one, Store(tmp_path / "two.sqlite") as two:
-        emitted = await asked(one), await asked(one, panel(Stumbles()))
+        emitted = await ask(one), await ask(one, panel(Stumbles()))
         lines = [moa.events.to_json(event) for run in emitted for event in run]
         assert two.take(lines) == (2, 0)
         assert two.take(lines) == (0, 2)
@@ -395,11 +399,11 @@ def test_a_whole_id_is_one_run_also_where_another_begins_with_it(tmp_path: Path)
 
 def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()  # so that nothing can be stored below it
-    told: list[str] = []
+    messages: list[str] = []
     busy, go = threading.Event(), threading.Event()
 
     def tell(problem: str) -> None:
-        told.append(problem)
+        messages.append(problem)
         busy.set()
         go.wait(60)
 
@@ -412,7 +416,7 @@ def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> N
         store.emit(SpanStart("late", "3", 0.0, "root", "m", request=QUESTION, started_at=2.0, version=VERSION))
         go.set()
         assert store.flush(60)
-    assert "run late is not stored: 500,000 events wait" in told[-1]
+    assert "run late is not stored: 500,000 events wait" in messages[-1]
 
 
 # --- migrations -------------------------------------------------------------------------------------------------------

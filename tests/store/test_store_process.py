@@ -29,9 +29,9 @@ def test_a_question_is_kept_with_everything_that_was_said() -> None:
     with Upstream(SAYS) as upstream:
         configured(upstream)
         done = moa("ask", "--json", "Which colour?")
-    told = json.loads(done.stdout)
+    output = json.loads(done.stdout)
     (run,) = Store(STATE.absolute()).runs()
-    assert (run.id, run.question, run.state, run.calls) == (told["run"], "Which colour?", "answered", 3)
+    assert (run.id, run.question, run.state, run.calls) == (output["run"], "Which colour?", "answered", 3)
     ends = [event.text for event in Store(STATE.absolute()).events("last") if isinstance(event, SpanEnd) and event.text]
     assert ends == ["red", "blue", "purple it is", "purple it is"] or ends[:2] == ["blue", "red"]
 
@@ -93,33 +93,33 @@ def test_a_run_whose_process_was_killed_is_there_up_to_its_last_event() -> None:
     words = " ".join(f"word{number}" for number in range(2000))
     store = Store(STATE.absolute())
 
-    def heard() -> str:
+    def stored_text() -> str:
         return "".join(event.text for event in store.events("last") if isinstance(event, TextDelta) and event.answer)
 
     with Upstream({**SAYS, "big": Reply(words, pace=0.01)}) as upstream:
         configured(upstream)
         moa("ask", "-m", "lab:a", "First?")
-        asked = subprocess.Popen([*MOA, "ask", "Which colour?"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: len(store.runs()) == 2 and "word20" in heard())
+        process = subprocess.Popen([*MOA, "ask", "Which colour?"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: len(store.runs()) == 2 and "word20" in stored_text())
         assert store.find("last").state == "running"
-        asked.send_signal(signal.SIGKILL)
-        asked.wait()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         again = moa("ask", "-m", "lab:a", "Third?")
     assert again.returncode == 0
     third, killed, first = store.runs()
     assert (third.state, killed.state, first.state) == ("answered", "unfinished", "answered")
-    said = "".join(event.text for event in store.events(killed.id) if isinstance(event, TextDelta) and event.answer)
-    assert "word20" in said and words.startswith(said)
+    text = "".join(event.text for event in store.events(killed.id) if isinstance(event, TextDelta) and event.answer)
+    assert "word20" in text and words.startswith(text)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
 def test_a_run_that_was_interrupted_is_kept_as_stopped() -> None:
     with Upstream({**SAYS, "a": Reply("never", delay=1000)}) as upstream:
         configured(upstream)
-        asked = subprocess.Popen([*MOA, "ask", "Which colour?"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*MOA, "ask", "Which colour?"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: upstream.to("a"))
-        asked.send_signal(signal.SIGINT)
-        assert asked.wait() == 130
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
     assert [run.state for run in Store(STATE.absolute()).runs()] == ["stopped"]
 
 
@@ -163,8 +163,8 @@ def begun(url: str) -> str:
 
 def answered(url: str) -> str:
     """Have a question answered; the id of its run."""
-    asked = {"model": "moa:quick", "messages": [{"role": "user", "content": "Which colour?"}]}
-    return str(post(url, "/v1/chat/completions", asked)["moa"]["run_id"])
+    values = {"model": "moa:quick", "messages": [{"role": "user", "content": "Which colour?"}]}
+    return str(post(url, "/v1/chat/completions", values)["moa"]["run_id"])
 
 
 def test_a_server_keeps_the_runs_of_all_its_clients() -> None:

@@ -112,8 +112,8 @@ async def test_its_remembered_answers_are_given_again(tmp_path: Path) -> None:
     shutil.copy(FILES / "calls.sqlite", tmp_path)
     model = Scripted("kept", moa.ModelError("nobody should be asked"))
     with SQLiteCache(tmp_path / "calls.sqlite") as cache:
-        asked = Request((Message("user", "Which colour is the sky at night?"),), seed=7)
-        answer = await moa.generate(moa.Cached(model, cache), asked)
+        request = Request((Message("user", "Which colour is the sky at night?"),), seed=7)
+        answer = await moa.generate(moa.Cached(model, cache), request)
     assert answer == Response("kept", "Black.", Usage(cost=0.0), reasoning="No sun.")
 
 

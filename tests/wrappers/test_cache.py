@@ -50,7 +50,7 @@ async def test_the_same_request_is_answered_from_memory_for_nothing() -> None:
     cached = Cached(model)
     assert await moa.generate(cached, REQUEST) == Response("a", "red", Usage(3, 2, 0.5))
     assert await moa.generate(cached, REQUEST, events.append) == Response("a", "red", Usage(cost=0.0))
-    assert len(model.heard) == 1
+    assert len(model.requests) == 1
     (note,) = (one for one in events if isinstance(one, moa.Note))
     assert isinstance(note.data, FromCache) and note.data.seconds < 5
     assert note.data == FromCache(3, 2, 0.5, note.data.seconds)
@@ -109,7 +109,7 @@ async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> 
     cached = Cached(model, MemoryCache(size=2))
     for question in "ababcab":
         await moa.generate(cached, Request((Message("user", question),)))
-    assert [request.question for request in model.heard] == ["a", "b", "c", "a", "b"]
+    assert [request.question for request in model.requests] == ["a", "b", "c", "a", "b"]
 
 
 # --- asked at once ----------------------------------------------------------------------------------------------------
@@ -126,12 +126,12 @@ class HostAndOriginMiddleware:
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
-        self.asked = 0
+        self.entered = 0
         self.fails = False
 
     async def generate(self, request: Request, span: moa.Span) -> Response:
-        self.asked += 1
-        number = self.asked
+        self.entered += 1
+        number = self.entered
         await self.open.wait()
         if self.fails and number == 1:
             raise ModelError("gate: on fire")
@@ -145,7 +145,7 @@ async def test_what_is_asked_twice_at_once_is_asked_and_paid_once() -> None:
     await idle()
     gate.open.set()
     answers = await asyncio.gather(*tasks)
-    assert gate.asked == 1
+    assert gate.entered == 1
     assert [answer.text for answer in answers] == ["answer 1"] * 5
     assert sorted(answer.usage.cost or 0.0 for answer in answers) == [0.0, 0.0, 0.0, 0.0, 0.5]
 
@@ -159,7 +159,7 @@ async def test_those_who_wait_for_a_call_have_it_made_again_when_its_caller_leav
     await idle()
     gate.open.set()
     assert [answer.text for answer in await asyncio.gather(*others)] == ["answer 2"] * 2
-    assert gate.asked == 2 and first.cancelled()
+    assert gate.entered == 2 and first.cancelled()
 
 
 async def test_one_who_waits_may_leave_without_harm_to_the_call() -> None:
@@ -294,10 +294,10 @@ async def test_a_run_made_again_asks_anew_whatever_is_remembered(tmp_path: Path)
     with Upstream(SAYS) as upstream, SQLiteCache(tmp_path, "all") as calls:
         builder = panel_builder(upstream, calls)
         await moa.generate(builder.model("moa:panel"), REQUEST, trace.add)
-        for changes, asked in ((Changes(), ["big"]), (Changes(layer=1), ["a", "a", "a", "b", "big"])):
+        for changes, entered in ((Changes(), ["big"]), (Changes(layer=1), ["a", "a", "a", "b", "big"])):
             before = len(upstream.calls)
             await moa.generate(Rerun(builder, trace, changes).model(), REQUEST)
-            assert sorted(call.model for call in upstream.calls[before:]) == asked
+            assert sorted(call.model for call in upstream.calls[before:]) == entered
 
 
 async def test_temperature_0_says_which_answer_is_wanted_and_other_temperatures_do_not(tmp_path: Path) -> None:
@@ -365,10 +365,10 @@ async def test_old_answers_and_those_beyond_the_size_are_removed(tmp_path: Path)
         gone = calls.purge(megabytes=1)
         assert 15 < gone < 30
         await moa.generate(Cached(says, calls), questions[-1])  # the latest are still there
-        assert len(says.heard) == 30
+        assert len(says.requests) == 30
         assert calls.purge() == 30 - gone
         await moa.generate(Cached(says, calls), questions[-1])
-        assert len(says.heard) == 31
+        assert len(says.requests) == 31
 
 
 # --- by the command line ----------------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ def test_moa_ask_pays_once_for_what_has_a_seed() -> None:
 
 @pytest.mark.parametrize("how", ["cache", "enabled", "store_content", "MOA_STORE"])
 def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
-    said = {
+    values = {
         "cache": 'cache = "off"',
         "enabled": "enabled = false",
         "store_content": "store_content = false",
@@ -410,7 +410,7 @@ def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
     }[how]
     off = {"MOA_STORE": "off"} if how == "MOA_STORE" else {}
     with Upstream(SAYS) as upstream:
-        settings(upstream, f"[store]\n{said}\n")
+        settings(upstream, f"[store]\n{values}\n")
         for _ in range(2):
             assert models(upstream, "ask", "Which?", **off) == ["a", "a", "b", "big"]
     assert not Path("state/moa/calls.sqlite").exists()
@@ -455,13 +455,13 @@ def test_two_processes_at_once_share_what_each_has_paid_for() -> None:
         return Reply(body["messages"][0]["content"], delay=0.005)
 
     with Upstream(says) as upstream:
-        asked = [sys.executable, "-c", ASKER, upstream.url]
-        processes = [subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        said = [process.communicate()[0].split() for process in processes]
-        assert [sorted(map(int, words)) for words in said] == [list(range(200))] * 2
+        items = [sys.executable, "-c", ASKER, upstream.url]
+        processes = [subprocess.Popen(items, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        outputs = [process.communicate()[0].split() for process in processes]
+        assert [sorted(map(int, words)) for words in outputs] == [list(range(200))] * 2
         before = len(upstream.calls)
         assert 200 <= before <= 400
-        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(items, stdout=subprocess.PIPE, text=True, check=True)
         assert sorted(map(int, done.stdout.split())) == list(range(200)) and len(upstream.calls) == before
     with closing(sqlite3.connect("calls.sqlite")) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -477,8 +477,8 @@ def test_kill_9_never_has_a_call_paid_twice_whose_answer_was_used() -> None:
     with Upstream(says) as upstream:
         while len(used) < 200:
             known, begun = set(used), len(upstream.calls)
-            asked = [sys.executable, "-c", ASKER, upstream.url]
-            with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as process:
+            items = [sys.executable, "-c", ASKER, upstream.url]
+            with subprocess.Popen(items, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout
                 for line in process.stdout:
                     used.add(line.strip())

@@ -27,7 +27,7 @@ async def test_after_failures_in_a_row_it_is_not_asked_and_the_last_reason_is_to
     with pytest.raises(ModelError) as caught:
         await moa.generate(broken, REQUEST)
     assert reason(caught) == "m: circuit open after 2 consecutive failures; next attempt in 30 s: HTTP 503: busy"
-    assert (len(model.heard), broken.breaker.state) == (2, "open")
+    assert (len(model.requests), broken.breaker.state) == (2, "open")
 
 
 async def test_after_the_rest_one_call_decides() -> None:

@@ -33,10 +33,10 @@ class Gated:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.inside: list[str] = []
-        self.asked: list[str] = []
+        self.started: list[str] = []
 
     async def generate(self, request: Request, span: Span) -> Response:
-        self.asked.append(request.question)
+        self.started.append(request.question)
         self.inside.append(request.question)
         try:
             await self.gate.wait()
@@ -56,7 +56,7 @@ async def test_no_more_calls_than_the_limit_are_inside_and_the_others_come_in_tu
     assert model.inside == ["0", "1"]
     model.gate.set()
     assert [(await task).text for task in tasks] == ["0", "1", "2", "3", "4"]
-    assert model.asked == ["0", "1", "2", "3", "4"]
+    assert model.started == ["0", "1", "2", "3", "4"]
 
 
 async def test_models_that_share_a_limiter_share_its_places() -> None:
@@ -342,9 +342,9 @@ async def test_an_upstream_of_one_gpu_is_asked_for_each_model_once(tmp_path: Pat
         panel = moa.get_model("moa:panel", config=path)
         answers = await asyncio.gather(*(moa.generate(panel, REQUEST) for _ in range(4)))
 
-    asked = [call.model for call in upstream.calls]
+    calls = [call.model for call in upstream.calls]
     assert [answer.text for answer in answers] == ["a answers"] * 4
-    assert asked == ["a"] * 4 + ["b"] * 4 + ["c"] * 4 + ["a"] * 4
+    assert calls == ["a"] * 4 + ["b"] * 4 + ["c"] * 4 + ["a"] * 4
 
 
 @dataclass

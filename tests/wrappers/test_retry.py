@@ -62,7 +62,7 @@ async def test_the_last_attempt_s_error_is_the_error() -> None:
     model = Scripted("a", [busy(), busy(), ModelError("a: still busy", retryable=True), "red"])
     with pytest.raises(ModelError, match="a: still busy"):
         await moa.generate(Retried(model, attempts=3, pause=0), REQUEST)
-    assert len(model.heard) == 3
+    assert len(model.requests) == 3
 
 
 @pytest.mark.parametrize("error", [ModelError("a: no such model"), MissingKey("a: set its key"), ValueError("a bug")])
@@ -70,7 +70,7 @@ async def test_what_asking_again_cannot_help_is_asked_once(error: Exception) -> 
     model = Scripted("a", [error, "red"])
     with pytest.raises(type(error)):
         await moa.generate(Retried(model, pause=0), REQUEST)
-    assert len(model.heard) == 1
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize("wait", [3600.0, float("inf")])
@@ -78,7 +78,7 @@ async def test_a_wait_longer_than_the_patience_is_not_begun(wait: float) -> None
     model = Scripted("a", [busy(wait), "red"])
     with pytest.raises(ModelError, match="a: busy"):
         await moa.generate(Retried(model), REQUEST)
-    assert len(model.heard) == 1
+    assert len(model.requests) == 1
 
 
 async def test_a_wait_past_the_deadline_is_not_begun() -> None:
@@ -135,7 +135,7 @@ async def test_cancelling_ends_the_pause() -> None:
     await idle()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert (task.cancelled(), len(model.heard)) == (True, 1)
+    assert (task.cancelled(), len(model.requests)) == (True, 1)
 
 
 # --- fallback ---------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_no_other_model_steps_in_once_the_answer_is_being_read() -> None:
     last = Scripted("b", "blue")
     with pytest.raises(moa.CutStream):
         await moa.generate(Fallback((Breaks(always=True), last)), REQUEST, words="answer")
-    assert last.heard == []
+    assert last.requests == []
 
 
 async def test_proposals_that_were_watched_do_not_keep_another_model_from_stepping_in() -> None:
@@ -180,7 +180,7 @@ async def test_a_bug_in_the_first_model_is_not_covered_up_by_the_second() -> Non
 async def test_each_model_of_a_chain_is_asked_with_its_own_defaults() -> None:
     last = Scripted("b", "blue")
     await moa.generate(Fallback((Scripted("a", busy()), WithDefaults(last, temperature=0.3))), REQUEST)
-    assert last.heard == [replace(REQUEST, temperature=0.3)]
+    assert last.requests == [replace(REQUEST, temperature=0.3)]
 
 
 class Keyless(Scripted):

@@ -125,7 +125,12 @@ class _Past:
         whole, own = self.of(mixture, "root", mixture), self.of(mixture, role, model)
         if whole is None or own is None:
             return 0
-        return max(0, round(question + own.counts.asked / own.counts.made - whole.counts.asked / whole.counts.made))
+        return max(
+            0,
+            round(
+                question + own.counts.request_tokens / own.counts.made - whole.counts.request_tokens / whole.counts.made
+            ),
+        )
 
     def nearest(self, mixture: str, role: str, model: str) -> Figures | None:
         """Return these statistics, or else those of the same role elsewhere, or of any role; the most called first."""
@@ -149,7 +154,7 @@ def _call(past: _Past, call: Call) -> Forecast:
     counts = known.counts
     written = round(counts.output_tokens / counts.made)
     usage = Usage(
-        round(read * counts.input_tokens / counts.asked) if counts.asked else read,
+        round(read * counts.input_tokens / counts.request_tokens) if counts.request_tokens else read,
         min(written, call.request.max_tokens or written),
     )
     usage = replace(usage, cost=info(call.model).cost(usage))
@@ -159,7 +164,7 @@ def _call(past: _Past, call: Call) -> Forecast:
 def _corrected(likely: Forecast, model: Model, request: Request, whole: Figures, past: _Past) -> Forecast:
     """Return the forecast scaled by how much more or less than forecast its past runs took."""
     counts = whole.counts
-    longer = round(counts.asked / counts.made) - request.size
+    longer = round(counts.request_tokens / counts.made) - request.size
     usual = forecast(model, request, partial(_call, past), longer).usage
 
     def factor(was: float | None, reckoned: float | None) -> float:

@@ -18,7 +18,7 @@ Line = str | Response | BaseException
 class Scripted:
     """A model with scripted replies: one for all calls, a list in turn, or a function of the request.
 
-    It waits `delay` seconds before its first word and `pace` seconds after each one. `heard` collects the requests.
+    It waits `delay` seconds before its first word and `pace` seconds after each one. `requests` collects the requests.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Scripted:
     pace: float = 0.0
     usage: Usage = Usage()
     context_window: int | None = None
-    heard: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     @property
     def info(self) -> ModelInfo:
@@ -39,8 +39,8 @@ class Scripted:
         return self.usage.cost
 
     async def generate(self, request: Request, span: Span) -> Response:
-        turn = len(self.heard)
-        self.heard.append(request)
+        turn = len(self.requests)
+        self.requests.append(request)
         span.record_sent(request)
         await asyncio.sleep(self.delay)
         line = self._line(request, turn)

@@ -33,11 +33,11 @@ UNTRACED = "traced IS NULL AND state = 'answered' AND question IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of one call, or summed.
+    """Counts of one call, or sums of several.
 
-    `lost` calls gave no answer; `cached` ones were answered without asking; the others were `made`. Of these only,
-    `asked` is how many tokens the requests were by their length. `unpriced` are calls whose cost nobody knows, `shared`
-    those whose `share` of the answer was traced.
+    `lost` calls gave no answer, `cached` ones were answered from the cache, the others were `made`. Only for those,
+    `request_tokens` is the length of their requests, estimated from the text. `unpriced` is the number of calls of
+    unknown cost, `shared` of those whose `share` of the answer was traced.
     """
 
     calls: int = 0
@@ -45,7 +45,7 @@ class Counts:
     cached: int = 0
     made: int = 0
     retries: int = 0
-    asked: int = 0
+    request_tokens: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
@@ -141,8 +141,8 @@ def _called(node: Node, mixture: str, first_word: float | None) -> Called:
         usage is not None and usage.cost is None,
     )
     took = slot(node.end.time - start.time) if made and node.end else None
-    heard = slot(first_word - start.time) if made and first_word is not None else None
-    return Called(start.span, mixture, start.role, start.model, counts, took, heard)
+    first_slot = slot(first_word - start.time) if made and first_word is not None else None
+    return Called(start.span, mixture, start.role, start.model, counts, took, first_slot)
 
 
 def _mixes(node: Node) -> bool:
@@ -173,7 +173,7 @@ def put(db: sqlite3.Connection, over: Iterable[Over]) -> None:
         sums = map(sum, zip(*counts, strict=True))
         (number,) = db.execute(_SERIES, (*key, *sums)).fetchone()
         rows = zip(calls, counts, strict=True)
-        db.executemany(_CALL, [(run, c.span, number, c.seconds, c.first_word, *told) for (run, c), told in rows])
+        db.executemany(_CALL, [(run, c.span, number, c.seconds, c.first_word, *count) for (run, c), count in rows])
         for measure in ("seconds", "first_word"):
             slots = Counter(getattr(call, measure) for _, call in calls)
             _spread(db, number, measure, slots, 1)
@@ -183,8 +183,8 @@ def remove(db: sqlite3.Connection, run: int) -> None:
     """Subtract a run."""
     names = ("series", "seconds", "first_word", *COLUMNS)
     for row in db.execute(f"SELECT {', '.join(names)} FROM calls WHERE run = ?", (run,)).fetchall():  # noqa: S608
-        series, took, heard, *counts = row
-        _add(db, series, dict(zip(COLUMNS, counts, strict=True)), {"seconds": took, "first_word": heard}, -1)
+        series, took, first_slot, *counts = row
+        _add(db, series, dict(zip(COLUMNS, counts, strict=True)), {"seconds": took, "first_word": first_slot}, -1)
     db.execute("DELETE FROM calls WHERE run = ?", (run,))
 
 

@@ -15,8 +15,8 @@ def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[
     """Trace the latest answers that are not traced yet, at most `limit`; how many they were. `tell` is told once of
     each that cannot be read: whose words it was stays unknown."""
     mine = "" if owner is None else " AND owner = ?"
-    asked = f"SELECT number, id FROM runs WHERE {aggregates.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    chosen = reader.db.execute(asked, (*([] if owner is None else [owner]), limit)).fetchall()
+    sql = f"SELECT number, id FROM runs WHERE {aggregates.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    chosen = reader.db.execute(sql, (*([] if owner is None else [owner]), limit)).fetchall()
     for number, run in chosen:
         try:
             shares = _shares(reader, reader.find(run))

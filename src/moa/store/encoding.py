@@ -33,7 +33,7 @@ class Recorded:
         self.trace = Trace()
         self.texts = Texts()
         self._records: list[LiveRun] = []
-        self._heard: set[str] = set()  # whose first word came
+        self._with_first_word: set[str] = set()  # whose first word came
         self.parent: str | None = None
         self._words: list[Any] | None = None  # of the last record, where it is one of words
         self._voices: dict[tuple[str, str, bool], int] = {}
@@ -53,7 +53,7 @@ class Recorded:
         if isinstance(event, Note) and isinstance(event.data, notes.Rerun):
             self.parent = event.data.of
         elif isinstance(event, Note) and isinstance(event.data, notes.Retry):
-            self._heard.discard(event.span)
+            self._with_first_word.discard(event.span)
         self._records.append(self._record(event))
 
     def pieces(self) -> list[LiveRun]:
@@ -76,8 +76,8 @@ class Recorded:
 
     def _hear(self, event: TextDelta) -> None:
         event.text.encode()  # what is not Unicode fails here, and not among the runs of others
-        if event.span not in self._heard or (event.answer and self.trace.first_word is None):
-            self._heard.add(event.span)
+        if event.span not in self._with_first_word or (event.answer and self.trace.first_word is None):
+            self._with_first_word.add(event.span)
             self.trace.add(event)  # all that the figures of a run need of its words
         if self._words is None:
             self._voices, self._words = {}, []
@@ -91,21 +91,21 @@ class Recorded:
 
 def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]:
     """The records of a run, changed so that the words of a call that has ended with them are lengths in its text."""
-    spoken: dict[str, list[tuple[list[Any], int]]] = {}
+    values: dict[str, list[tuple[list[Any], int]]] = {}
     for record in records:
         if record["type"] == "words":
-            said = record["said"]
+            lengths = record["said"]
             spans = [span if kind == "text" else None for span, kind, _ in record["voices"]]
-            for place in range(2, len(said), 3):
-                if (span := spans[said[place - 2]]) and type(said[place]) is str:
-                    spoken.setdefault(span, []).append((said, place))
+            for place in range(2, len(lengths), 3):
+                if (span := spans[lengths[place - 2]]) and type(lengths[place]) is str:
+                    values.setdefault(span, []).append((lengths, place))
         elif record["type"] == "note" and record["kind"] == notes.Retry.kind:
-            spoken.pop(record["span"], None)
-        elif record["type"] == "span_end" and record["span"] in spoken:
-            words = spoken.pop(record["span"])
-            if "".join([said[place] for said, place in words]) == unfolded(record.get("text"), texts):
-                for said, place in words:
-                    said[place] = len(said[place])
+            values.pop(record["span"], None)
+        elif record["type"] == "span_end" and record["span"] in values:
+            words = values.pop(record["span"])
+            if "".join([lengths[place] for lengths, place in words]) == unfolded(record.get("text"), texts):
+                for lengths, place in words:
+                    lengths[place] = len(lengths[place])
     return records
 
 
@@ -115,18 +115,18 @@ def events(records: Iterable[LiveRun], texts: Mapping[str, str]) -> Iterator[Eve
     version = records[0].get("version", 1) if records else 1
     ended = (record for record in records if record["type"] == "span_end" and _kept(record.get("text")))
     ends = {record["span"]: unfolded(record["text"], texts) for record in ended}
-    told: dict[str, int] = {}
+    values: dict[str, int] = {}
     for record in records:
         if record["type"] != "words":
             yield from_record(unfolded(record, texts), version)
             continue
-        said = record["said"]
-        for place in range(0, len(said), 3):
-            (span, kind, answer), time, text = record["voices"][said[place]], said[place + 1], said[place + 2]
+        lengths = record["said"]
+        for place in range(0, len(lengths), 3):
+            (span, kind, answer), time, text = record["voices"][lengths[place]], lengths[place + 1], lengths[place + 2]
             if isinstance(text, int):
                 if kind == "text" and span in ends:
-                    begun = told.get(span, 0)
-                    told[span] = begun + text
+                    begun = values.get(span, 0)
+                    values[span] = begun + text
                     text = ends[span][begun : begun + text]
                 else:
                     text = UNKEPT * text

@@ -119,6 +119,10 @@ MIGRATIONS = (
     CREATE INDEX runs_untraced ON runs (id) WHERE traced IS NULL AND state = 'answered' AND question IS NOT NULL
     """,
     "CREATE INDEX runs_unanswered ON runs (id) WHERE state != 'answered'",
+    """
+    ALTER TABLE series RENAME COLUMN asked TO request_tokens;
+    ALTER TABLE calls RENAME COLUMN asked TO request_tokens
+    """,
     # Events of version 2 follow: an older moa must not read them. Prewarms, then called readings, are no calls.
     """
     UPDATE runs SET calls = calls - (

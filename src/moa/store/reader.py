@@ -103,9 +103,9 @@ class Reader:
             conditions[f"{order} < {last}"] = before
         where = " AND ".join((*conditions, *["state != 'answered'"] * failed)) or "1"
         found: list[StoredRun] = []
-        asked = f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {order} DESC"  # noqa: S608
+        sql = f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY {order} DESC"  # noqa: S608
         with reported(self._path):
-            for row in self.db.execute(asked, tuple(conditions.values())):
+            for row in self.db.execute(sql, tuple(conditions.values())):
                 if limit is not None and len(found) >= limit:
                     break
                 run = self._run(row)
@@ -119,8 +119,8 @@ class Reader:
             if name == "last":
                 rows = self.db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT 1").fetchall()  # noqa: S608
             else:
-                asked = f"SELECT {_COLUMNS} FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"  # noqa: S608
-                rows = self.db.execute(asked, (name, name + "\U0010ffff")).fetchall()
+                sql = f"SELECT {_COLUMNS} FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"  # noqa: S608
+                rows = self.db.execute(sql, (name, name + "\U0010ffff")).fetchall()
             if not rows or not name:
                 raise NoSuchRun(f"no run {name!r}; list them with: moa runs")
             if len(rows) > 1 and rows[0][0] != name:

@@ -11,7 +11,7 @@ from ..events import SpanEnd, SpanStart, from_record
 from ..text.scripts import spaced
 from .texts import stored_texts, unfolded, whole
 
-_ASKED = re.compile(r'"([^"]*)"|(\S+)')
+_TERMS = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def put(db: sqlite3.Connection, number: int, question: str, answer: str) -> None:
@@ -25,14 +25,14 @@ def remove(db: sqlite3.Connection, number: int) -> None:
     db.execute("DELETE FROM search WHERE rowid = ?", (number,))
 
 
-def query(asked: str) -> str:
+def query(typed: str) -> str:
     """What a person typed, as SQLite wants it: all the words; begin* is how some begin, "several in quotation marks"
     stand next to each other. Nothing to look for is ""."""
-    told = []
-    for phrase, word in _ASKED.findall(asked):
+    items = []
+    for phrase, word in _TERMS.findall(typed):
         if term := " ".join(re.findall(r"\w+", spaced(phrase or word))):
-            told.append(f'"{term}"' + "*" * word.endswith("*"))
-    return " AND ".join(told)
+            items.append(f'"{term}"' + "*" * word.endswith("*"))
+    return " AND ".join(items)
 
 
 def fill(db: sqlite3.Connection) -> None:

@@ -92,8 +92,8 @@ def figures(
 ) -> list[Figures]:
     """The figures of all calls since a day, of one mixture and one owner or of all: by mixture, the whole run first."""
     conditions = {"day >= ?": since, "mixture = ?": mixture, "owner = ?": owner}
-    asked = {condition: value for condition, value in conditions.items() if value is not None}
-    where, values = " AND ".join(("calls > 0", *asked)), tuple(asked.values())
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    where, values = " AND ".join(("calls > 0", *given)), tuple(given.values())
     columns = ", ".join(("number", "day", "mixture", "role", "model", *COLUMNS))
     keys: dict[int, Key] = {}
     sums: dict[Key, list[Any]] = {}

@@ -238,7 +238,7 @@ class Writer:
         number = begun or self._begin(db, run)
         if number is None:
             return None
-        used = {text for name, told in run.texts.new.items() for text in _put(db, name, *told)}
+        used = {text for name, body in run.texts.new.items() for text in _put(db, name, *body)}
         db.executemany("INSERT OR IGNORE INTO uses (run, text) VALUES (?, ?)", [(number, text) for text in used])
         records = run.pieces()
         if run.over:
@@ -251,8 +251,8 @@ class Writer:
         db.execute("INSERT INTO chunks (run, body) VALUES (?, ?)", (number, orjson.dumps(records).decode()))
         if run.kept and (run.over or not begun):
             root = run.trace.root
-            asked = run.start.request.question if run.start.request else ""
-            search.put(db, number, asked, (root.text or root.error or "") if root and run.over else "")
+            question_text = run.start.request.question if run.start.request else ""
+            search.put(db, number, question_text, (root.text or root.error or "") if root and run.over else "")
         return number
 
     def _begin(self, db: sqlite3.Connection, run: Recorded) -> int | None:
@@ -280,7 +280,7 @@ class Writer:
         trace = run.trace
         assert trace.root
         error, usage = trace.root.error, trace.root.usage
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "state": "answered" if error is None else "stopped" if error == "cancelled" else "failed",
             "writer": None,
             "parent": run.parent,
@@ -294,8 +294,8 @@ class Writer:
             "estimated": usage.estimated if usage else None,
             "cost": usage.cost if usage else None,
         }
-        columns = ", ".join(f"{name} = :{name}" for name in told)
-        db.execute(f"UPDATE runs SET {columns} WHERE number = :number", {**told, "number": number})  # noqa: S608
+        columns = ", ".join(f"{name} = :{name}" for name in values)
+        db.execute(f"UPDATE runs SET {columns} WHERE number = :number", {**values, "number": number})  # noqa: S608
 
     def _give_up(self, runs: Any, problem: str) -> None:
         for run in list(runs):
