@@ -65,9 +65,9 @@ async def test_a_good_mixture_passes_and_the_report_says_what_was_seen() -> None
     assert (report.ok, report.exit_code, report.answer) == (True, 0, "Most canaries are yellow.")
     assert told[0] == "every model can be called, and its key is set"
     assert told[2:8] == [
-        "the aggregator's words are the answer",
+        "the answer is the aggregator's",
         "every proposer was called",
-        "the proposers of a layer work side by side",
+        "the proposers of a layer run concurrently",
         "the aggregator was shown every proposal",
         "the system message and the history reach every call",
         "every prompt fits its context window",
@@ -208,12 +208,8 @@ async def test_an_aggregator_that_sees_only_the_last_message_fails_for_each_part
     )
     failed = lines(report, "fail")
     assert len(failed) == 2
-    assert failed[0].startswith(
-        "fail judge (aggregator) was sent without a part of the history: user said 'I keep small"
-    )
-    assert failed[1].startswith(
-        "fail judge (aggregator) was sent without a part of the history: assistant said 'How nice"
-    )
+    assert failed[0].startswith("fail judge (aggregator) was sent without a part of the history: user: 'I keep small")
+    assert failed[1].startswith("fail judge (aggregator) was sent without a part of the history: assistant: 'How nice")
 
 
 async def test_an_aggregator_that_is_sent_the_conversation_as_text_fails() -> None:
@@ -300,7 +296,7 @@ async def test_a_layer_that_asks_one_proposer_after_another_fails() -> None:
     slow = [says(f"m{number}", text, delay=0.03) for number, text in enumerate(ANSWERS)]
     report = await examine(panel(layers=(Queue(slow),)))
     assert lines(report, "fail") == [
-        "fail the proposers of layer 1 do not all work at the same time: m1 began after another had ended"
+        "fail the proposers of layer 1 do not all run concurrently: m1 began after another had ended"
     ]
 
 
@@ -320,7 +316,7 @@ async def test_a_limit_on_calls_at_once_is_a_warning() -> None:
     proposers = [Limited(says(f"m{n}", text, delay=0.02), limiter) for n, text in enumerate(ANSWERS)]
     report = await examine(panel(layers=(Layer(proposers),)))
     assert lines(report, "fail") == []
-    assert lines(report, "warn")[0].startswith("warn a limit on calls at once holds proposers back: 2 calls waited")
+    assert lines(report, "warn")[0].startswith("warn a concurrency limit delays proposers: 2 calls were queued")
 
 
 async def test_a_missing_key_is_named_with_its_variable_and_nothing_is_sent() -> None:
@@ -348,10 +344,10 @@ async def test_a_window_too_small_for_the_proposals_fails() -> None:
         panel(aggregator=Synthesize(judge), layers=(Layer([says("m", "yellow " * 40) for _ in range(3)]),))
     )
     assert (
-        "fail the context window of judge is too small: not even the canary's proposals fit it at once, "
-        "so it reads them a few at a time"
+        "fail the context window of judge is too small: even the canary's proposals do not fit at once, "
+        "so it reads a few at a time"
     ) in lines(report, "fail")
-    assert "     name a model with a larger context window, or fewer proposers" in report.lines
+    assert "     choose a model with a larger context window, or fewer proposers" in report.lines
 
 
 async def test_a_window_too_small_for_the_question_fails_and_tells_the_sizes() -> None:
@@ -371,7 +367,7 @@ async def test_little_room_for_a_long_answer_is_a_warning() -> None:
 async def test_proposals_that_may_outgrow_the_aggregator_are_a_warning() -> None:
     long = Layer([WithDefaults(says(f"m{n}", text), max_tokens=3000) for n, text in enumerate(ANSWERS)])
     assert lines(await examine(panel(layers=(long,))), "warn") == [
-        "warn judge may have to read proposals a few at a time: 3 proposals may be 9000 tokens, and it holds 8000"
+        "warn judge may have to read proposals a few at a time: 3 proposals may have 9000 tokens, its window 8000"
     ]
 
 
@@ -407,8 +403,8 @@ async def test_when_every_proposer_fails_the_report_says_so_and_why() -> None:
 
 
 async def test_an_answer_that_never_comes_is_not_waited_for() -> None:
-    report = await examine(panel(aggregator=Synthesize(says("judge", "never", delay=3600))), patience=0.05)
-    assert lines(report, "fail")[0] == "fail panel did not answer: no answer within 0.05 s"
+    report = await examine(panel(aggregator=Synthesize(says("judge", "never", delay=3600))), timeout=0.05)
+    assert lines(report, "fail")[0] == "fail panel did not answer: timed out after 0.05 s"
 
 
 async def test_an_aggregator_that_gives_back_something_else_than_its_model_said_fails() -> None:
@@ -419,8 +415,8 @@ async def test_an_aggregator_that_gives_back_something_else_than_its_model_said_
 
     report = await examine(panel(aggregator=Swaps(says("judge", "Yellow."), moa.aggregate_and_synthesize)))
     assert lines(report, "fail") == [
-        "fail the words streamed are not the answer: 'Yellow.'",
-        "fail the answer is not what the aggregator's model said: it said 'Yellow.'",
+        "fail the streamed text is not the answer: 'Yellow.'",
+        "fail the answer is not the text of the aggregator's model: it wrote 'Yellow.'",
     ]
 
 
@@ -458,8 +454,8 @@ async def test_a_flawed_aggregation_is_a_warning() -> None:
 async def test_unknown_prices_and_windows_are_warnings_that_name_the_models() -> None:
     report = await examine(Mixture((Layer((Scripted("a", "Yellow."),)),), Synthesize(Scripted("b", "Gold."))))
     assert lines(report, "warn")[::2] == [
-        "warn context windows are not known: a, b",
-        "warn prices are not known, so neither is the cost: a, b",
+        "warn context windows are unknown: a, b",
+        "warn prices are unknown, and so is the cost: a, b",
     ]
     assert report.exit_code == 0
 
@@ -473,15 +469,15 @@ async def test_what_was_noted_on_the_way_is_reported() -> None:
     report = await examine(panel(layers=(Layer((cut, flaky, spared)),)))
     warned = "\n".join(lines(report, "warn"))
     assert "warn cut (layer 1) was cut off by max_tokens" in warned
-    assert "warn flaky (layer 1) had to be asked again: flaky: busy" in warned
-    assert "warn a fallback stood in for first: first: gone" in warned
+    assert "warn flaky (layer 1) was retried: flaky: busy" in warned
+    assert "warn a fallback answered for first: first: gone" in warned
 
 
 async def test_options_a_provider_refuses_are_reported() -> None:
     with Upstream({"a": "Yellow."}) as upstream:
         picky = WithDefaults(OpenAI("a", upstream.url, "lab:a", unsupported=("seed",)), seed=1)
         report = await examine(panel(layers=(Layer((picky,)),)))
-    assert "warn lab:a (layer 1) does not take every option: not sent: seed" in lines(report, "warn")
+    assert "warn lab:a (layer 1) does not support every option: not sent: seed" in lines(report, "warn")
 
 
 async def test_a_bug_in_somebodys_own_code_is_not_hidden_in_a_report() -> None:
@@ -499,5 +495,5 @@ async def test_learned_deadlines_are_shown() -> None:
     patience.latencies.add("a", 10.0)
     layer = Layer((Scripted("a", "red"), Scripted("b", "blue")), timeout=patience)
     report = await examine(Mixture((layer,), Synthesize(Scripted("judge", "green"))))
-    seen = next(check.seen for check in report.checks if check.what == "the deadlines of layer 1 are learned")
-    assert seen.startswith("a 15.0 s after 2 answers, b 5.0 s after 1 answers")
+    seen = next(check.seen for check in report.checks if check.what == "the timeouts of layer 1 are adaptive")
+    assert seen.startswith("a 15.0 s from 2 answers, b 5.0 s from 1 answers")

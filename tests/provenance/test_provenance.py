@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import moa
-from moa.provenance.attribution import Proposal, Provenance, of_run, provenance
+from moa.provenance.attribution import Proposal, Provenance, provenance, provenance_of_run
 from moa.provenance.judge import judged
 from moa.trace.tree import Trace
 
@@ -72,7 +72,7 @@ async def test_a_run_is_traced_to_the_proposals_of_its_last_layer() -> None:
     events: list[moa.Event] = []
     await moa.generate(panel, moa.Request((moa.Message("user", "Metals?"),)), events.append)
     trace = Trace.of(events)
-    found = of_run(trace)
+    found = provenance_of_run(trace)
     assert [one.model for one in found.proposals] == ["red", "blue"]
     assert relations(found) == [{1: "supports"}, {0: "supports"}]
     assert [trace.node(one.span or "").text for one in found.proposals] == [one.text for one in found.proposals]
@@ -81,11 +81,11 @@ async def test_a_run_is_traced_to_the_proposals_of_its_last_layer() -> None:
 async def test_an_answer_of_one_model_has_no_sources() -> None:
     events: list[moa.Event] = []
     await moa.generate(moa.Scripted("a", "Red. Blue."), moa.Request((moa.Message("user", "?"),)), events.append)
-    assert relations(of_run(Trace.of(events))) == [{}, {}]
+    assert relations(provenance_of_run(Trace.of(events))) == [{}, {}]
 
 
 def test_a_run_that_has_not_begun_has_no_sentences() -> None:
-    assert of_run(Trace.of([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
+    assert provenance_of_run(Trace.of([])).as_json() == {"proposals": [], "own": 0.0, "sentences": []}
 
 
 def test_scripts_without_spaces_are_traced_too() -> None:
@@ -124,7 +124,7 @@ async def test_a_judge_decides_by_meaning_and_is_seen_and_priced_as_one() -> Non
 @pytest.mark.parametrize("reply", ["1: +1", "1: +1\n2: +3", "Both come from the first.", "1: +1\n2: perhaps"])
 async def test_a_verdict_that_is_not_clear_is_never_guessed_at(reply: str) -> None:
     proposals = [Proposal("a", "Red."), Proposal("b", "Blue.")]
-    with pytest.raises(moa.BadReply, match="was to judge 2 sentences by 2 proposals"):
+    with pytest.raises(moa.BadReply, match="one line for each of 2 sentences"):
         await judged("Red. Green.", proposals, moa.Scripted("judge", reply))
 
 

@@ -1,4 +1,4 @@
-"""What the doctor examines, one thing a function: each reads the evidence of a run and yields what it found."""
+"""The checks of the doctor. Each is a function that reads the evidence of a run and yields its results."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..model import leaves as single_models
 from ..trace.tree import AnyNote, Node, Trace
 from ..trace.views import layers
 from ..types import Message, Request, Response, estimate_tokens
-from .evidence import Evidence, Reader, Stage, conversation, leaves, shown
+from .evidence import Evidence, Reader, Stage, conversation, leaves, presence
 
 Outcome = Literal["ok", "warn", "fail"]
 
 ROOM = 1024
-"""How many tokens a long answer may need, where `max_tokens` does not say."""
+"""Tokens of a long answer, unless `max_tokens` is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was checked: what, what was seen, and how to mend it."""
+    """The result of a check: its subject, the finding and the fix."""
 
     outcome: Outcome
     what: str
@@ -36,8 +36,8 @@ class Check:
     @property
     def lines(self) -> list[str]:
         seen = f" ({self.seen})" if self.outcome == "ok" else f": {self.seen}"
-        told = f"{self.outcome:<4} {self.what}{seen if self.seen else ''}"
-        return [told, f"     {self.fix}"] if self.fix else [told]
+        line = f"{self.outcome:<4} {self.what}{seen if self.seen else ''}"
+        return [line, f"     {self.fix}"] if self.fix else [line]
 
 
 ok, warn, fail = partial(Check, "ok"), partial(Check, "warn"), partial(Check, "fail")
@@ -45,12 +45,12 @@ ok, warn, fail = partial(Check, "ok"), partial(Check, "warn"), partial(Check, "f
 
 @dataclass
 class Case:
-    """The canary, what it was sent to, and what became of it."""
+    """A canary, the model that it was sent to, and the result."""
 
     model: Model
     request: Request
     trace: Trace
-    watched: str = ""  # the answer as somebody watching would have read it
+    streamed: str = ""  # the answer as it was streamed
     response: Response | None = None
     error: MoaError | None = None
 
@@ -60,7 +60,7 @@ class Case:
 
     @property
     def calls(self) -> list[Node]:
-        """Every call to a single model."""
+        """All calls to a single model."""
         return self.evidence.calls
 
     @property
@@ -73,41 +73,41 @@ class Case:
 
 
 def _answer(case: Case) -> Iterator[Check]:
-    """There is an answer, it is the aggregator's, and who watches reads the same."""
+    """There is an answer, it is the aggregator's, and the streamed text is the same."""
     if case.response is None:
         yield fail(f"{case.model.name} did not answer", str(case.error).partition("\n")[0])
         return
     text = " ".join(case.response.text.split())
     yield ok(f"{case.model.name} answers", f"{case.trace.time:.2f} s: {text[:60]}{'…' * (len(text) > 60)}")
-    if case.watched and case.watched != case.response.text:
-        yield fail("the words streamed are not the answer", f"{case.watched[:60]!r}")
+    if case.streamed and case.streamed != case.response.text:
+        yield fail("the streamed text is not the answer", f"{case.streamed[:60]!r}")
     stage = next((s for s in case.evidence.stages if s.number is None and s.mixture == case.model.name), None)
     if stage is not None and case.trace.root and case.trace.root.start.model == stage.mixture:
         yield _origin(case.response, stage)
 
 
 def _origin(response: Response, stage: Stage) -> Check:
-    """Where the answer came from."""
+    """Return where the answer comes from."""
     failures = [call.error for reader in stage.readers for call in reader.calls if call.error]
     if failures and not any(reader.answered for reader in stage.readers):
         return fail("the aggregator did not answer", failures[-1])
     if response.fallback:
         return warn("the aggregation is flawed", response.fallback)
     answer = response.text
-    said = [call.text for reader in stage.readers for call in reader.answered]
+    texts = [call.text for reader in stage.readers for call in reader.answered]
     final = [call.text for reader in stage.readers for call in reader.answered if call.start.answer]
-    if answer in (final[-1:] or said):
-        return ok("the aggregator's words are the answer")
-    chosen = [one.model for one in stage.given if one.text == answer]
+    if answer in (final[-1:] or texts):
+        return ok("the answer is the aggregator's")
+    chosen = [proposal.model for proposal in stage.given if proposal.text == answer]
     if chosen and not final:
         return ok("the answer is one of the proposals, unchanged", f"of {chosen[0]}")
-    if said:
-        return fail("the answer is not what the aggregator's model said", f"it said {(final or said)[-1][:60]!r}")
+    if texts:
+        return fail("the answer is not the text of the aggregator's model", f"it wrote {(final or texts)[-1][:60]!r}")
     return warn("no model aggregated", "the answer is made of the proposals by other means")
 
 
 def _called(case: Case) -> Iterator[Check]:
-    """Every proposer of every layer that began was called, and its answer arrived."""
+    """Every proposer of every layer that began was called and answered."""
     called, uncalled = _counted(case.model, case.trace.root) if case.trace.root else ([], [])
     for label in uncalled:
         yield fail("a proposer was not called", label)
@@ -118,7 +118,7 @@ def _called(case: Case) -> Iterator[Check]:
 
 
 def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
-    """The proposers that were called, and those that were not, at any depth."""
+    """Return the proposers that were called, and those that were not, at any depth."""
     while isinstance(model, WrapperModel):
         model = model.inner
     if not isinstance(model, Mixture):
@@ -129,117 +129,117 @@ def _counted(model: Model, node: Node) -> tuple[list[str], list[str]]:
     began = {layer.number: layer for layer in layers(node)}
     for number, layer in enumerate(model.layers, 1):
         if number not in began:
-            continue  # a layer before it failed, and the report says so
-        calls = {_place(call): call for call in began[number].calls}
+            continue  # an earlier layer failed, which is reported
+        calls = {_index(call): call for call in began[number].calls}
         for index, proposer in enumerate(layer.proposers):
             (called if index in calls else uncalled).append(f"{proposer.name} (layer {number} of {model.name})")
             if index in calls:
                 inner.append((proposer, calls[index]))
-    for asked in model.aggregator.models:
-        inner += [(asked, child) for child in node.children if child.start.model == asked.name][-1:]
-    for below, call in inner:
-        deeper = _counted(below, call)
-        called += deeper[0]
-        uncalled += deeper[1]
+    for reader in model.aggregator.models:
+        inner += [(reader, child) for child in node.children if child.start.model == reader.name][-1:]
+    for part, call in inner:
+        below = _counted(part, call)
+        called += below[0]
+        uncalled += below[1]
     return called, uncalled
 
 
-def _place(call: Node) -> int | str:
-    """The place of a proposer in its layer, or what else tells it from the others."""
+def _index(call: Node) -> int | str:
+    """Return the index of a proposer in its layer, or its span where it has none."""
     return call.start.span if call.start.index is None else call.start.index
 
 
 def _side_by_side(case: Case) -> Iterator[Check]:
-    """The proposers of a layer work at the same time."""
+    """The proposers of a layer run concurrently."""
     widths: list[int] = []
     alone = False
     for node in case.trace.root.walk() if case.trace.root else ():
         for layer in layers(node):
-            firsts = {_place(call): call for call in reversed(layer.calls)}.values()
+            firsts = {_index(call): call for call in reversed(layer.calls)}.values()
             ended = min((call.end.time for call in firsts if call.end), default=0.0)
             late = [call for call in firsts if call.start.time >= ended]
-            if late and ended - min(call.start.time for call in firsts) >= 0.02:  # sooner is no measure
+            if late and ended - min(call.start.time for call in firsts) >= 0.02:  # shorter times are not conclusive
                 alone = True
                 outcome: Outcome = "fail" if len(late) == len(firsts) - 1 else "warn"
                 yield Check(
                     outcome,
-                    f"the proposers of layer {layer.number} do not all work at the same time",
+                    f"the proposers of layer {layer.number} do not all run concurrently",
                     f"{late[-1].start.model} began after another had ended",
                 )
             widths.append(len(firsts))
     waits = [note.seconds for _, note in case.notes(notes.Dequeued)]
     if waits:
-        seen = f"{len(waits)} calls waited for their turn, up to {max(waits):.2f} s"
-        yield warn("a limit on calls at once holds proposers back", seen, "raise max_concurrency if you can")
+        seen = f"{len(waits)} calls were queued, up to {max(waits):.2f} s"
+        yield warn("a concurrency limit delays proposers", seen, "raise max_concurrency if possible")
     elif widths and not alone and max(widths) > 1:
-        yield ok("the proposers of a layer work side by side", f"up to {max(widths)} at once")
+        yield ok("the proposers of a layer run concurrently", f"up to {max(widths)} at once")
 
 
 def _mixing(case: Case) -> Iterator[Check]:
-    """Every proposal is shown to every reader of the next stage: whole, once, and to all in the same order."""
+    """Every reader of the next stage is sent every proposal: whole, once, and in the same order for all."""
     asked = [message.text for message in case.request.messages]
     for stage in case.evidence.stages:
         inside = "" if case.trace.root and stage.mixture == case.trace.root.start.model else f" of {stage.mixture}"
         who = f"the aggregator{inside}" if stage.number is None else f"layer {stage.number}{inside}"
         if not stage.readers:
-            continue  # no model was asked, see the answer's origin
+            continue  # no model was called, see _origin
         found = [
-            (reader, shown(reader, stage.given, asked, case.evidence.elsewhere(stage)))
+            (reader, presence(reader, stage.given, asked, case.evidence.elsewhere(stage)))
             for reader in stage.readers
             if reader.answered
         ]
-        said = 0
+        problems = 0
         for reader, seen in found:
             name = f"the aggregator{inside}" if stage.number is None else reader.label
-            early = stage.number is None and _seen_before(reader, stage, asked)
-            for one in seen.missing:
-                said += 1
+            early = stage.number is None and _another_read_all(reader, stage, asked)
+            for proposal in seen.missing:
+                problems += 1
                 if early:
-                    yield warn(f"{name} was not shown the proposal of {one.model} itself", reader.label)
+                    yield warn(f"{name} was not shown the proposal of {proposal.model} itself", reader.label)
                 else:
-                    yield fail(f"{name} was not shown the proposal of {one.model}", f"asked: {reader.label}")
-            for one in seen.partial:
-                said += 1
-                yield fail(f"{name} was shown only a part of the proposal of {one.model}", reader.label)
-            for one in seen.repeated:
-                said += 1
-                yield fail(f"{name} was shown the proposal of {one.model} more than once", reader.label)
+                    yield fail(f"{name} was not shown the proposal of {proposal.model}", f"asked: {reader.label}")
+            for proposal in seen.partial:
+                problems += 1
+                yield fail(f"{name} was shown only a part of the proposal of {proposal.model}", reader.label)
+            for proposal in seen.repeated:
+                problems += 1
+                yield fail(f"{name} was shown the proposal of {proposal.model} more than once", reader.label)
         orders = {tuple(seen.order) for _, seen in found if not (seen.missing or seen.partial)}
         if len(orders) > 1 and stage.number is not None:
-            said += 1
+            problems += 1
             yield fail(f"the proposers of {who} were shown the proposals in different orders")
-        if found and not said:
+        if found and not problems:
             order = next(iter(orders), ())
-            way = "once, in order" if list(order) == sorted(order) else "once, in an order of their own"
+            way = "once, in order" if list(order) == sorted(order) else "once, in another order"
             to = f", to each of {len(found)}" if stage.number is not None and len(found) > 1 else ""
             yield ok(f"{who} was shown every proposal", f"{len(stage.given)} of {len(stage.given)}{to}, {way}")
 
 
-def _seen_before(reader: Reader, stage: Stage, asked: Sequence[str]) -> bool:
-    """Whether another model of the aggregator was shown everything, as a judge that reports to the writer."""
-    others = [one for one in stage.readers if one is not reader and one.answered]
-    return reader.writes_the_answer and any(not shown(one, stage.given, asked).missing for one in others)
+def _another_read_all(reader: Reader, stage: Stage, asked: Sequence[str]) -> bool:
+    """Return whether another model of the aggregator was sent everything, as a judge that reports to the writer is."""
+    others = [other for other in stage.readers if other is not reader and other.answered]
+    return reader.writes_the_answer and any(not presence(other, stage.given, asked).missing for other in others)
 
 
 def _conversation(case: Case) -> Iterator[Check]:
-    """The caller's system message and history reach every call as they are."""
+    """The caller's system message and history reach every call unchanged."""
     system, *turns = case.request.messages
-    proposals = sorted((one.text for one in case.evidence.proposals), key=len, reverse=True)
+    proposals = sorted((proposal.text for proposal in case.evidence.proposals), key=len, reverse=True)
     intact = 0
     for call in case.calls:
-        problems = list(_bent(conversation(call), system, turns, proposals))
+        problems = list(_differences(conversation(call), system, turns, proposals))
         intact += not problems
-        for outcome, words in problems:
-            yield Check(outcome, f"{case.evidence.label(call)} {words}")
+        for outcome, problem in problems:
+            yield Check(outcome, f"{case.evidence.label(call)} {problem}")
     if case.calls and intact == len(case.calls):
         yield ok("the system message and the history reach every call", f"{intact} of {intact}")
 
 
-def _bent(
+def _differences(
     sent: Sequence[tuple[str, str]], system: Message, turns: Sequence[Message], proposals: Sequence[str]
 ) -> Iterator[tuple[Outcome, str]]:
-    """What is wrong with a conversation as it was sent."""
-    own = [(role, _without(text, proposals)) for role, text in sent]  # a proposal may repeat what it was asked
+    """Yield how a conversation as it was sent differs from the caller's."""
+    own = [(role, _without(text, proposals)) for role, text in sent]  # a proposal may quote its request
     if not any(system.text in text for role, text in sent if role in ("system", "developer")):
         if any(system.text in text for _, text in sent):
             yield "warn", "was sent the system message in another role"
@@ -247,18 +247,18 @@ def _bent(
             yield "fail", "was sent without the system message"
     elif (count := sum(text.count(system.text) for _, text in own)) > 1:
         yield "fail", f"was sent the system message {count} times"
-    places: list[int] = []
+    positions: list[int] = []
     for turn in turns:
-        at = [place for place, (role, text) in enumerate(sent) if role == turn.role and text.startswith(turn.text)]
-        if at:
-            places.append(at[0])
+        found = [n for n, (role, text) in enumerate(sent) if role == turn.role and text.startswith(turn.text)]
+        if found:
+            positions.append(found[0])
         elif any(turn.text in text for _, text in sent):
-            yield "fail", f"was sent the conversation as text, not turn by turn: {turn.role} said {turn.text!r}"
+            yield "fail", f"was sent the conversation as text, not turn by turn: {turn.role}: {turn.text!r}"
         else:
-            yield "fail", f"was sent without a part of the history: {turn.role} said {turn.text!r}"
+            yield "fail", f"was sent without a part of the history: {turn.role}: {turn.text!r}"
         if sum(turn.text in text for role, text in own if role not in ("system", "developer")) > 1:
-            yield "fail", f"was sent a part of the history more than once: {turn.role} said {turn.text!r}"
-    if places != sorted(places):
+            yield "fail", f"was sent a part of the history more than once: {turn.role}: {turn.text!r}"
+    if positions != sorted(positions):
         yield "fail", "was sent the history in another order"
 
 
@@ -270,17 +270,17 @@ def _without(text: str, proposals: Sequence[str]) -> str:
 
 def _context(case: Case) -> Iterator[Check]:
     """Prompts fit the context windows, with room for a long answer."""
-    mend = "name a model with a larger context window, or fewer proposers"
+    fix = "choose a model with a larger context window, or fewer proposers"
     tight = False
     for _, note in case.notes(notes.ReferenceDropped):
         tight = True
-        yield fail(f"the proposal of {note.model} was left out", note.reason, mend)
+        yield fail(f"the proposal of {note.model} was left out", note.reason, fix)
     for reader in dict.fromkeys(note.model for _, note in case.notes(notes.ReferencesWindowed)):
         tight = True
         yield fail(
             f"the context window of {reader} is too small",
-            "not even the canary's proposals fit it at once, so it reads them a few at a time",
-            mend,
+            "even the canary's proposals do not fit at once, so it reads a few at a time",
+            fix,
         )
     windows = {single.name: info(single).context_window for single in single_models(case.model)}
     fullest: dict[str, tuple[int, Node]] = {}
@@ -296,50 +296,50 @@ def _context(case: Case) -> Iterator[Check]:
             yield warn(
                 f"{name} has little room for a long answer",
                 f"{size} of {window} tokens are the prompt, and {limit or ROOM} may be needed",
-                mend,
+                fix,
             )
-    yield from _crowded(case, windows)
+    yield from _longest_proposals(case, windows)
     unknown = [name for name in fullest if windows.get(name) is None]
     if unknown:
-        yield warn("context windows are not known", ", ".join(unknown), "set context_window of the provider")
+        yield warn("context windows are unknown", ", ".join(unknown), "set context_window of the provider")
     elif fullest and not tight:
         name, (size, _) = min(fullest.items(), key=lambda item: (windows[item[0]] or 0) - item[1][0])
         yield ok("every prompt fits its context window", f"the tightest: {name}, {size} of {windows[name]}")
 
 
-def _crowded(case: Case, windows: dict[str, int | None]) -> Iterator[Check]:
-    """Whether proposals as long as they may become still fit at once."""
+def _longest_proposals(case: Case, windows: dict[str, int | None]) -> Iterator[Check]:
+    """Proposals of the maximum length fit at once, too."""
     longest = {call.start.model: call.start.request.max_tokens for call in case.answered if call.start.request}
     for stage in case.evidence.stages:
-        most = sum(longest.get(one.model) or 0 for one in stage.given)
+        most = sum(longest.get(proposal.model) or 0 for proposal in stage.given)
         for reader in stage.readers:
             for name in dict.fromkeys(leaf.start.model for call in reader.answered for leaf in leaves(call)):
                 window = windows.get(name)
                 if window is not None and most > window:
-                    seen = f"{len(stage.given)} proposals may be {most} tokens, and it holds {window}"
+                    seen = f"{len(stage.given)} proposals may have {most} tokens, its window {window}"
                     yield warn(f"{name} may have to read proposals a few at a time", seen)
 
 
 def _size(call: Node) -> int:
-    """The tokens of a prompt, by the upstream's count if there is one."""
+    """Return the tokens of a prompt, as counted by the provider if known."""
     if call.usage and call.usage.input_tokens:
         return call.usage.input_tokens
     return sum(estimate_tokens(text) + 4 for _, text in conversation(call))
 
 
 def _prices(case: Case) -> Iterator[Check]:
-    """What the calls cost is known."""
+    """The cost of the calls is known."""
     unpriced = dict.fromkeys(c.start.model for c in case.answered if c.usage is None or c.usage.cost is None)
     if unpriced:
         fix = "set price = { input = ..., output = ... } of the provider, in US dollars per million tokens"
-        yield warn("prices are not known, so neither is the cost", ", ".join(unpriced), fix)
+        yield warn("prices are unknown, and so is the cost", ", ".join(unpriced), fix)
     elif case.answered:
         total = sum(call.usage.cost or 0 for call in case.answered if call.usage)
         yield ok("prices are known", f"the canary cost ${total:.4f}" if total else "it cost nothing")
 
 
 def _reach(case: Case) -> Iterator[Check]:
-    """Every provider answers, and how soon."""
+    """Every provider answers. Reports its latency."""
     providers: dict[str, list[Node]] = {}
     for call in case.calls:
         provider, colon, _ = call.start.model.partition(":")
@@ -351,7 +351,7 @@ def _reach(case: Case) -> Iterator[Check]:
             continue
         took = sorted(call.end.time - call.start.time - _waited(call) for call in good if call.end)
         words = sorted(c.first_word - c.start.time - _waited(c) for c in good if c.first_word is not None)
-        first = f", first word after {words[0]:.2f} s" if words else ""
+        first = f", first token after {words[0]:.2f} s" if words else ""
         count = f"{len(good)} of {len(calls)} calls" if len(calls) > 1 else "1 call"
         span = f"{took[0]:.2f} to {took[-1]:.2f} s" if len(took) > 1 else f"{took[0]:.2f} s"
         yield Check("ok" if len(good) == len(calls) else "warn", f"{provider} answers", f"{count}, {span}{first}")
@@ -361,36 +361,36 @@ def _waited(call: Node) -> float:
     return sum((note.seconds for note in call.notes_of(notes.Dequeued)), 0.0)
 
 
-def _deadlines(case: Case) -> Iterator[Check]:
-    """Where deadlines are learned: how long each model is waited for."""
+def _timeouts(case: Case) -> Iterator[Check]:
+    """Reports the adaptive timeouts."""
     if not isinstance(case.model, Mixture):
         return
     for number, layer in enumerate(case.model.layers, 1):
         if isinstance(layer.timeout, AdaptiveTimeout):
             learned = layer.timeout.learned(dict.fromkeys(model.name for model in layer.proposers))
-            told = (f"{model} {seconds:.1f} s after {count} answers" for model, (count, seconds) in learned.items())
-            yield ok(f"the deadlines of layer {number} are learned", ", ".join(told))
+            timeouts = (f"{model} {seconds:.1f} s from {count} answers" for model, (count, seconds) in learned.items())
+            yield ok(f"the timeouts of layer {number} are adaptive", ", ".join(timeouts))
 
 
 def _remarks(case: Case) -> Iterator[Check]:
-    """What was noted on the way."""
+    """Reports truncated answers, retries, fallbacks and dropped options."""
     for call in case.answered:
         if call.end and call.end.finish_reason == "length":
-            fix = "raise its max_tokens, or limit its thinking"
+            fix = "raise its max_tokens, or limit its reasoning"
             yield warn(f"{case.evidence.label(call)} was cut off by max_tokens", "", fix)
     for node, retry in case.notes(notes.Retry):
-        yield warn(f"{case.evidence.label(node)} had to be asked again", retry.error)
+        yield warn(f"{case.evidence.label(node)} was retried", retry.error)
     for node, fallback in case.notes(notes.Fallback):
         if fallback.model is None:
-            yield warn("the fallback of the aggregator stood in", fallback.error)
-        elif not layers(node):  # else a proposal stood in for the answer, see its origin
-            yield warn(f"a fallback stood in for {fallback.model}", fallback.error)
+            yield warn("the fallback of the aggregator answered", fallback.error)
+        elif not layers(node):  # else a proposal is the answer, see _origin
+            yield warn(f"a fallback answered for {fallback.model}", fallback.error)
     for node, dropped in case.notes(notes.OptionsDropped):
         options = ", ".join(dropped.options)
-        yield warn(f"{case.evidence.label(node)} does not take every option", f"not sent: {options}")
+        yield warn(f"{case.evidence.label(node)} does not support every option", f"not sent: {options}")
 
 
-EXAMINED = (
+CHECKS = (
     _answer,
     _called,
     _side_by_side,
@@ -399,6 +399,6 @@ EXAMINED = (
     _context,
     _prices,
     _reach,
-    _deadlines,
+    _timeouts,
     _remarks,
 )

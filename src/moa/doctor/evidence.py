@@ -1,7 +1,7 @@
-"""What a run really sent and received, read from its events: the conversation of each call, the stages of each
-mixture, and where the words of one stand in the prompts of the next.
+"""What a run really sent and received, from its events: the conversation of each call, the stages of each mixture,
+and which proposals each prompt contains.
 
-Nothing here looks at the configuration; the doctor compares the two.
+Nothing here reads the configuration; the checks compare the two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..trace.tree import Node, Trace
 from ..trace.views import LayerView, layers, message_text, messages_sent, proposer
 
 Turn = tuple[str, str]
-"""Who spoke, and the words."""
+"""A role and a text."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Proposal:
 
 @dataclass
 class Reader:
-    """A proposer of a later layer, or a model of the aggregator: its calls, several where it read a few at a time."""
+    """A proposer of a later layer, or a model of the aggregator. It has several calls if it read a few proposals at a
+    time."""
 
     label: str
     calls: list[Node] = field(default_factory=list)
@@ -45,7 +46,7 @@ class Reader:
 
 @dataclass
 class Stage:
-    """What read the same proposals: one layer (`number` from 1), or the aggregator (`None`) of one mixture."""
+    """The readers of the same proposals: a layer (`number` from 1) or the aggregator (`None`) of a mixture."""
 
     mixture: str
     number: int | None
@@ -54,19 +55,19 @@ class Stage:
 
 
 class Evidence:
-    """The calls of a run, and who was shown what."""
+    """The calls of a run, and the proposals that each of them was sent."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
-        """How each call is spoken of, by its span: `a (layer 1)`, `b (layer 2 of moa:small)`, `judge (aggregator)`."""
-        return dict(_labelled(self.trace.root, "", "")) if self.trace.root else {}
+        """The label of each call by its span: `a (layer 1)`, `b (layer 2 of moa:small)`, `judge (aggregator)`."""
+        return dict(_labels(self.trace.root, "", "")) if self.trace.root else {}
 
     @property
     def calls(self) -> list[Node]:
-        """Every call to one model."""
+        """All calls to a single model."""
         return self.trace.calls
 
     def label(self, call: Node) -> str:
@@ -74,19 +75,19 @@ class Evidence:
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """Every layer and every aggregator that has proposals to read, of every mixture at any depth."""
+        """All layers and aggregators that have proposals to read, of mixtures at any depth."""
         return [stage for node in (self.trace.root.walk() if self.trace.root else ()) for stage in self._of(node)]
 
     @cached_property
     def proposals(self) -> list[Proposal]:
-        """Every proposal of the run."""
+        """All proposals of the run."""
         nodes = self.trace.root.walk() if self.trace.root else ()
-        return [one for node in nodes for layer in layers(node) for one in given_by(layer)]
+        return [proposal for node in nodes for layer in layers(node) for proposal in given_by(layer)]
 
     def elsewhere(self, stage: Stage) -> list[str]:
-        """The proposals that the stage has not been given to read."""
-        left = Counter(one.text for one in self.proposals) - Counter(one.text for one in stage.given)
-        return list(left.elements())
+        """Return the texts of the proposals that the stage was not given."""
+        texts = Counter(proposal.text for proposal in self.proposals)
+        return list((texts - Counter(proposal.text for proposal in stage.given)).elements())
 
     def _of(self, mixture: Node) -> Iterator[Stage]:
         given: list[Proposal] = []
@@ -94,7 +95,9 @@ class Evidence:
             if given:
                 yield Stage(mixture.start.model, layer.number, self._readers(layer.calls), given)
             given = given_by(layer)
-        after = [child for child in _plain(mixture) if child.start.role not in ("layer", "proposer", "prewarm")]
+        after = [
+            child for child in _without_sections(mixture) if child.start.role not in ("layer", "proposer", "prewarm")
+        ]
         if given and (after or (mixture.end and mixture.error is None)):
             yield Stage(mixture.start.model, None, self._readers(after), given)
 
@@ -111,7 +114,7 @@ def given_by(layer: LayerView) -> list[Proposal]:
 
 
 def leaves(call: Node) -> list[Node]:
-    """The calls to single models that a call was made of; itself, if it is one."""
+    """Return the calls to single models that a call consists of; the call itself, if it is one."""
     return [node for node in call.walk() if node.is_call]
 
 
@@ -121,8 +124,8 @@ def conversation(call: Node) -> list[Turn]:
 
 
 @dataclass
-class Shown:
-    """How often each proposal stood in what a reader was sent, in which order, and which stood there only in part."""
+class Presence:
+    """Which proposals a reader was not sent, or only in part, or more than once, and the order of the others."""
 
     missing: list[Proposal] = field(default_factory=list)
     partial: list[Proposal] = field(default_factory=list)
@@ -130,83 +133,85 @@ class Shown:
     order: list[int] = field(default_factory=list)
 
 
-def shown(reader: Reader, given: Sequence[Proposal], asked: Sequence[str], elsewhere: Sequence[str] = ()) -> Shown:
-    """What the reader was shown of the proposals, over all its calls that were answered.
+def presence(
+    reader: Reader, given: Sequence[Proposal], asked: Sequence[str], elsewhere: Sequence[str] = ()
+) -> Presence:
+    """Return how the proposals occur in the answered calls of a reader.
 
-    `asked` are the texts of the conversation, which stand in every prompt; texts from `elsewhere` may stand there too.
+    `asked` are the texts of the conversation, which every prompt contains. Texts from `elsewhere` may occur, too.
     """
-    told = Shown()
-    wanted = [_words(one.text) for one in given]
-    besides = [_words(text) for text in asked]
-    found: dict[str, int] = dict.fromkeys(wanted, 0)
+    result = Presence()
+    expected = [_words(proposal.text) for proposal in given]
+    conversed = [_words(text) for text in asked]
+    found: dict[str, int] = dict.fromkeys(expected, 0)
     extra = [_words(text) for text in elsewhere]
     allowed = {
-        text: wanted.count(text) + besides.count(text) * len(reader.answered) + extra.count(text) for text in found
+        text: expected.count(text) + conversed.count(text) * len(reader.answered) + extra.count(text) for text in found
     }
     best: list[str] = []
     for call in reader.answered:
         texts = [_words("\n".join(words for _, words in conversation(leaf))) for leaf in leaves(call)]
-        places = [_places(text, (*wanted, *besides, *best)) for text in texts]
+        positions = [_positions(text, (*expected, *conversed, *best)) for text in texts]
         for text in found:
-            found[text] += min((len(place[text]) for place in places), default=0)
+            found[text] += min((len(occurrences[text]) for occurrences in positions), default=0)
             allowed[text] += best.count(text)
-        told.order += _order(wanted, places[0]) if places else []
+        result.order += _order(expected, positions[0]) if positions else []
         best.append(_words(call.end.text or "") if call.end else "")
-    for one, text in zip(given, wanted, strict=True):
+    for proposal, text in zip(given, expected, strict=True):
         if not text:
             continue  # without a word there is nothing to look for
-        needed = wanted.count(text) + besides.count(text)
+        needed = expected.count(text) + conversed.count(text)
         if found[text] < needed:
-            (told.partial if _begins(text, reader) else told.missing).append(one)
-        elif found[text] > allowed[text] and len(text.split()) >= 5:  # fewer words may stand there by chance
-            told.repeated.append(one)
-    return told
+            (result.partial if _has_beginning(text, reader) else result.missing).append(proposal)
+        elif found[text] > allowed[text] and len(text.split()) >= 5:  # fewer words may occur by chance
+            result.repeated.append(proposal)
+    return result
 
 
-def _labelled(node: Node, mixture: str, place: str) -> Iterator[tuple[str, str]]:
+def _labels(node: Node, mixture: str, position: str) -> Iterator[tuple[str, str]]:
     start = node.start
     inside = f" of {mixture}" if mixture else ""
     if start.role == "proposer" and start.layer is not None:
-        place = f" (layer {start.layer}{inside})"
+        position = f" (layer {start.layer}{inside})"
     elif start.role in ("aggregator", "judge"):
-        place = f" ({start.role}{inside})"
-    yield start.span, f"{start.model}{place}"
+        position = f" ({start.role}{inside})"
+    yield start.span, f"{start.model}{position}"
     if layers(node) and start.parent is not None:
         mixture = start.model
     for child in node.children:
-        yield from _labelled(child, mixture, place)
+        yield from _labels(child, mixture, position)
 
 
-def _plain(node: Node) -> Iterator[Node]:
-    """The calls below a node, out of the sections that only hold them."""
+def _without_sections(node: Node) -> Iterator[Node]:
+    """Yield the children of a node, with sections replaced by the children in them."""
     for child in node.children:
-        yield from _plain(child) if child.start.role == "section" else (child,)
+        yield from _without_sections(child) if child.start.role == "section" else (child,)
 
 
 def _words(text: str) -> str:
-    """The words alone: a prompt may quote, indent or number a text, and break up its control tokens."""
+    """Return the words of a text only: a prompt may quote, indent or number it, and break up its control tokens."""
     return " ".join(re.findall(r"\w+", re.sub(r"\\[nrt\"]", " ", text)))
 
 
-def _places(told: str, texts: Sequence[str]) -> dict[str, list[int]]:
-    """Where each text stands. One that stands inside a longer one does not count."""
-    places: dict[str, list[int]] = {}
+def _positions(prompt: str, texts: Sequence[str]) -> dict[str, list[int]]:
+    """Return where each text occurs. An occurrence inside a longer one does not count."""
+    positions: dict[str, list[int]] = {}
     for text in sorted(set(texts), key=len, reverse=True):
         pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
-        places[text] = [match.start() for match in pattern.finditer(told)] if text else []
+        positions[text] = [match.start() for match in pattern.finditer(prompt)] if text else []
         if text:
-            told = pattern.sub(lambda match: "\0" * len(match[0]), told)
-    return places
+            prompt = pattern.sub(lambda match: "\0" * len(match[0]), prompt)
+    return positions
 
 
-def _order(wanted: Sequence[str], places: Mapping[str, list[int]]) -> list[int]:
-    """The numbers of the proposals in the order they stand, of those that stand there exactly once."""
-    single = [(places[text][0], n) for n, text in enumerate(wanted) if wanted.count(text) == len(places[text]) == 1]
-    return [number for _, number in sorted(single)]
+def _order(texts: Sequence[str], positions: Mapping[str, list[int]]) -> list[int]:
+    """Return the indexes of the texts that occur exactly once, in order of occurrence."""
+    single = [(positions[text][0], n) for n, text in enumerate(texts) if texts.count(text) == len(positions[text]) == 1]
+    return [index for _, index in sorted(single)]
 
 
-def _begins(text: str, reader: Reader) -> bool:
-    """Whether at least the beginning of a text stands in what the reader was sent."""
+def _has_beginning(text: str, reader: Reader) -> bool:
+    """Return whether a prompt of the reader contains the beginning of a text."""
     start = text[: max(20, len(text) // 4)]
-    sent = (_words("\n".join(w for _, w in conversation(leaf))) for call in reader.answered for leaf in leaves(call))
-    return len(start) < len(text) and any(start in told for told in sent)
+    prompts = (_words("\n".join(w for _, w in conversation(leaf))) for call in reader.answered for leaf in leaves(call))
+    return len(start) < len(text) and any(start in prompt for prompt in prompts)

@@ -1,7 +1,7 @@
-"""Whether a mixture really mixes: a canary is sent through it, and what was really sent and received is examined.
+"""Examines whether a mixture really mixes: sends a canary through it and checks what was sent and received.
 
-The canary is a short conversation with words in it that nobody says by chance. What a model or an aggregator claims
-to do counts for nothing here; only the events of the run do.
+The canary is a short conversation with words that do not occur by chance. Only the events of the run count, not what
+a model or an aggregator claims to do.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..span import generate
 from ..trace.tree import Trace
 from ..types import Message, Request
 from ..wrappers.fallback import Fallback
-from .checks import EXAMINED, Case, Check, Outcome, ok
+from .checks import CHECKS, Case, Check, Outcome, ok
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the doctor found. `sent` says whether the canary was sent at all, `answer` is what came back."""
+    """The results of the checks. `sent`: whether the canary was sent at all; `answer`: the answer to it."""
 
     model: str
     checks: tuple[Check, ...]
@@ -46,7 +46,7 @@ class Report:
 
     @property
     def lines(self) -> list[str]:
-        """The report as plain lines."""
+        """The report as lines of text."""
         return [line for check in self.checks for line in check.lines]
 
     def to_json(self) -> dict[str, Any]:
@@ -54,22 +54,22 @@ class Report:
         return {"model": self.model, "ok": self.ok, "sent": self.sent, "answer": self.answer, "checks": checks}
 
 
-async def examine(model: Model, patience: float = 300.0, emit: EventSink | None = None) -> Report:
+async def examine(model: Model, timeout: float = 300.0, emit: EventSink | None = None) -> Report:
     """Send a canary through a model or mixture and report what was really sent and received.
 
-    Nothing is sent when a key is missing. `patience` is how long the answer may take, in seconds; `emit` is told every
-    event. Raises nothing for what is wrong with models or settings: that is the report.
+    Nothing is sent if a key is missing. `timeout` is in seconds; `emit` receives all events. Wrong models and settings
+    raise nothing, as they are in the report.
     """
     keys = list(_keys(model))
     if any(check.outcome == "fail" for check in keys):
         return Report(model.name, tuple(keys), sent=False)
-    case = await _sent(_unhurried(model), patience, emit)
-    found = [check for examined in EXAMINED for check in examined(case)]
-    return Report(model.name, (*keys, *found), answer=case.response.text if case.response else None)
+    case = await _send(_sequential(model), timeout, emit)
+    results = [result for examine_case in CHECKS for result in examine_case(case)]
+    return Report(model.name, (*keys, *results), answer=case.response.text if case.response else None)
 
 
 def canary() -> Request:
-    """A short conversation with a word of its own in every message, so that no cache knows it."""
+    """Return a short conversation with a unique word in each message, so that it is in no cache."""
 
     def mark(bird: str) -> str:
         return f"{bird}-{secrets.token_hex(3)}"
@@ -84,68 +84,67 @@ def canary() -> Request:
     )
 
 
-async def _sent(model: Model, patience: float, emit: EventSink | None) -> Case:
+async def _send(model: Model, timeout: float, emit: EventSink | None) -> Case:
     case = Case(model, canary(), Trace())
 
-    def see(event: Event) -> None:
+    def on_event(event: Event) -> None:
         case.trace.add(event)
         if isinstance(event, TextDelta) and event.answer and event.kind == "text":
-            case.watched += event.text
+            case.streamed += event.text
         if emit:
             emit(event)
 
     try:
-        async with asyncio.timeout(patience):
-            case.response = await generate(model, case.request, see, "all")
+        async with asyncio.timeout(timeout):
+            case.response = await generate(model, case.request, on_event, "all")
     except MoaError as error:
         case.error = error
     except TimeoutError:
-        case.error = ModelError(f"no answer within {patience:g} s", model=model.name)
+        case.error = ModelError(f"timed out after {timeout:g} s", model=model.name)
     return case
 
 
-def _unhurried(model: Model) -> Model:
-    """The model with every stage asked, one after another: what is skipped, or read in parts, cannot be examined."""
+def _sequential(model: Model) -> Model:
+    """Return the model without early exits and staircases, which skip stages or send proposals in parts."""
     match model:
         case WithDefaults():
-            return replace(model, inner=_unhurried(model.inner))
+            return replace(model, inner=_sequential(model.inner))
         case Mixture():
-            layers = [replace(one, proposers=[_unhurried(asked) for asked in one.proposers]) for one in model.layers]
-            strategies = [one for one in model.strategies if not isinstance(one, (EarlyExit, Staircase))]
+            layers = [replace(layer, proposers=list(map(_sequential, layer.proposers))) for layer in model.layers]
+            strategies = [strategy for strategy in model.strategies if not isinstance(strategy, (EarlyExit, Staircase))]
             return replace(model, layers=layers, strategies=strategies)
     return model
 
 
 def _keys(model: Model) -> Iterator[Check]:
-    """What stands in the way of a call, before any call."""
-    names = {member.name: member for member in leaves(model)}
-    wanting: dict[str, list[str]] = {}  # what is wanting -> the models that want it
-    for name, member in names.items():
+    """Check each model before any call, for example its API key."""
+    models = {leaf.name: leaf for leaf in leaves(model)}
+    problems: dict[str, list[str]] = {}  # the models that have each problem
+    for name, leaf in models.items():
         try:
-            check(member)
+            check(leaf)
         except (ModelError, ConfigError) as error:
-            wanting.setdefault(str(error).removeprefix(f"{name}: "), []).append(name)
-    needed = _stopped(model)
-    for words, lacking in wanting.items():
-        outcome: Outcome = "fail" if needed & set(lacking) else "warn"
-        yield Check(outcome, f"{', '.join(lacking)} cannot be called", words)
-    if not wanting:
-        yield ok(
-            "every model can be called, and its key is set", "1 model" if len(names) == 1 else f"{len(names)} models"
-        )
+            problems.setdefault(str(error).removeprefix(f"{name}: "), []).append(name)
+    needed = _unavailable(model)
+    for problem, names in problems.items():
+        outcome: Outcome = "fail" if needed & set(names) else "warn"
+        yield Check(outcome, f"{', '.join(names)} cannot be called", problem)
+    if not problems:
+        count = "1 model" if len(models) == 1 else f"{len(models)} models"
+        yield ok("every model can be called, and its key is set", count)
 
 
-def _stopped(model: Model) -> set[str]:
-    """The models that cannot be called and that nothing stands in for."""
+def _unavailable(model: Model) -> set[str]:
+    """Return the names of models that cannot be called and have no fallback."""
     match model:
         case WrapperModel():
-            return _stopped(model.inner)
+            return _unavailable(model.inner)
         case Mixture():
             inside = [proposer for layer in model.layers for proposer in layer.proposers]
-            return set().union(*(_stopped(one) for one in (*inside, *model.aggregator.models)))
+            return set().union(*map(_unavailable, (*inside, *model.aggregator.models)))
         case Fallback():
-            stopped = [_stopped(spare) for spare in model.models]
-            return set().union(*stopped) if all(stopped) else set()
+            unavailable = [_unavailable(fallback) for fallback in model.models]
+            return set().union(*unavailable) if all(unavailable) else set()
     try:
         check(model)
     except (ModelError, ConfigError):

@@ -1,1 +1,1 @@
-"""Where the sentences of an answer come from."""
+"""The proposals from which the sentences of an answer come."""

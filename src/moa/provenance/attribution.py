@@ -1,13 +1,13 @@
-"""Where the sentences of an answer come from: which proposals support each, how strongly, which contradict it.
+"""Attributes the sentences of an answer to proposals: which support each one, how strongly, and which contradict it.
 
-It is read off the words alone, offline and in milliseconds: no model is asked. A sentence is laid beside every sentence
-of a proposal, and every two neighbouring ones, and compared by TF-IDF, all sentences at hand being the documents, and
-by the longest phrase they have in common. Numbers, units, dates and negations are then compared one by one: where
-the words are alike and those are not, the proposal contradicts.
+Only words are compared, offline and in milliseconds; no model is called. A sentence is compared with each sentence of a
+proposal, and each pair of adjacent ones, by TF-IDF (all sentences are the documents) and by the longest common phrase.
+Numbers, units, dates and negations are then compared one by one: if the words match and those do not, the proposal
+contradicts the sentence.
 
-What this sees is words. A sentence said again in wholly other words is taken for the aggregator's own, and a
-contradiction of another kind ("rose" where the proposal says "fell") for support. That two texts say the
-same is evidence that one is the source of the other, and no proof: both may know it.
+A paraphrase without common words counts as the aggregator's own sentence, and a contradiction of another kind ("rose"
+where the proposal has "fell") as support. A match is evidence for a source, not proof: both texts may state a known
+fact.
 """
 
 from __future__ import annotations
@@ -32,31 +32,30 @@ if TYPE_CHECKING:
 SUPPORTS = 0.34
 """The strength from which a passage supports a sentence."""
 CONTRADICTS = 0.45
-"""The strength from which a passage with another number, or a denial, contradicts it: so far the words must be alike
-that they speak of the same."""
-FAR = 0.5
-"""A source of less than this share of the strongest one's strength is no source: it only speaks of the same topic."""
-USUAL = 0.4
-"""The most that speaking of one topic may count for: with short proposals it is not told from saying the same."""
-LEAST = 0.2
-"""The cosine from which a passage is looked at."""
+"""The strength from which a passage with another number, or a negation, contradicts a sentence. It is higher, so that
+both are about the same thing."""
+RELATIVE_STRENGTH = 0.5
+"""A source must have at least this share of the strongest one's strength. A weaker one only shares the topic."""
+MAX_BASELINE = 0.4
+"""The maximum similarity that is attributed to a common topic. In short proposals, topic and statement look alike."""
+MIN_COSINE = 0.2
+"""The cosine from which a passage is considered."""
 CANDIDATES = 3
-"""How many sentences of a proposal are looked at for one of the answer."""
-PHRASE, WHOLE = 4, 0.6
-"""Words of a common run, and the share of the sentence, from which it counts by itself, as that share."""
-MOST, LONG = 1000, 5000
-"""Sentences of a text, and characters of a sentence, that are looked at: so megabytes stop nobody. What comes after
-them in an answer is left out of its provenance."""
+"""Sentences of a proposal that are considered for one of the answer."""
+MIN_PHRASE, MIN_PHRASE_SHARE = 4, 0.6
+"""Words of a common phrase, and its share of the sentence, from which that share is the strength."""
+MAX_SENTENCES, MAX_SENTENCE = 1000, 5000
+"""Sentences of a text, and characters of a sentence, that are compared. The rest of an answer has no provenance."""
 
 Relation = Literal["supports", "contradicts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one proposal has to say to one sentence of the answer.
+    """The relation of one proposal to one sentence of the answer.
 
-    `proposal` is its place among the proposals, counted from 0. `strength` is from 0 to 1, where 1 is the same words.
-    `text[start:end]` of the proposal is the passage that was matched. `why` says what is contradicted.
+    `proposal` is its index among the proposals. `strength` is from 0 to 1, where 1 means identical words.
+    `text[start:end]` of the proposal is the matching passage. `why` describes what is contradicted.
     """
 
     proposal: int
@@ -78,9 +77,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """`answer[start:end]`, one sentence of the answer (or a heading, a row, a paragraph of code), and its sources, the
-    strongest first. A proposal that is not among them lacks it."""
+class AttributedSentence:
+    """A sentence of the answer (or a heading, a table row, a paragraph of code), `answer[start:end]`, and its sources.
+
+    The strongest source is the first. Proposals that are not among the sources lack the sentence.
+    """
 
     start: int
     end: int
@@ -89,13 +90,13 @@ class Traced:
 
     @property
     def own(self) -> bool:
-        """Whether no proposal supports it: the aggregator's own, or too far from the words of any."""
+        """Whether no proposal supports it: it is the aggregator's own, or too different in its words."""
         return not any(source.relation == "supports" for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposal that was compared. `span` is the call that made it, where it is of a run."""
+    """A proposal of an answer. `span` is its call, if it is from a run."""
 
     model: str
     text: str
@@ -107,27 +108,26 @@ class Provenance:
     """The sentences of an answer with their sources among the proposals."""
 
     proposals: tuple[Proposal, ...]
-    sentences: tuple[Traced, ...]
+    sentences: tuple[AttributedSentence, ...]
 
     @property
     def shares(self) -> list[float]:
-        """The part of the answer that comes from each proposal, from 0 to 1, by characters.
+        """The share of the answer that comes from each proposal, from 0 to 1, by characters.
 
-        A sentence with several supporters is divided among them as they are strong. What is missing from 1 is the
-        aggregator's own.
+        A sentence with several supporting proposals is divided by their strengths. The rest is the aggregator's own.
         """
         shares = [0.0] * len(self.proposals)
-        whole = sum(one.end - one.start for one in self.sentences) or 1
-        for one in self.sentences:
-            supporting = [source for source in one.sources if source.relation == "supports"]
+        whole = sum(sentence.end - sentence.start for sentence in self.sentences) or 1
+        for sentence in self.sentences:
+            supporting = [source for source in sentence.sources if source.relation == "supports"]
             total = sum(source.strength for source in supporting)
             for source in supporting:
-                part = source.strength / total if total else 1 / len(supporting)  # a judge needs no word in common
-                shares[source.proposal] += part * (one.end - one.start) / whole
+                part = source.strength / total if total else 1 / len(supporting)  # judged without common words
+                shares[source.proposal] += part * (sentence.end - sentence.start) / whole
         return shares
 
     def as_json(self) -> ProvenanceJSON:
-        """As JSON; all places in texts are counted in characters (Unicode code points), the end not counted in.
+        """Return it as JSON. Positions in texts are in characters (Unicode code points); the end is exclusive.
 
             {"proposals": [{"model": "lab:a", "span": "9f...", "share": 0.61}, ...],
              "own": 0.12,                       the share of the answer that no proposal supports
@@ -136,131 +136,132 @@ class Provenance:
                 "kind": "prose",                or "heading", "row" (of a table), "code"
                 "own": false,                   whether no proposal supports it
                 "sources": [                    the strongest first
-                  {"proposal": 0,               place in "proposals"
+                  {"proposal": 0,               index in "proposals"
                    "relation": "supports",      or "contradicts"
-                   "strength": 0.93,            0..1, where 1 is the same words
+                   "strength": 0.93,            0..1, where 1 means identical words
                    "start": 10, "end": 55,      the passage in the text of that proposal
-                   "why": null}],               what is contradicted, in words
-                "lacks": [1, 2]}]}              places of the proposals that say nothing of it
+                   "why": null}],               what is contradicted
+                "lacks": [1, 2]}]}              indexes of the proposals without it
 
         JavaScript counts UTF-16 units: there it is `[...text].slice(start, end).join("")`.
         """
         shares = self.shares
         return {
             "proposals": [
-                {"model": one.model, "span": one.span, "share": round(share, 4)}
-                for one, share in zip(self.proposals, shares, strict=True)
+                {"model": proposal.model, "span": proposal.span, "share": round(share, 4)}
+                for proposal, share in zip(self.proposals, shares, strict=True)
             ],
             "own": round(max(0.0, 1 - sum(shares)), 4) if self.sentences else 0.0,
             "sentences": [
                 {
-                    "start": one.start,
-                    "end": one.end,
-                    "kind": one.kind,
-                    "own": one.own,
-                    "sources": [source.as_json() for source in one.sources],
-                    "lacks": sorted(set(range(len(shares))) - {source.proposal for source in one.sources}),
+                    "start": sentence.start,
+                    "end": sentence.end,
+                    "kind": sentence.kind,
+                    "own": sentence.own,
+                    "sources": [source.as_json() for source in sentence.sources],
+                    "lacks": sorted(set(range(len(shares))) - {source.proposal for source in sentence.sources}),
                 }
-                for one in self.sentences
+                for sentence in self.sentences
             ],
         }
 
 
-def of_run(trace: Trace) -> Provenance:
-    """The provenance of a run's answer, or of what there is of it so far."""
-    return provenance(*answered(trace))
+def provenance_of_run(trace: Trace) -> Provenance:
+    """Return the provenance of a run's answer, or of the answer so far."""
+    return provenance(*answer_and_proposals(trace))
 
 
-def answered(trace: Trace) -> tuple[str, list[Proposal]]:
-    """The answer of a run, or what there is of it so far, and the proposals of the last layer that made any: those its
-    aggregator read. What is no mixture has none."""
+def answer_and_proposals(trace: Trace) -> tuple[str, list[Proposal]]:
+    """Return the answer of a run so far, and the proposals that its aggregator read: those of the last layer with any.
+    A run of a single model has none."""
     if not trace.root:
         return "", []
     made = next((made for made in reversed(proposals(trace.root)) if made), [])
-    return response_of(trace.root).text, [Proposal(node.start.model, one.text, node.start.span) for node, one in made]
+    read = [Proposal(call.start.model, response.text, call.start.span) for call, response in made]
+    return response_of(trace.root).text, read
 
 
 def provenance(answer: str, proposals: Sequence[Proposal]) -> Provenance:
-    """Where each sentence of the answer (each of the first `MOST`) comes from, among these proposals."""
+    """Return the sources of each sentence of the answer (up to `MAX_SENTENCES`) among these proposals."""
     corpus = _Corpus(answer, proposals)
-    found = []
-    known: dict[tuple[str, ...], list[Source]] = {}  # a model that has lost its way says one sentence a thousand times
-    for one in corpus.asked:
-        said = tuple(one.words)
-        if said not in known:
-            known[said] = _sources(corpus, one)
-        found.append(_traced(one, known[said]))
-    return Provenance(tuple(proposals), tuple(found))
+    attributed = []
+    known: dict[tuple[str, ...], list[Source]] = {}  # a degenerate answer may repeat a sentence a thousand times
+    for sentence in corpus.answer:
+        words = tuple(sentence.words)
+        if words not in known:
+            known[words] = _sources(corpus, sentence)
+        attributed.append(_attributed(sentence, known[words]))
+    return Provenance(tuple(proposals), tuple(attributed))
 
 
 def as_judged(answer: str, proposals: Sequence[Proposal], verdicts: Sequence[Mapping[int, Relation]]) -> Provenance:
-    """The provenance as somebody else judged it: for each sentence of the answer, what the proposals are to it.
+    """Return the provenance with the relations of a judge: for each sentence, the relations of proposals by index.
 
-    The passages are the closest by their words, the strengths how alike the words are; a proposal without a word in
-    common is its own passage.
+    Passages and strengths are those of the words. If a proposal has no word in common, the passage is its whole text.
     """
     corpus = _Corpus(answer, proposals)
-    found = []
-    for one, verdict in zip(corpus.asked, verdicts, strict=True):
-        near = corpus.near(one)
+    attributed = []
+    for sentence, verdict in zip(corpus.answer, verdicts, strict=True):
+        near = corpus.near(sentence)
         sources = []
-        for place, relation in verdict.items():
-            alike, start, end = 0.0, 0, len(proposals[place].text)
-            if place in near.closest:
-                alike, at = near.closest[place][0]
-                start, end = corpus.texts[place].read[at].start, corpus.texts[place].read[at].end
-            sources.append(Source(place, relation, round(near.strength(alike), 4), start, end))
-        found.append(_traced(one, sources))
-    return Provenance(tuple(proposals), tuple(found))
+        for index, relation in verdict.items():
+            similarity, start, end = 0.0, 0, len(proposals[index].text)
+            if index in near.closest:
+                similarity, at = near.closest[index][0]
+                start, end = corpus.texts[index].read[at].start, corpus.texts[index].read[at].end
+            sources.append(Source(index, relation, round(near.strength(similarity), 4), start, end))
+        attributed.append(_attributed(sentence, sources))
+    return Provenance(tuple(proposals), tuple(attributed))
 
 
-def _sources(corpus: _Corpus, one: _Read) -> list[Source]:
-    """What all proposals have to say to a sentence."""
-    near = corpus.near(one)
-    sources = [source for place in near.closest if (source := _source(one, near, place, corpus.texts[place]))]
-    enough = FAR * max((source.strength for source in sources), default=0.0)
+def _sources(corpus: _Corpus, sentence: _Sentence) -> list[Source]:
+    """Return the sources of a sentence."""
+    near = corpus.near(sentence)
+    sources = [source for index in near.closest if (source := _source(sentence, near, index, corpus.texts[index]))]
+    enough = RELATIVE_STRENGTH * max((source.strength for source in sources), default=0.0)
     return [source for source in sources if source.strength >= enough]
 
 
-def _traced(one: _Read, sources: Iterable[Source]) -> Traced:
-    return Traced(one.start, one.end, one.kind, tuple(sorted(sources, key=_rank, reverse=True)))
+def _attributed(sentence: _Sentence, sources: Iterable[Source]) -> AttributedSentence:
+    ranked = tuple(sorted(sources, key=_rank, reverse=True))
+    return AttributedSentence(sentence.start, sentence.end, sentence.kind, ranked)
 
 
 def _rank(source: Source) -> tuple[bool, float, int]:
-    """What supports goes before what contradicts, the stronger and then the shorter passage first."""
+    """Return a sort key: support before contradiction, then the stronger, then the shorter passage."""
     return source.relation == "supports", source.strength, source.start - source.end
 
 
-class _Read(Facts):
-    """A sentence taken apart once for all comparisons. Its numbers are one term: they are compared by themselves."""
+class _Sentence(Facts):
+    """A parsed sentence. All numbers are one term, since they are compared separately."""
 
     def __init__(
-        self, found: Sequence[str], start: int, end: int, kind: Kind, bag: Mapping[str, int] | None = None
+        self, words: Sequence[str], start: int, end: int, kind: Kind, bag: Mapping[str, int] | None = None
     ) -> None:
-        super().__init__(found)
+        super().__init__(words)
         self.start, self.end, self.kind = start, end, kind
-        self.bag = bag or dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(found)), 1)
+        self.bag = bag or dict.fromkeys(("#" if word in self.numbers else _root(word) for word in terms(words)), 1)
 
-    def __add__(self, other: _Read) -> _Read:
-        """Both as one, without pairs of words across the end of the first."""
-        return _Read([*self.words, *other.words], self.start, other.end, self.kind, {**self.bag, **other.bag})
+    def __add__(self, other: _Sentence) -> _Sentence:
+        """Return both as one, without pairs of words across the boundary."""
+        return _Sentence([*self.words, *other.words], self.start, other.end, self.kind, {**self.bag, **other.bag})
 
     @cached_property
     def distinct(self) -> set[str]:
-        """Its words, each once."""
+        """Its distinct words."""
         return set(self.words)
 
 
 class _Text:
-    """The sentences of a proposal with their vectors; two neighbours as one are made when they are asked for."""
+    """The sentences of a proposal with their vectors. Pairs of adjacent sentences are made on demand."""
 
-    def __init__(self, read: list[_Read], weights: Mapping[str, float]) -> None:
+    def __init__(self, read: list[_Sentence], weights: Mapping[str, float]) -> None:
         self.read, self.weights = read, weights
         self.vectors = [unit_vector(one.bag, weights) for one in read]
-        self._pairs: dict[int, tuple[_Read, dict[str, float]]] = {}
+        self._pairs: dict[int, tuple[_Sentence, dict[str, float]]] = {}
 
-    def pair(self, at: int) -> tuple[_Read, dict[str, float]] | None:
-        """The sentence at this place with the one after it, where both are prose."""
+    def pair(self, at: int) -> tuple[_Sentence, dict[str, float]] | None:
+        """Return the sentence at this index with the one after it, if both are prose."""
         if at not in self._pairs:
             if not 0 <= at < len(self.read) - 1 or not self.read[at].kind == self.read[at + 1].kind == "prose":
                 return None
@@ -271,107 +272,112 @@ class _Text:
 
 @lru_cache(maxsize=16_384)
 def _root(word: str) -> str:
-    """A word without its ending, so that inflected forms meet: by rule, good enough for English."""
+    """Return a word without its ending, so that inflected forms match. The rules suit English."""
     if len(word) > 4:
         word = re.sub(r"(?:'s|ies|ied|ing|edly|ed|es|ly|er|est|s|y|e)$", "", word)
         word = re.sub(r"(.)\1$", r"\1", word)
     return word[:7]
 
 
-def _read(text: str) -> list[_Read]:
-    """The sentences of a text, as many and as much of each as are looked at."""
+def _parse(text: str) -> list[_Sentence]:
+    """Return the sentences of a text, up to `MAX_SENTENCES` and `MAX_SENTENCE`."""
     return [
-        _Read(numbered(text[one.start : min(one.end, one.start + LONG)]), one.start, one.end, one.kind)
-        for one in sentences(text, MOST)
+        _Sentence(numbered(text[one.start : min(one.end, one.start + MAX_SENTENCE)]), one.start, one.end, one.kind)
+        for one in sentences(text, MAX_SENTENCES)
     ]
 
 
 class _Corpus:
-    """An answer and its proposals, prepared so that a sentence meets only those it has a word in common with."""
+    """An answer and its proposals, indexed so that a sentence is compared only with those that share a word."""
 
     def __init__(self, answer: str, proposals: Sequence[Proposal]) -> None:
-        self.asked = _read(answer)
-        read = [_read(proposal.text) for proposal in proposals]
-        self._weights = rarity([one.bag for text in (self.asked, *read) for one in text])
+        self.answer = _parse(answer)
+        read = [_parse(proposal.text) for proposal in proposals]
+        self._weights = rarity([one.bag for text in (self.answer, *read) for one in text])
         self.texts = [_Text(text, self._weights) for text in read]
         self._postings: dict[str, list[tuple[tuple[int, int], float]]] = defaultdict(list)
-        for place, text in enumerate(self.texts):
+        for index, text in enumerate(self.texts):
             for at, vector in enumerate(text.vectors):
                 for term, weight in vector.items():
-                    self._postings[term].append(((place, at), weight))
+                    self._postings[term].append(((index, at), weight))
 
-    def near(self, one: _Read) -> _Near:
-        """What is near a sentence."""
-        vector = unit_vector(one.bag, self._weights)
+    def near(self, sentence: _Sentence) -> _Near:
+        """Return the closest sentences of the proposals."""
+        vector = unit_vector(sentence.bag, self._weights)
         cosines: dict[tuple[int, int], float] = defaultdict(float)
         for term, weight in vector.items():
             for where, other in self._postings.get(term, ()):
                 cosines[where] += weight * other
-        alike: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        for (place, at), value in cosines.items():
-            alike[place].append((value, at))
-        closest = {place: nlargest(CANDIDATES, found) for place, found in alike.items()}
+        similar: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        for (index, at), value in cosines.items():
+            similar[index].append((value, at))
+        closest = {index: nlargest(CANDIDATES, values) for index, values in similar.items()}
         seconds = sum(candidates[1][0] for candidates in closest.values() if len(candidates) > 1)
-        usual = min(USUAL, seconds / max(1, len(self.texts)))
-        near = {place: candidates for place, candidates in closest.items() if candidates[0][0] >= LEAST}
-        return _Near(vector, near, usual)
+        baseline = min(MAX_BASELINE, seconds / max(1, len(self.texts)))
+        near = {index: candidates for index, candidates in closest.items() if candidates[0][0] >= MIN_COSINE}
+        return _Near(vector, near, baseline)
 
 
 @dataclass(frozen=True)
 class _Near:
-    """The vector of a sentence, the closest sentences of each proposal with their cosines, the closest first, and the
-    cosine that is usual: what the second closest of a proposal has on the average, by speaking of the same topic."""
+    """The vector of a sentence, and the closest sentences of each proposal with their cosines, the closest first.
+
+    `baseline` is the mean cosine of the second closest sentences: the similarity due to a common topic.
+    """
 
     vector: Mapping[str, float]
     closest: Mapping[int, Sequence[tuple[float, int]]]
-    usual: float
+    baseline: float
 
-    def strength(self, alike: float) -> float:
-        """How far a cosine goes beyond the usual, from 0 to 1."""
-        return min(1.0, max(0.0, (alike - self.usual) / (1 - self.usual)))
+    def strength(self, similarity: float) -> float:
+        """Return how far a cosine exceeds the baseline, from 0 to 1."""
+        return min(1.0, max(0.0, (similarity - self.baseline) / (1 - self.baseline)))
 
 
-def _source(one: _Read, near: _Near, place: int, text: _Text) -> Source | None:
-    """What one proposal has to say to a sentence, given what of it is near."""
-    candidates = near.closest[place]
+def _source(sentence: _Sentence, near: _Near, index: int, text: _Text) -> Source | None:
+    """Return the relation of a proposal to a sentence, from its closest passages."""
+    candidates = near.closest[index]
     best = candidates[0][1]
     pairs = filter(None, (text.pair(best - 1), text.pair(best)))
-    passages = [(text.read[at], alike, True) for alike, at in candidates]
+    passages = [(text.read[at], similarity, True) for similarity, at in candidates]
     passages += [(both, cosine(near.vector, other), False) for both, other in pairs]
-    found = (_compared(one, passage, near.strength(alike), place, single) for passage, alike, single in passages)
-    return max(filter(None, found), key=_rank, default=None)
+    sources = (
+        _compare(sentence, passage, near.strength(similarity), index, single)
+        for passage, similarity, single in passages
+    )
+    return max(filter(None, sources), key=_rank, default=None)
 
 
-def _compared(one: _Read, passage: _Read, strength: float, place: int, single: bool) -> Source | None:
-    """What a passage has to say to a sentence; two sentences as one contradict nothing, as their facts are mixed."""
-    enough = max(PHRASE, WHOLE * len(one.words))
-    if sum(word in passage.distinct for word in one.words) >= enough:
-        run = _phrase(one.words, passage.words)
-        strength = max(strength, run / len(one.words) if run >= enough else 0.0)
+def _compare(sentence: _Sentence, passage: _Sentence, strength: float, index: int, single: bool) -> Source | None:
+    """Return the relation of a passage to a sentence. A pair of sentences never contradicts it."""
+    enough = max(MIN_PHRASE, MIN_PHRASE_SHARE * len(sentence.words))
+    if sum(word in passage.distinct for word in sentence.words) >= enough:
+        run = _longest_phrase(sentence.words, passage.words)
+        strength = max(strength, run / len(sentence.words) if run >= enough else 0.0)
     if strength < SUPPORTS:
         return None
-    why = conflict(one, passage)
+    why = conflict(sentence, passage)
     if why:
         if not single or strength < CONTRADICTS:
             return None
-    elif one.numbers and passage.numbers:
-        strength *= 0.5 + 0.5 * len(one.numbers & passage.numbers) / len(one.numbers)
+    elif sentence.numbers and passage.numbers:
+        strength *= 0.5 + 0.5 * len(sentence.numbers & passage.numbers) / len(sentence.numbers)
         if strength < SUPPORTS:
             return None
     relation: Relation = "contradicts" if why else "supports"
-    return Source(place, relation, round(strength, 4), passage.start, passage.end, why)
+    return Source(index, relation, round(strength, 4), passage.start, passage.end, why)
 
 
-def _phrase(one: Sequence[str], other: Sequence[str]) -> int:
-    """The longest run of words that two sentences have in common."""
+def _longest_phrase(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length in words of the longest common phrase."""
     if one == other:
         return len(one)
-    places = defaultdict(list)
+    positions = defaultdict(list)
     for at, word in enumerate(other):
-        places[word].append(at)
+        positions[word].append(at)
     best = 0
     runs: dict[int, int] = {}
     for word in one:
-        runs = {at: runs.get(at - 1, 0) + 1 for at in places.get(word, ())}
+        runs = {at: runs.get(at - 1, 0) + 1 for at in positions.get(word, ())}
         best = max(best, *runs.values(), 0)
     return best

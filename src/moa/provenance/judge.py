@@ -1,4 +1,4 @@
-"""A model as judge of where the sentences of an answer come from: it knows what words mean, costs a call, may err."""
+"""Provenance judged by a model. It understands paraphrases, but costs a call and may be wrong."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..sinks import EventSink
 from ..span import CallSpec, Span, generate
 from ..text.sentences import sentences
 from ..types import Message, Request, Response
-from .attribution import MOST, Proposal, Provenance, Relation, as_judged
+from .attribution import MAX_SENTENCES, Proposal, Provenance, Relation, as_judged
 
 
 @dataclass(frozen=True)
 class _Judge:
-    """A model that has another one judge, so that the call is seen and priced as a judge's."""
+    """A model that calls another one in the role of a judge."""
 
     model: Model
 
@@ -33,35 +33,35 @@ class _Judge:
 async def judged(
     answer: str, proposals: Sequence[Proposal], judge: Model, emit: EventSink | None = None, seed: int | None = None
 ) -> Provenance:
-    """The provenance of an answer as a model judges it, in one call: a run of its own, whose events `emit` gets.
+    """Return the provenance of an answer as a model judges it. The call is a run of its own, with its events in `emit`.
 
-    Passages and strengths are still those of the words. Raises `BadReply` where the judge does not say something of
-    every sentence in the form it was asked for, and what the call raises.
+    Passages and strengths are still those of the words. Raises `BadReply` if the reply does not have a line for each
+    sentence, and the errors of the call.
     """
-    cut = [answer[one.start : one.end] for one in sentences(answer, MOST)]
-    if not cut or not proposals:
-        return as_judged(answer, proposals, [{}] * len(cut))
-    numbered = "\n\n".join(f"{number}: {text}" for number, text in enumerate(cut, 1))
+    texts = [answer[sentence.start : sentence.end] for sentence in sentences(answer, MAX_SENTENCES)]
+    if not texts or not proposals:
+        return as_judged(answer, proposals, [{}] * len(texts))
+    numbered = "\n\n".join(f"{number}: {text}" for number, text in enumerate(texts, 1))
     request = Request((Message("user", numbered),), seed=seed)
-    asked = Prompt(TRACE)(request, [Response(one.model, one.text) for one in proposals])
-    reply = await generate(_Judge(judge), asked, emit)
-    return as_judged(answer, proposals, _verdicts(reply, len(cut), len(proposals)))
+    references = [Response(proposal.model, proposal.text) for proposal in proposals]
+    reply = await generate(_Judge(judge), Prompt(TRACE)(request, references), emit)
+    return as_judged(answer, proposals, _verdicts(reply, len(texts), len(proposals)))
 
 
 def _verdicts(reply: Response, count: int, proposals: int) -> list[dict[int, Relation]]:
-    """What a judge said of each sentence."""
+    """Parse the verdict on each sentence from the judge's reply."""
     verdicts: dict[int, dict[int, Relation]] = {}
     for line in reply.text.splitlines():
-        if told := re.fullmatch(r"[\s*`-]*(\d+)[:.)][\s*]*((?:[+-]\d+[\s,;*]*)+|none\.?)[\s*`]*", line, re.IGNORECASE):
-            found = re.findall(r"([+-])(\d+)", told[2])
-            verdicts[int(told[1])] = {
-                int(number) - 1: "supports" if sign == "+" else "contradicts" for sign, number in found
+        if match := re.fullmatch(r"[\s*`-]*(\d+)[:.)][\s*]*((?:[+-]\d+[\s,;*]*)+|none\.?)[\s*`]*", line, re.IGNORECASE):
+            signed = re.findall(r"([+-])(\d+)", match[2])
+            verdicts[int(match[1])] = {
+                int(number) - 1: "supports" if sign == "+" else "contradicts" for sign, number in signed
             }
-    named = {place for verdict in verdicts.values() for place in verdict}
+    named = {index for verdict in verdicts.values() for index in verdict}
     if sorted(verdicts) != list(range(1, count + 1)) or not named <= set(range(proposals)):
         raise BadReply(
-            f"{reply.model} was to judge {count} sentences by {proposals} proposals, a line each; it said "
-            f"{reply.text[:80]!r}; ask another judge",
+            f"{reply.model}: the reply must have one line for each of {count} sentences, got {reply.text[:80]!r}; "
+            "choose another judge",
             model=reply.model,
         )
     return [verdicts[number] for number in range(1, count + 1)]

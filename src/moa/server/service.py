@@ -21,7 +21,7 @@ from ..config.schema import ServerTable
 from ..errors import ConfigError, MoaError
 from ..events import Event, SpanEnd, SpanStart
 from ..model import Model
-from ..provenance.attribution import of_run
+from ..provenance.attribution import provenance_of_run
 from ..sinks import EventSink, tee
 from ..span import StreamMode
 from ..store.store import Store
@@ -107,7 +107,7 @@ class ActiveRun:
             if pieces:
                 yield pieces
         if self._run.provenance:
-            self.provenance = (await self._in_thread(of_run, self.trace)).as_json()
+            self.provenance = (await self._in_thread(provenance_of_run, self.trace)).as_json()
 
     async def proposals(self) -> list[Piece]:
         """Return the proposals once the run is over. Raises the error of the run."""

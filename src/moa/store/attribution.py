@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import StoreError
-from ..provenance.attribution import of_run
+from ..provenance.attribution import provenance_of_run
 from . import aggregates
 from .migrations import transaction
 from .reader import Reader, StoredRun
@@ -29,5 +29,5 @@ def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[
 
 
 def _shares(reader: Reader, run: StoredRun) -> dict[str, float]:
-    traced = of_run(reader.trace(run))
+    traced = provenance_of_run(reader.trace(run))
     return {one.span: share for one, share in zip(traced.proposals, traced.shares, strict=True) if one.span}

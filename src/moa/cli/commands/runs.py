@@ -109,12 +109,12 @@ def show_run(
 
 
 def _traced(run: StoredRun, trace: Trace, judge: str | None, config: Path | None) -> Provenance:
-    from ...provenance.attribution import answered, of_run
+    from ...provenance.attribution import answer_and_proposals, provenance_of_run
 
     if run.question is None:
         raise ConfigError(f"the words of run {run.id} were not kept, so nobody can say where they come from")
     if judge is None:
-        return of_run(trace)
+        return provenance_of_run(trace)
     import asyncio
 
     from ...api import get_builder
@@ -124,7 +124,7 @@ def _traced(run: StoredRun, trace: Trace, judge: str | None, config: Path | None
     builder = get_builder(config)
     ensure(builder.config, judge)
     with kept(config) as emit:
-        return asyncio.run(judged(*answered(trace), builder.model(judge), emit))
+        return asyncio.run(judged(*answer_and_proposals(trace), builder.model(judge), emit))
 
 
 @runs.command("replay")

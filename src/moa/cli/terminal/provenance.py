@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from ...provenance.attribution import Provenance, Traced
+from ...provenance.attribution import AttributedSentence, Provenance
 from .escape import printable
 
 LEGEND = "how alike the words are, in percent; own = in no proposal   ≠ the proposal says otherwise"
@@ -29,14 +29,14 @@ def sources(answer: str, found: Provenance) -> Iterator[Text | Table]:
     yield table
 
 
-def _supporters(sentence: Traced) -> Text:
+def _supporters(sentence: AttributedSentence) -> Text:
     if sentence.own:
         return Text("own", "yellow")
     supporting = [source for source in sentence.sources if source.relation == "supports"]
     return Text(", ".join(f"{source.proposal + 1} {source.strength:.0%}" for source in supporting))
 
 
-def _said(answer: str, sentence: Traced) -> Text:
+def _said(answer: str, sentence: AttributedSentence) -> Text:
     words = answer[sentence.start : sentence.end]
     shown = Text(printable(words if sentence.kind == "code" else " ".join(words.split())))
     for source in sentence.sources:

@@ -16,7 +16,7 @@ from ...errors import RequestError
 from ...events import to_json
 from ...json_types import ListedRunJSON, ProvenanceJSON
 from ...prompts.escaping import split_references
-from ...provenance.attribution import of_run
+from ...provenance.attribution import provenance_of_run
 from ...runs.compare import compare_answers, compare_calls
 from ...store.rows import listed
 from ...trace.tree import Node
@@ -124,7 +124,7 @@ def routes(service: Service, repository: RunRepository) -> list[Route]:
 
     return [
         detail("messages", _messages),
-        detail("provenance", lambda view: of_run(view.trace).as_json()),
+        detail("provenance", lambda view: provenance_of_run(view.trace).as_json()),
         route("/api/runs/{id}/curl", curl),
         detail("export", _lines, lambda lines: HTTPResponse(lines, media_type="application/jsonl")),
         route("/api/runs/{id}/diff/{other}", diff),
