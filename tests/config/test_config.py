@@ -87,11 +87,11 @@ timeout = 60                       # seconds, per layer
         ollama = f'[providers.ollama]\nbase_url = "{upstream.url}"\n'
         model = written(text.replace("{mylab}", upstream.url) + ollama)
         answer = await moa.generate(model, moa.Request((moa.Message("user", "Why?"),)))
-        asked = sorted(call.model for call in upstream.calls)
+        calls = sorted(call.model for call in upstream.calls)
         sampled = [(call.body["temperature"], call.body["seed"]) for call in upstream.to("mistral")]
         keys = {call.model: call.headers.get("Authorization") for call in upstream.calls}
     assert answer.text == "spoken by big"
-    assert asked == ["a", "a", "b", "b", "big", "mistral", "mistral", "mistral", "mistral"]
+    assert calls == ["a", "a", "b", "b", "big", "mistral", "mistral", "mistral", "mistral"]
     assert sorted(sampled) == [(0.9, 0), (0.9, 0), (0.9, 1), (0.9, 1)]
     assert keys == {"a": "Bearer my-key", "b": "Bearer my-key", "big": "Bearer my-key", "mistral": None}
 

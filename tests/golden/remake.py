@@ -108,8 +108,8 @@ async def main() -> None:
         lines = b"".join(to_json(event) + b"\n" for event in events)
         (HERE / f"{make.__name__}.jsonl").write_bytes(lines)
         kept = [from_json(line) for line in lines.splitlines()]
-        told = json.dumps(moments(kept), indent=1, ensure_ascii=False) + "\n"
-        (HERE / f"{make.__name__}.json").write_text(told, "utf-8")
+        summary = json.dumps(moments(kept), indent=1, ensure_ascii=False) + "\n"
+        (HERE / f"{make.__name__}.json").write_text(summary, "utf-8")
 
 
 if __name__ == "__main__":

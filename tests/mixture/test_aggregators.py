@@ -36,7 +36,7 @@ def noted(events: list[moa.Event], kind: str) -> list[dict[str, object]]:
     return [event.data.as_json() for event in events if isinstance(event, moa.Note) and event.kind == kind]
 
 
-def spoken(events: list[moa.Event]) -> str:
+def answer_text(events: list[moa.Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
 
 
@@ -54,7 +54,7 @@ async def test_pick_answers_with_the_proposal_that_the_model_names_unchanged(ver
     answer = await moa.generate(
         mixture(Pick(Scripted("judge", verdict)), "red", " blue\n"), QUESTION, events.append, "all"
     )
-    assert (answer.text, spoken(events)) == (" blue\n", " blue\n")
+    assert (answer.text, answer_text(events)) == (" blue\n", " blue\n")
     assert noted(events, "picked") == [{"number": 2, "model": "m2"}]
     assert [reference.text for reference in answer.references] == ["red", " blue\n"]
 
@@ -73,7 +73,7 @@ async def test_a_malformed_verdict_goes_to_the_fallback_and_the_trace_shows_it()
     events: list[moa.Event] = []
     pick = Pick(Scripted("judge", "Both are good."), Synthesize(writer))
     answer = await moa.generate(mixture(pick, "red", "blue"), QUESTION, events.append, "all")
-    assert (answer.text, spoken(events)) == ("green", "green")
+    assert (answer.text, answer_text(events)) == ("green", "green")
     assert noted(events, "fallback") == [{"error": "judge: must reply with a number from 1 to 2, got 'Both are good.'"}]
     assert "\nblue\n" in writer.requests[0].messages[0].text
 
@@ -93,7 +93,7 @@ async def test_the_picking_model_gets_no_options_and_its_text_is_not_the_answer(
     await moa.generate(mixture(Pick(judge), "red", "blue"), QUESTION, events.append, "all")
     assert (judge.requests[0].temperature, judge.requests[0].seed) == (None, 3)
     assert "Reply with the number of the best answer and nothing else." in judge.requests[0].messages[0].text
-    assert spoken(events) == "red"
+    assert answer_text(events) == "red"
 
 
 async def test_a_picked_proposal_is_paid_for_once() -> None:
@@ -105,7 +105,7 @@ async def test_a_picked_proposal_is_paid_for_once() -> None:
 async def test_the_answer_that_most_proposals_give_wins_the_vote() -> None:
     events: list[moa.Event] = []
     answer = await moa.generate(mixture(Vote(), "41", "42", "42."), QUESTION, events.append, "all")
-    assert (answer.text, spoken(events)) == ("42", "42")
+    assert (answer.text, answer_text(events)) == ("42", "42")
     assert noted(events, "voted") == [{"votes": (("42", 2), ("41", 1))}]
     assert answer.usage == Usage(30, 15, 0.75)
 

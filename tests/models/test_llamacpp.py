@@ -40,13 +40,13 @@ async def test_the_words_are_heard_one_by_one_where_somebody_listens() -> None:
 
 @pytest.mark.embedded
 async def test_nobody_listening_hears_no_words_and_gets_the_same_answer() -> None:
-    heard: list[Event] = []
-    answer = await generate(MODEL, ask(), heard.append)
+    seen: list[Event] = []
+    answer = await generate(MODEL, ask(), seen.append)
     async with stream(MODEL, ask()) as events:
         async for _ in events:
             pass
 
-    assert [event for event in heard if isinstance(event, TextDelta)] == []
+    assert [event for event in seen if isinstance(event, TextDelta)] == []
     assert answer.text == events.response.text
 
 

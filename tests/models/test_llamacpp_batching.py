@@ -19,13 +19,13 @@ from moa.wrappers.limiter import MAX_PASSED
 @pytest.mark.slow
 @pytest.mark.embedded
 async def test_answers_that_would_overfill_the_context_wait_for_one_another(small: LlamaCpp) -> None:
-    heard: list[Event] = []
+    events: list[Event] = []
     answers = await asyncio.gather(
-        *(generate(small, ask(f"{n}?", max_tokens=100, extra={"ignore_eos": True}), heard.append) for n in range(3))
+        *(generate(small, ask(f"{n}?", max_tokens=100, extra={"ignore_eos": True}), events.append) for n in range(3))
     )
 
     assert [answer.usage.output_tokens for answer in answers] == [100, 100, 100]
-    assert [event.kind for event in heard if isinstance(event, Note)] == ["queued", "queued"]
+    assert [event.kind for event in events if isinstance(event, Note)] == ["queued", "queued"]
 
 
 @pytest.mark.embedded

@@ -57,8 +57,8 @@ async def test_earlier_turns_stay_read_where_references_come_after_them(where: R
     )
     first, trace = ask(f"In {where}. {LONG}", temperature=0.5), Trace()
     answer = await generate(chat, first)
-    said = (*first.messages, Message("assistant", answer.text), Message("user", "And then?"))
-    await generate(chat, replace(first, messages=said), trace.add)
+    text = (*first.messages, Message("assistant", answer.text), Message("user", "And then?"))
+    await generate(chat, replace(first, messages=text), trace.add)
 
     *_, (tokens, cached) = [(u.input_tokens, u.cached_tokens) for call in trace.calls if (u := call.usage)]
     assert (cached < tokens / 2) == read_again
@@ -107,8 +107,8 @@ def test_only_the_same_question_with_the_next_seeds_is_answered_together() -> No
 
 
 def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
-    heard: list[tuple[int | None, object]] = []
-    calls = [call({}, seed, heard) for seed in (1, 2)]
+    items: list[tuple[int | None, object]] = []
+    calls = [call({}, seed, items) for seed in (1, 2)]
     group = Samples(calls)
     usage = {"prompt_tokens": 30, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}}
     for index, finish in ((0, None), (1, None), (1, "stop")):
@@ -116,7 +116,7 @@ def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
     group.hear({"choices": [], "usage": usage})
     group.close(None)
 
-    assert heard == [
+    assert items == [
         (1, {"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}),
         (2, {"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}),
         (2, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
@@ -126,8 +126,8 @@ def test_each_sample_is_told_its_own_chunks_and_its_own_usage() -> None:
     ]
 
 
-def call(body: dict[str, Any], seed: int | None, heard: list[tuple[int | None, object]] | None = None) -> Call:
-    received = [] if heard is None else heard
+def call(body: dict[str, Any], seed: int | None, chunks: list[tuple[int | None, object]] | None = None) -> Call:
+    received = [] if chunks is None else chunks
     return Call(
         body,
         seed,

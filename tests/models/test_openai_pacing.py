@@ -19,19 +19,19 @@ REQUEST = Request((Message("user", "Which colour?"),))
 WORDS = "one two three four five six seven eight nine ten"
 
 
-async def heard(upstream: Upstream, model: str = "m") -> list[tuple[str, str]]:
+async def read_stream(upstream: Upstream, model: str = "m") -> list[tuple[str, str]]:
     """The words of a call in the pieces they were said in; a failure as the last of them."""
-    said: list[tuple[str, str]] = []
+    items: list[tuple[str, str]] = []
 
     def emit(one: moa.Event) -> None:
         if isinstance(one, moa.TextDelta):
-            said.append((one.kind, one.text))
+            items.append((one.kind, one.text))
 
     try:
         await moa.generate(OpenAI(model, upstream.url), REQUEST, emit, "all")
     except ModelError as error:
-        said.append(("error", str(error)))
-    return said
+        items.append(("error", str(error)))
+    return items
 
 
 def packet(*deltas: dict[str, Any]) -> bytes:
@@ -46,15 +46,15 @@ async def test_words_that_come_in_one_packet_are_one_event_for_each_kind() -> No
     calls = [{"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": part}}]} for part in "{}"]
     together = packet(*thoughts, {"content": "deep "}, {"content": "red"}, *calls) + FINISH
     with Upstream({"m": Reply(stream=[together])}) as upstream:
-        assert await heard(upstream) == [("reasoning", "hmm"), ("text", "deep red"), ("tool_call", "{}")]
+        assert await read_stream(upstream) == [("reasoning", "hmm"), ("text", "deep red"), ("tool_call", "{}")]
 
 
 @pytest.mark.parametrize("wrong", [event({"error": {"message": "out of memory"}}), b"data: {oops\n\n"])
 async def test_words_before_an_error_in_the_same_packet_are_said(wrong: bytes) -> None:
     with Upstream({"m": Reply(stream=[packet({"content": "deep "}, {"content": "red"}) + wrong])}) as upstream:
-        said = await heard(upstream)
-    assert [kind for kind, _ in said] == ["text", "error"]
-    assert said[0] == ("text", "deep red")
+        pieces = await read_stream(upstream)
+    assert [kind for kind, _ in pieces] == ["text", "error"]
+    assert pieces[0] == ("text", "deep red")
 
 
 async def test_where_many_streams_are_open_later_words_come_together_and_the_first_does_not_wait(
@@ -67,14 +67,14 @@ async def test_where_many_streams_are_open_later_words_come_together_and_the_fir
     enter = pace.Pace.__enter__
     monkeypatch.setattr(pace.Pace, "__enter__", lambda one: opened.append(one) or enter(one))
     with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
-        said = [text for _, text in await heard(upstream)]
+        items = [text for _, text in await read_stream(upstream)]
         (stream,) = opened
         assert stream._socket
         used = stream._socket._transport.get_extra_info("socket")
         wakes = used.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
-    assert "".join(said) == WORDS
-    assert said[0].split() in (["one"], ["one", "two"])
-    assert len(said) <= 6
+    assert "".join(items) == WORDS
+    assert items[0].split() in (["one"], ["one", "two"])
+    assert len(items) <= 6
     assert wakes == 1  # the next call over this connection gets each byte at once
 
 
@@ -113,20 +113,20 @@ async def test_an_end_does_not_wait_for_words(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pace, "PATIENCE", 1000.0)
     with Upstream({"m": Reply(WORDS, pace=0.03)}) as upstream:
         async with asyncio.timeout(20):
-            assert "".join(text for _, text in await heard(upstream)) == WORDS
+            assert "".join(text for _, text in await read_stream(upstream)) == WORDS
 
 
 async def test_a_few_streams_are_read_word_by_word() -> None:
     with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
-        assert len(await heard(upstream)) > 5
+        assert len(await read_stream(upstream)) > 5
 
 
 async def test_many_streams_are_all_whole_and_leave_their_connections_to_the_next_calls() -> None:
     streams = 3 * pace.FEW
     with Upstream({"m": Reply(WORDS, pace=0.01)}) as upstream:
         for _ in range(2):
-            said = await asyncio.gather(*(heard(upstream) for _ in range(streams)))
-            assert ["".join(text for _, text in one) for one in said] == [WORDS] * streams
+            pieces = await asyncio.gather(*(read_stream(upstream) for _ in range(streams)))
+            assert ["".join(text for _, text in one) for one in pieces] == [WORDS] * streams
         assert len({call.caller for call in upstream.calls}) <= 1.2 * streams
 
 
@@ -137,7 +137,7 @@ async def test_a_call_that_is_given_up_while_its_stream_rests_is_gone_at_the_ups
     monkeypatch.setattr(pace, "SHARE", 1.0)
     monkeypatch.setattr(pace, "LONGEST", 0.2)
     with Upstream({"m": Reply(WORDS, pace=0.05)}) as upstream:
-        call = asyncio.create_task(heard(upstream))
+        call = asyncio.create_task(read_stream(upstream))
         await asyncio.sleep(0.1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -129,8 +129,8 @@ async def test_a_connection_that_the_server_closes_after_its_reply_fails_no_late
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
-        asked = await reader.readuntil(b"\r\n\r\n")
-        length = re.findall(rb"(?i)content-length: (\d+)", asked)[0]
+        request_head = await reader.readuntil(b"\r\n\r\n")
+        length = re.findall(rb"(?i)content-length: (\d+)", request_head)[0]
         await reader.readexactly(int(length))
         writer.write(head + reply)
         if connections < 3:

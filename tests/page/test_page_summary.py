@@ -43,11 +43,11 @@ aggregator = "lab:both"
 
 def says() -> dict[str, Any]:
     """Return replies where one model is busy every second time and one fails; a word is a token."""
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
 
     def flaky(body: Body) -> Reply:
-        asked["flaky"] += 1
-        return Reply(status=503, text="busy") if asked["flaky"] % 2 else Reply("Gravity, and the Moon.")
+        counts["flaky"] += 1
+        return Reply(status=503, text="busy") if counts["flaky"] % 2 else Reply("Gravity, and the Moon.")
 
     return {
         "a": "It is the Moon.",
