@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..model import ModelInfo
 from ..span import Span
@@ -29,7 +30,7 @@ class Scripted:
     context_window: int | None = None
     requests: list[Request] = field(default_factory=list)
 
-    @property
+    @cached_property
     def info(self) -> ModelInfo:
         """Its context window and its cost."""
         return ModelInfo(context_window=self.context_window, cost=self.cost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .. import notes
 from ..errors import ConfigError, ModelError
@@ -27,7 +28,7 @@ class Fallback:
     def name(self) -> str:
         return self.models[0].name
 
-    @property
+    @cached_property
     def info(self) -> ModelInfo:
         """What is known of the first model, with the smallest context window and the cache keys of all."""
         known = [info(model) for model in self.models]
