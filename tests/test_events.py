@@ -249,10 +249,10 @@ async def test_thinking_is_kept_apart_from_words() -> None:
 async def test_the_summary_is_plain_json_with_answer_references_losses_and_sums() -> None:
     trace = Trace()
     answer = await moa.generate(panel(A, B), QUESTION, trace.add)
-    told = json.loads(json.dumps(trace.summary(answer)))
+    summary = json.loads(json.dumps(trace.summary(answer)))
     assert trace.root
-    assert told.pop("timing").keys() == {"total", "first_word"}
-    assert told == {
+    assert summary.pop("timing").keys() == {"total", "first_word"}
+    assert summary == {
         "run": trace.root.start.run,
         "model": "panel",
         "answer": "dark green",

@@ -1,4 +1,4 @@
-"""One run, told by everyone who tells of runs, and by the provider who was asked: they all tell the same."""
+"""One run as every surface shows it, and as the provider that was called logged it: they all agree."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ RUN = (
 
 
 @dataclass
-class Told:
-    """The run, wherever it was told."""
+class Surfaces:
+    """The run on every surface."""
 
     provider: list[Row]
     frames: list[str]  # of the terminal
@@ -87,10 +87,10 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surfaces]:
     """A nested mixture with a retry, a lost proposer and a cached call, asked of a real server and watched by all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("told"))
+        patch.chdir(tmp_path_factory.mktemp("run"))
         replies: list[tuple[Body, Reply]] = []
 
         def says(body: Body) -> Reply:
@@ -107,14 +107,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
         with Upstream(says) as upstream:
             configured(upstream, TOML)
-            told = Path("moa.toml").read_text("utf-8").replace("attempts = 1", "attempts = 2\ncache = true")
-            Path("moa.toml").write_text(told, "utf-8")
+            settings = Path("moa.toml").read_text("utf-8").replace("attempts = 1", "attempts = 2\ncache = true")
+            Path("moa.toml").write_text(settings, "utf-8")
             telemetry = Kept()
             with Store("runs.sqlite") as store:
                 frames, response = asyncio.run(watched(tee(store.emit, telemetry)))
             patch.setenv("MOA_STORE", "runs.sqlite")
             shown, whole, exported = (command("runs", *words).stdout for words in READ)
-            yield Told(provider_log(upstream, replies), frames, telemetry, response, shown, json.loads(whole), exported)
+            yield Surfaces(
+                provider_log(upstream, replies), frames, telemetry, response, shown, json.loads(whole), exported
+            )
 
 
 async def watched(emit: Callable[[Event], None]) -> tuple[list[str], Response]:
@@ -155,10 +157,10 @@ def provider_log(upstream: Upstream, replies: list[tuple[Body, Reply]]) -> list[
     return list(calls.values())
 
 
-# --- the tellers -----------------------------------------------------------------------------------------------------
+# --- the surfaces ----------------------------------------------------------------------------------------------------
 
 
-def live(run: Told) -> list[Row]:
+def live(run: Surfaces) -> list[Row]:
     """The rows of the last frame; that a call was tried again is seen in frames before."""
     rows = []
     for line in run.frames[-1].splitlines():
@@ -171,7 +173,7 @@ def live(run: Told) -> list[Row]:
     return rows
 
 
-def show(run: Told) -> list[Row]:
+def show(run: Surfaces) -> list[Row]:
     """The tree that `moa runs show` prints, with dollars to two digits."""
     rows: list[Row] = []
     above: list[tuple[int, str]] = []
@@ -202,12 +204,12 @@ def placed(above: list[str], rows: list[Row]) -> tuple[str, str]:
     return ".".join([*numbers, str(int(before[-1]) + 1)]), "aggregator"
 
 
-def exported(run: Told) -> list[Row]:
+def exported(run: Surfaces) -> list[Row]:
     """The JSON of `moa runs show --json`."""
     return list(of_tree(run.whole["tree"]))
 
 
-def page(run: Told) -> list[Row]:
+def page(run: Surfaces) -> list[Row]:
     """The fold of the page, in TypeScript, of the events that `moa runs export` prints."""
     if not (shutil.which("node") and (WEB / "node_modules").is_dir()):
         pytest.skip("the page's fold runs with Node: npm --prefix web ci")
@@ -219,9 +221,9 @@ def page(run: Told) -> list[Row]:
         timeout=120,
         check=True,
     )
-    told = json.loads(done.stdout)
-    rows = [row for row in of_tree(told["tree"]) if row["role"] != "prewarm"]
-    assert [row["state"] for row in rows] == list(told["calls"].values())  # in its own words
+    state = json.loads(done.stdout)
+    rows = [row for row in of_tree(state["tree"]) if row["role"] != "prewarm"]
+    assert [row["state"] for row in rows] == list(state["calls"].values())  # in its own words
     return rows
 
 
@@ -253,7 +255,7 @@ def of_tree(node: Mapping[str, Any], within: str = "", before: int = 0) -> Itera
             yield from of_tree(child, within, number)
 
 
-def opentelemetry(run: Told) -> list[Row]:
+def opentelemetry(run: Surfaces) -> list[Row]:
     """The spans."""
     spans = {span.context.span_id: span for span in run.telemetry.spans if span.context}
     rows = []
@@ -294,32 +296,32 @@ def layers(span: ReadableSpan, spans: Mapping[int, ReadableSpan]) -> list[str]:
     return [*layers(above, spans), str(last + 1)]
 
 
-def provider(run: Told) -> list[Row]:
+def provider(run: Surfaces) -> list[Row]:
     """Who was really asked, and how often."""
     return run.provider
 
 
-def alike(told: list[Row], happened: list[Row]) -> None:
-    """Whether a teller tells what happened, as far as it tells of such things at all."""
-    columns = tuple(column for column in happened[0] if column in told[0])
+def agree(shown: list[Row], happened: list[Row]) -> None:
+    """Assert that a surface shows what happened, in the columns that it has."""
+    columns = tuple(column for column in happened[0] if column in shown[0])
     assert "model" in columns and "state" in columns
 
     def table(rows: list[Row]) -> list[tuple[Any, ...]]:
         return sorted((tuple(row[column] for column in columns) for row in rows), key=repr)
 
-    assert table(told) == table(happened)
+    assert table(shown) == table(happened)
 
 
-@pytest.mark.parametrize("teller", [live, show, exported, page, opentelemetry], ids=lambda teller: teller.__name__)
-def test_the_run_is_told_as_it_was(run: Told, teller: Callable[[Told], list[Row]]) -> None:
-    alike(teller(run), run.calls)
+@pytest.mark.parametrize("surface", [live, show, exported, page, opentelemetry], ids=lambda surface: surface.__name__)
+def test_each_surface_shows_what_happened(run: Surfaces, surface: Callable[[Surfaces], list[Row]]) -> None:
+    agree(surface(run), run.calls)
 
 
-def test_the_provider_was_asked_what_is_told_and_nothing_else(run: Told) -> None:
-    alike(provider(run), [row for row in run.calls if not row["cached"]])
+def test_the_provider_got_exactly_the_calls_that_are_shown(run: Surfaces) -> None:
+    agree(provider(run), [row for row in run.calls if not row["cached"]])
 
 
-def test_the_sums_are_told_alike_too(run: Told) -> None:
+def test_the_sums_agree_too(run: Surfaces) -> None:
     spent = {key: sum(row[key] or 0 for row in run.calls) for key in ("input", "output", "cost")}
     used = run.response.usage
     root = run.telemetry.span("invoke_workflow panel").attributes or {}
@@ -361,4 +363,4 @@ async def test_a_prewarm_is_no_call_wherever_calls_are_counted(tmp_path: Path) -
     assert summary(trace, answer).startswith("2 calls · ")
     assert (run.calls, answer_cost(trace).calls, answer_cost(trace).paid) == (2, 2, 0.75)
     lines = b"".join(to_json(event) + b"\n" for event in events).decode()
-    assert [row["model"] for row in page(Told([], [], Kept(), answer, "", None, lines))] == ["a", "judge"]
+    assert [row["model"] for row in page(Surfaces([], [], Kept(), answer, "", None, lines))] == ["a", "judge"]

@@ -1,4 +1,4 @@
-"""The doctor tells a mixture that mixes from one that only seems to, by what was really sent and received."""
+"""The doctor distinguishes a mixture that mixes from one that only seems to, by what was really sent and received."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def lines(report: Report, outcome: str) -> list[str]:
 
 async def test_a_good_mixture_passes_and_the_report_says_what_was_seen() -> None:
     report = await examine(panel())
-    told = [check.what for check in report.checks if check.outcome == "ok"]
+    passed = [check.what for check in report.checks if check.outcome == "ok"]
     assert (report.ok, report.exit_code, report.answer) == (True, 0, "Most canaries are yellow.")
-    assert told[0] == "every model can be called, and its key is set"
-    assert told[2:8] == [
+    assert passed[0] == "every model can be called, and its key is set"
+    assert passed[2:8] == [
         "the answer is the aggregator's",
         "every proposer was called",
         "the proposers of a layer run concurrently",

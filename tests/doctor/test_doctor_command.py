@@ -15,9 +15,9 @@ ANSWERS = ("Canaries are mostly yellow.", "A canary is yellow, or now and then r
 
 
 async def test_the_report_is_one_json_object() -> None:
-    told = (await examine(Scripted("alone", "Yellow."))).to_json()
-    assert (told["model"], told["ok"], told["sent"], told["answer"]) == ("alone", True, True, "Yellow.")
-    assert told["checks"][0] == {
+    report = (await examine(Scripted("alone", "Yellow."))).to_json()
+    assert (report["model"], report["ok"], report["sent"], report["answer"]) == ("alone", True, True, "Yellow.")
+    assert report["checks"][0] == {
         "outcome": "ok",
         "what": "every model can be called, and its key is set",
         "seen": "1 model",
@@ -58,10 +58,10 @@ def test_the_command_prints_a_line_for_each_check() -> None:
 def test_the_command_prints_json_and_fails_when_a_proposer_does() -> None:
     with Upstream({"a": ANSWERS[0], "b": Reply("boom\x1b[2J", status=500), "judge": "Yellow."}) as upstream:
         settings = SETTINGS.format(url=upstream.url, key="")
-        told, done = run(settings, "moa:panel"), run(settings, "moa:panel", "--json")
-    assert (told.returncode, done.returncode) == (1, 1)
-    assert "fail lab:b (layer 1) was lost: lab:b: HTTP 500: boom" in told.stdout
-    assert "\x1b" not in told.stdout
+        text, done = run(settings, "moa:panel"), run(settings, "moa:panel", "--json")
+    assert (text.returncode, done.returncode) == (1, 1)
+    assert "fail lab:b (layer 1) was lost: lab:b: HTTP 500: boom" in text.stdout
+    assert "\x1b" not in text.stdout
     assert json.loads(done.stdout)["ok"] is False
 
 

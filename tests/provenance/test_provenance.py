@@ -1,4 +1,4 @@
-"""Provenance: each sentence of an answer is traced to the proposals that say it, and told from what they do not say."""
+"""Provenance: each sentence of an answer is attributed to the proposals that contain it, or to none."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ WORDS = st.lists(st.sampled_from(SAID), max_size=30)
 
 @settings(max_examples=60, deadline=None)
 @given(WORDS, st.lists(WORDS, max_size=3))
-def test_whatever_is_said_every_place_is_in_its_text(answer: list[str], told: list[list[str]]) -> None:
-    text, proposals = " ".join(answer), [Proposal("m", " ".join(one)) for one in told]
+def test_whatever_is_said_every_place_is_in_its_text(answer: list[str], others: list[list[str]]) -> None:
+    text, proposals = " ".join(answer), [Proposal("m", " ".join(one)) for one in others]
     found = provenance(text, proposals)
     for one in found.sentences:
         assert 0 <= one.start < one.end <= len(text)

@@ -18,13 +18,13 @@ SAYS = {"a": "red", "b": Reply("on fire", status=500), "big": "purple it is"}
 SECRET = "sk-0123456789abcdef"
 
 
-def told(endpoint: str, more: str = "") -> str:
+def telemetry_table(endpoint: str, more: str = "") -> str:
     return f'[telemetry]\nendpoint = "{endpoint}"\n{more}'
 
 
 def test_a_question_at_the_command_is_sent_as_its_trace() -> None:
     with Upstream(SAYS) as upstream, Collector() as collector:
-        configured(upstream, told(collector.url, "metrics = true\n"))
+        configured(upstream, telemetry_table(collector.url, "metrics = true\n"))
         asked = moa("ask", "--json", "Which colour?")
     assert asked.returncode == 0 and asked.stderr == ""
     assert [span.name for span in sorted(collector.spans, key=lambda span: span.start_time_unix_nano)] == [
@@ -57,7 +57,7 @@ def test_the_environment_alone_turns_it_on() -> None:
 
 def test_a_place_that_takes_no_telemetry_is_told_in_one_line_and_stops_nothing() -> None:
     with Upstream({**SAYS, "b": "blue"}) as upstream, Collector(status=405) as collector:
-        configured(upstream, told(collector.url))
+        configured(upstream, telemetry_table(collector.url))
         asked = moa("ask", "Which?")
     assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
     _, line = asked.stderr.splitlines()  # the figures come first
@@ -66,7 +66,7 @@ def test_a_place_that_takes_no_telemetry_is_told_in_one_line_and_stops_nothing()
 
 def test_a_collector_that_is_not_there_is_told_in_one_line() -> None:
     with Upstream(SAYS) as upstream:
-        configured(upstream, told("http://127.0.0.1:9"))
+        configured(upstream, telemetry_table("http://127.0.0.1:9"))
         asked = moa("ask", "Which?")
     assert (asked.returncode, asked.stdout) == (0, "purple it is\n")
     assert asked.stderr.splitlines()[-1].endswith("127.0.0.1:9/v1/traces does not accept it")
@@ -81,7 +81,7 @@ def test_what_cannot_be_spoken_is_told_and_stops_nothing() -> None:
 
 
 def test_a_key_has_no_place_in_the_endpoint() -> None:
-    Path("moa.toml").write_text(told(f"http://user:{SECRET}@h"), "utf-8")
+    Path("moa.toml").write_text(telemetry_table(f"http://user:{SECRET}@h"), "utf-8")
     asked = moa("ask", "Which?")
     assert asked.returncode == 2 and SECRET not in asked.stderr
     assert "OTEL_EXPORTER_OTLP_HEADERS" in asked.stderr
@@ -93,7 +93,7 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
     with (
         Upstream({"a": "red", "b": "blue", "judge": "purple"}) as upstream,
         Collector() as collector,
-        process(upstream, TOML + told(collector.url)) as served,
+        process(upstream, TOML + telemetry_table(collector.url)) as served,
     ):
         assert served.ask("POST", "/v1/chat/completions", ask, caller)[0] == 200
         served.tell(signal.SIGTERM)
@@ -122,6 +122,6 @@ def test_nothing_of_opentelemetry_is_loaded_where_it_is_off() -> None:
 
 
 def test_where_opentelemetry_is_not_installed_it_is_said_how_to() -> None:
-    told = python("sys.modules['opentelemetry'] = None", "endpoint='http://127.0.0.1:4318'")
+    output = python("sys.modules['opentelemetry'] = None", "endpoint='http://127.0.0.1:4318'")
     said = r'no telemetry is sent: opentelemetry\S* is missing: pip install "mixture-of-agents\[otel\]"\nNone True\n'
-    assert re.fullmatch(said, told)
+    assert re.fullmatch(said, output)

@@ -1,4 +1,4 @@
-"""Runs told to OpenTelemetry: what a span says, how spans hang together, what is sent along and what is not."""
+"""Runs in OpenTelemetry: the attributes of spans, their tree, what is propagated, and what is not recorded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ask(model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: m
     return asyncio.run(moa.generate(model, request, telemetry, words))
 
 
-def told(telemetry: Kept, name: str) -> Mapping[str, Any]:
+def attributes_of(telemetry: Kept, name: str) -> Mapping[str, Any]:
     return telemetry.span(name).attributes or {}
 
 
@@ -96,7 +96,7 @@ def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:
     contexts = [span.context for span in kept.spans]
     assert [f"{one.span_id:016x}" for one in contexts if one] == [start.span for start in starts]
     assert {f"{one.trace_id:032x}" for one in contexts if one} == {starts[0].run}
-    assert {told(kept, span.name)["moa.run.id"] for span in kept.spans} == {starts[0].run}
+    assert {attributes_of(kept, span.name)["moa.run.id"] for span in kept.spans} == {starts[0].run}
 
 
 def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
@@ -105,7 +105,7 @@ def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
         Scripted("lab:a", RED), temperature=0.5, max_tokens=9, seed=7, stop=("END",), extra={"top_k": 4, "min_p": 0.1}
     )
     ask(panel(model), kept)
-    known = dict(told(kept, "chat a"))
+    known = dict(attributes_of(kept, "chat a"))
     assert known.pop("gen_ai.response.time_to_first_chunk") >= 0
     assert len(known.pop("moa.run.id")) == 32
     assert known == {
@@ -130,7 +130,7 @@ def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
 def test_only_calls_have_tokens_and_cost_of_their_own_so_that_adding_them_up_counts_nothing_twice() -> None:
     kept = Kept()
     ask(Mixture((Layer((Scripted("lab:a", RED),)),), Synthesize(Scripted("lab:big", RED)), name="moa:panel"), kept)
-    root = told(kept, "invoke_workflow panel")
+    root = attributes_of(kept, "invoke_workflow panel")
     assert (root["moa.total.input_tokens"], root["moa.total.output_tokens"], root["moa.total.cost.usd"]) == (6, 2, 0.5)
     assert [span.name for span in kept.spans if "moa.cost.usd" in (span.attributes or {})] == ["chat a", "chat big"]
     assert [span.name for span in kept.spans if "gen_ai.usage.input_tokens" in (span.attributes or {})] == [
@@ -171,14 +171,14 @@ def test_a_lost_proposal_is_an_error_of_its_call_and_an_event_of_its_layer() -> 
     (event,) = kept.span("layer 1").events
     assert (event.name, (event.attributes or {})["moa.model"]) == ("moa.proposal_lost", "lab:b")
     assert kept.span("layer 1").status.status_code == StatusCode.UNSET
-    assert "moa.lost" not in told(kept, "chat a")
+    assert "moa.lost" not in attributes_of(kept, "chat a")
 
 
 def test_a_cached_call_says_so() -> None:
     kept, model = Kept(), moa.Cached(Scripted("lab:a", RED))
     ask(model, Kept())
     ask(model, kept)
-    known = told(kept, "chat a")
+    known = attributes_of(kept, "chat a")
     assert (known["moa.cached"], known["gen_ai.usage.output_tokens"], known["moa.cost.usd"]) == (True, 0, 0.0)
 
 
@@ -210,7 +210,7 @@ def test_what_was_said_is_recorded_only_where_that_is_asked_for(monkeypatch: pyt
         ask(panel(Scripted("lab:a", "crimson")), kept)
     words = [str(span.to_json()) for span in silent.spans]
     assert not any(word in text for text in words for word in ("Which colour?", "crimson", "purple"))
-    call = told(open_, "chat a")
+    call = attributes_of(open_, "chat a")
     assert json.loads(call["gen_ai.input.messages"]) == [
         {"role": "user", "parts": [{"type": "text", "content": "Which colour?"}]}
     ]
@@ -220,7 +220,7 @@ def test_what_was_said_is_recorded_only_where_that_is_asked_for(monkeypatch: pyt
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
     asked = Kept()
     ask(panel(Scripted("lab:a", "crimson")), asked)
-    assert told(asked, "chat a")["gen_ai.output.messages"] == call["gen_ai.output.messages"]
+    assert attributes_of(asked, "chat a")["gen_ai.output.messages"] == call["gen_ai.output.messages"]
 
 
 async def test_runs_at_the_same_time_do_not_mix() -> None:

@@ -1,6 +1,6 @@
 // Reads the events of a run as JSON lines from standard input and prints the state of the page's fold, in the form of
 // tests/golden.
-import { readFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
 
@@ -15,6 +15,6 @@ const server = await createServer({
 });
 const { fold } = await server.ssrLoadModule("/src/lib/trace/trace.ts");
 const { stateOf } = await server.ssrLoadModule("/test/state.ts");
-const lines = readFileSync(0, "utf-8").trimEnd().split("\n");
+const lines = (await text(process.stdin)).trimEnd().split("\n");
 process.stdout.write(JSON.stringify(stateOf(fold(lines.map((line) => JSON.parse(line))))));
 await server.close();
