@@ -78,6 +78,19 @@ async def test_where_many_streams_are_open_later_words_come_together_and_the_fir
     assert wakes == 1  # the next call over this connection gets each byte at once
 
 
+async def test_packets_that_arrive_at_the_same_moment_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "FEW", 0)
+    enter = pace.Pace.__enter__
+
+    def enter_at_one_moment(one: pace.Pace) -> pace.Pace:
+        one._now = lambda: 1.0
+        return enter(one)
+
+    monkeypatch.setattr(pace.Pace, "__enter__", enter_at_one_moment)
+    with Upstream({"m": Reply(WORDS, pace=0.01)}) as upstream:
+        assert "".join(text for _, text in await read_stream(upstream)) == WORDS
+
+
 class Stopping(list[bytes]):
     """Words that come evenly, then nothing for a while; `resumed` says that the end was reached."""
 

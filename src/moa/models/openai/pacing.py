@@ -92,8 +92,9 @@ class Pace:
         self._bytes += size
         self._tokens += tokens
         streams = self._streams.open
-        if streams > FEW and self._tokens and self._socket:
-            each = (now - self._began) / self._tokens
+        elapsed = now - self._began  # 0 if the loop has not waited since the first packet
+        if streams > FEW and elapsed > 0 and self._tokens and self._socket:
+            each = elapsed / self._tokens
             together = min(self._socket.together, round(min(LONGEST, SHARE * streams) / each))
             if together > 1:
                 self._due = now + PATIENCE * together * each
