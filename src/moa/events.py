@@ -109,7 +109,7 @@ def from_record(record: Mapping[str, Any], version: int = VERSION) -> Event:
     return _event(_adapter().validate_python(_upgraded(record) if version < VERSION else record))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class _Note:
     """A note as JSON has it."""
 
