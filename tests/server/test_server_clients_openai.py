@@ -60,9 +60,17 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def client(served: Served) -> Any:
+def client(served: Served) -> Iterator[Any]:
     openai = pytest.importorskip("openai")
-    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def http_client() -> Iterator[Any]:
+    """The HTTP client of a library that does not close its own."""
+    with pytest.importorskip("httpx").Client() as client:
+        yield client
 
 
 def test_openai_lists_and_finds_the_models(client: Any) -> None:
@@ -143,8 +151,10 @@ def test_openai_parses_an_answer_in_the_form_of_a_class() -> None:
         n: int
 
     said = iter(["seven", '{"n": 7}', "seven", '{"n": 7}'])
-    with serving({**SAYS, "judge": lambda _: next(said)}) as (served, _):
-        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none")
+    with (
+        serving({**SAYS, "judge": lambda _: next(said)}) as (served, _),
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client,
+    ):
         chat = client.chat.completions.parse(model="moa:duo", messages=ASK, response_format=Number)
         response = client.responses.parse(model="moa:duo", input="Which number?", text_format=Number)
     assert chat.choices[0].message.parsed == Number(n=7) == response.output_parsed
@@ -215,10 +225,15 @@ def test_an_error_in_the_middle_of_a_stream_raises_in_openais_library(client: An
             pass
 
 
-def test_langchain_answers_streams_and_calls_tools(served: Served) -> None:
+def test_langchain_answers_streams_and_calls_tools(served: Served, http_client: Any) -> None:
     module = pytest.importorskip("langchain_openai")
     model = module.ChatOpenAI(
-        model="moa:duo", base_url=f"{served.url}/v1", api_key="none", max_retries=0, stream_usage=True
+        model="moa:duo",
+        base_url=f"{served.url}/v1",
+        api_key="none",
+        max_retries=0,
+        stream_usage=True,
+        http_client=http_client,
     )
     assert model.invoke("Which colour?").content == "purple it is"
     pieces = list(model.stream("Which colour?"))
@@ -236,10 +251,15 @@ def test_langchain_answers_streams_and_calls_tools(served: Served) -> None:
     assert bound.invoke(turns).content == "it is grey"
 
 
-def test_langchain_answers_over_responses(served: Served) -> None:
+def test_langchain_answers_over_responses(served: Served, http_client: Any) -> None:
     module = pytest.importorskip("langchain_openai")
     model = module.ChatOpenAI(
-        model="moa:duo", base_url=f"{served.url}/v1", api_key="none", max_retries=0, use_responses_api=True
+        model="moa:duo",
+        base_url=f"{served.url}/v1",
+        api_key="none",
+        max_retries=0,
+        use_responses_api=True,
+        http_client=http_client,
     )
     assert model.invoke("Which colour?").text == "purple it is"
     assert "".join(piece.text for piece in model.stream("Which colour?")) == "purple it is"
