@@ -1,4 +1,4 @@
-"""Anthropic's messages, as the bytes on the wire say and as Anthropic's own library reads them."""
+"""Anthropic's messages, on the wire and through Anthropic's own library."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_a_message_is_answered_by_the_mixture() -> None:
     with serving() as (served, _):
         answer = ask(served)
     assert answer.status == 200
-    told = answer.json
-    assert {key: told[key] for key in ("type", "role", "model", "content", "stop_reason", "stop_sequence")} == {
+    result = answer.json
+    assert {key: result[key] for key in ("type", "role", "model", "content", "stop_reason", "stop_sequence")} == {
         "type": "message",
         "role": "assistant",
         "model": "moa:duo",
@@ -42,8 +42,8 @@ def test_a_message_is_answered_by_the_mixture() -> None:
         "stop_reason": "end_turn",
         "stop_sequence": None,
     }
-    assert told["usage"]["output_tokens"] == 5
-    assert [member["model"] for member in told["moa"]["members"]] == ["up:a", "up:b", "up:judge"]
+    assert result["usage"]["output_tokens"] == 5
+    assert [member["model"] for member in result["moa"]["members"]] == ["up:a", "up:b", "up:judge"]
     assert answer.headers["request-id"].startswith("req_")
 
 
@@ -65,27 +65,27 @@ def test_a_stream_tells_the_proposals_one_after_another_as_thinking_and_then_the
 
 def blocks(events: list[Any]) -> list[tuple[str, str]]:
     """What a client reads in each block, which must be open when words are told of it."""
-    told: list[tuple[str, str]] = []
+    result: list[tuple[str, str]] = []
     signed: list[int] = []
     is_open = False
     for one in events:
         if one["type"] == "content_block_start":
             assert not is_open
-            assert one["index"] == len(told)
+            assert one["index"] == len(result)
             is_open = True
-            told.append((one["content_block"]["type"], ""))
+            result.append((one["content_block"]["type"], ""))
         elif one["type"] == "content_block_delta":
             assert is_open
-            assert one["index"] == len(told) - 1
-            kind, delta = told[-1][0], one["delta"]
+            assert one["index"] == len(result) - 1
+            kind, delta = result[-1][0], one["delta"]
             if delta["type"] == "signature_delta":
                 signed.append(one["index"])
             else:
-                told[-1] = kind, told[-1][1] + delta.get("partial_json" if kind == "tool_use" else kind, "")
+                result[-1] = kind, result[-1][1] + delta.get("partial_json" if kind == "tool_use" else kind, "")
         elif one["type"] == "content_block_stop":
             is_open = False
-    assert signed == [place for place, (kind, _) in enumerate(told) if kind == "thinking"]
-    return told
+    assert signed == [place for place, (kind, _) in enumerate(result) if kind == "thinking"]
+    return result
 
 
 def test_each_event_is_named_by_its_type() -> None:
@@ -97,12 +97,12 @@ def test_each_event_is_named_by_its_type() -> None:
 
 
 @pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "adaptive", "display": "omitted"}])
-def test_who_declines_thinking_is_told_the_answer_alone(thinking: Body) -> None:
+def test_declined_thinking_leaves_the_answer_alone(thinking: Body) -> None:
     with serving() as (served, _):
         assert blocks(ask(served, stream=True, thinking=thinking).events) == [("text", "purple it is")]
 
 
-def test_a_whole_message_has_the_proposals_where_thinking_is_asked_for() -> None:
+def test_a_whole_message_has_the_proposals_if_thinking_is_enabled() -> None:
     with serving(SAYS) as (served, _):
         content = ask(served, thinking={"type": "enabled", "budget_tokens": 1024}).json["content"]
     assert [block.get("thinking") or block["text"] for block in content] == [
@@ -291,7 +291,7 @@ def test_an_answer_that_was_cut_off_says_so() -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_is_wrong_with_a_request_is_said(change: Body, status: int, kind: str, words: str, stream: bool) -> None:
+def test_an_invalid_request_gets_an_error(change: Body, status: int, kind: str, words: str, stream: bool) -> None:
     with serving() as (served, _):
         answer = ask(served, stream=stream, **change)
     assert answer.status == status
@@ -345,9 +345,9 @@ def test_tokens_are_estimated_before_they_are_paid() -> None:
 def test_a_name_of_anthropics_stands_for_the_mixture_that_the_configuration_names() -> None:
     toml = TOML + '\n[server]\naliases = { "claude-*" = "moa:duo" }\n'
     with serving(toml=toml) as (served, _):
-        told = ask(served, model="claude-sonnet-4-5").json
+        result = ask(served, model="claude-sonnet-4-5").json
         other = ask(served, model="gpt-5")
-    assert (told["model"], told["content"][0]["text"]) == ("claude-sonnet-4-5", "purple it is")
+    assert (result["model"], result["content"][0]["text"]) == ("claude-sonnet-4-5", "purple it is")
     assert other.status == 404
 
 
@@ -379,18 +379,18 @@ class TestAnthropicsLibrary:
     @pytest.mark.parametrize("streamed", [False, True])
     def test_goes_with_a_tool_and_back(self, streamed: bool) -> None:
         with serving({"a": "red", "b": "blue", "judge": calling}) as (served, upstream), self.client(served) as client:
-            asked = {**ASK, "tools": [WEATHER]}
+            fields = {**ASK, "tools": [WEATHER]}
             if streamed:
-                with client.messages.stream(**asked) as stream:
+                with client.messages.stream(**fields) as stream:
                     message = stream.get_final_message()
             else:
-                message = client.messages.create(**asked)
+                message = client.messages.create(**fields)
             call = next(block for block in message.content if block.type == "tool_use")
             assert (call.name, call.input) == ("weather", {"city": "Oslo"})
             result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
             history = [USER, {"role": "assistant", "content": message.content}, {"role": "user", "content": [result]}]
             upstream.calls.clear()
-            final = client.messages.create(**{**asked, "messages": history})
+            final = client.messages.create(**{**fields, "messages": history})
             assert final.content[0].text == "It rains in Oslo."
             assert [one.model for one in upstream.calls] == ["judge"]
 

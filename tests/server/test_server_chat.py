@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as the bytes on the wire say."""
+"""OpenAI's chat completions on the wire."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_mixture_answers_as_a_model() -> None:
     whole = answer.json
     assert whole.pop("id").startswith("chatcmpl-")
     assert whole.pop("created") <= time.time()
-    told = whole.pop("moa")
+    result = whole.pop("moa")
     assert whole == {
         "object": "chat.completion",
         "model": "moa:duo",
@@ -50,7 +50,7 @@ def test_a_mixture_answers_as_a_model() -> None:
         ],
         "usage": whole["usage"],
     }
-    assert [(member["model"], member["role"], member["error"]) for member in told["members"]] == [
+    assert [(member["model"], member["role"], member["error"]) for member in result["members"]] == [
         ("up:a", "proposer", None),
         ("up:b", "proposer", None),
         ("up:judge", "aggregator", None),
@@ -102,7 +102,7 @@ def test_proposals_stand_in_the_content_or_are_not_shown_as_the_caller_wishes(sh
     assert whole["choices"][0]["message"] == {"role": "assistant", "content": words, "refusal": None}
 
 
-def test_usage_comes_in_a_last_chunk_without_choices_when_asked_for() -> None:
+def test_usage_comes_in_a_last_chunk_without_choices_on_request() -> None:
     with serving() as (served, _):
         asked = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
         chunks = served.post("/v1/chat/completions", asked).events
@@ -188,20 +188,20 @@ def test_a_tool_call_without_an_id_gets_one() -> None:
     assert answer.json["choices"][0]["message"]["tool_calls"][0]["id"].startswith("call_")
 
 
-def test_images_go_to_the_models_that_see_and_the_others_are_told() -> None:
+def test_images_go_to_vision_models_and_the_others_get_a_note() -> None:
     toml = TOML + "[providers.up.models]\na = { vision = true }\n"
     text = {"type": "text", "text": "What is it?"}
     with serving(toml=toml) as (served, upstream):
         served.post("/v1/chat/completions", {**ASK, "messages": [{"role": "user", "content": [text, PNG]}]})
-    told = "What is it?\n[Here the user gave an image that you cannot see.]\n"
+    result = "What is it?\n[Here the user gave an image that you cannot see.]\n"
     assert upstream.to("a")[0].messages[-1]["content"] == [text, PNG]
-    assert upstream.to("b")[0].messages[-1]["content"] == told
-    assert upstream.to("judge")[0].messages[-1]["content"] == told
+    assert upstream.to("b")[0].messages[-1]["content"] == result
+    assert upstream.to("judge")[0].messages[-1]["content"] == result
 
 
-def test_an_answer_in_the_wrong_form_is_asked_for_once_more() -> None:
-    said = iter(["seven", '{"n": 7}'])
-    with serving({**SAYS, "judge": lambda _: next(said)}) as (served, upstream):
+def test_an_answer_in_the_wrong_format_is_requested_once_more() -> None:
+    answers = iter(["seven", '{"n": 7}'])
+    with serving({**SAYS, "judge": lambda _: next(answers)}) as (served, upstream):
         answer = served.post("/v1/chat/completions", {**ASK, "response_format": AS_NUMBER})
     assert answer.json["choices"][0]["message"]["content"] == '{"n": 7}'
     assert len(upstream.to("judge")) == 2
@@ -218,12 +218,12 @@ def test_an_answer_in_the_wrong_form_twice_is_a_clear_error() -> None:
 
 
 def test_log_probabilities_of_the_aggregator_come_back() -> None:
-    told = {"content": [{"token": "purple", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
+    result = {"content": [{"token": "purple", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
     words = [
         event(
             {
                 **chunk({"content": "purple"}),
-                "choices": [{"index": 0, "delta": {"content": "purple"}, "logprobs": told}],
+                "choices": [{"index": 0, "delta": {"content": "purple"}, "logprobs": result}],
             }
         )
     ]
@@ -232,11 +232,11 @@ def test_log_probabilities_of_the_aggregator_come_back() -> None:
         answer = served.post("/v1/chat/completions", {**ASK, "logprobs": True, "top_logprobs": 2, "stream": True})
     assert upstream.to("judge")[0].body["top_logprobs"] == 2
     assert "logprobs" not in upstream.to("a")[0].body
-    assert answer.events[-1]["choices"][0]["logprobs"] == told
+    assert answer.events[-1]["choices"][0]["logprobs"] == result
     assert answer.events[-1]["moa"]["unused"] == []
 
 
-def test_log_probabilities_that_nobody_gave_are_named_as_unused() -> None:
+def test_missing_log_probabilities_are_listed_as_unused() -> None:
     with serving() as (served, _):
         answer = served.post("/v1/chat/completions", {**ASK, "logprobs": True})
     assert answer.json["choices"][0]["logprobs"] is None
@@ -267,7 +267,7 @@ def test_reasoning_effort_chooses_the_size_that_the_mixture_says(
     assert not any("reasoning_effort" in call.body for call in upstream.calls)
 
 
-def test_a_single_model_is_told_the_reasoning_effort_itself() -> None:
+def test_a_single_model_receives_the_reasoning_effort() -> None:
     with serving() as (served, upstream):
         served.post("/v1/chat/completions", {**ASK, "model": "up:a", "reasoning_effort": "low"})
     assert upstream.calls[0].body["reasoning_effort"] == "low"
@@ -340,7 +340,7 @@ def test_votes_have_no_log_probabilities() -> None:
     assert (answer.status, answer.json["error"]["param"]) == (400, "logprobs")
 
 
-def test_votes_are_counted_also_after_a_tool_and_never_asked_for_another_form() -> None:
+def test_votes_are_counted_also_after_a_tool_and_never_requested_in_another_format() -> None:
     turns = [USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "y", "tool_call_id": "c1"}]
     with serving(toml=TOML.replace('"up:judge"', '{ kind = "vote" }')) as (served, upstream):
         answer = served.post("/v1/chat/completions", {**ASK, "messages": turns, "tools": [TOOL]})

@@ -1,4 +1,4 @@
-"""The clients that speak OpenAI's protocols, each as its users call it, over a real socket."""
+"""The clients of OpenAI's protocols, used as their users do, over a real socket."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_openai_chat_answers_whole(client: Any) -> None:
 
 
 def test_openai_chat_streams_the_proposals_and_the_answer(client: Any) -> None:
-    asked = {"model": "moa:duo", "messages": ASK, "stream_options": {"include_usage": True}}
-    chunks = list(client.chat.completions.create(**asked, stream=True))
+    fields = {"model": "moa:duo", "messages": ASK, "stream_options": {"include_usage": True}}
+    chunks = list(client.chat.completions.create(**fields, stream=True))
     deltas = [one.choices[0].delta for one in chunks if one.choices]
     assert "".join(delta.content or "" for delta in deltas) == "purple it is"
     thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
@@ -150,9 +150,9 @@ def test_openai_parses_an_answer_in_the_form_of_a_class() -> None:
     class Number(BaseModel):
         n: int
 
-    said = iter(["seven", '{"n": 7}', "seven", '{"n": 7}'])
+    answers = iter(["seven", '{"n": 7}', "seven", '{"n": 7}'])
     with (
-        serving({**SAYS, "judge": lambda _: next(said)}) as (served, _),
+        serving({**SAYS, "judge": lambda _: next(answers)}) as (served, _),
         openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client,
     ):
         chat = client.chat.completions.parse(model="moa:duo", messages=ASK, response_format=Number)
@@ -174,18 +174,18 @@ def test_openai_responses_answer_whole_and_streamed(client: Any) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_openai_responses_call_a_tool_and_read_what_it_gave(client: Any, streamed: bool) -> None:
     tool = {"type": "function", "strict": False, **TOOL["function"]}
-    asked = {"model": "moa:duo", "tools": [tool]}
+    fields = {"model": "moa:duo", "tools": [tool]}
     turns: list[Any] = [{"role": "user", "content": "Which colour?"}]
     if streamed:
-        with client.responses.stream(**asked, input=turns) as stream:
+        with client.responses.stream(**fields, input=turns) as stream:
             answer = stream.get_final_response()
     else:
-        answer = client.responses.create(**asked, input=turns)
+        answer = client.responses.create(**fields, input=turns)
     (call,) = (item for item in answer.output if item.type == "function_call")
     assert (call.name, call.arguments) == ("look", '{"at": "sky"}')
     turns += [item.model_dump(exclude_none=True) for item in answer.output]
     turns.append({"type": "function_call_output", "call_id": call.call_id, "output": "grey"})
-    assert client.responses.create(**asked, input=turns).output_text == "it is grey"
+    assert client.responses.create(**fields, input=turns).output_text == "it is grey"
 
 
 def test_openai_completions_answer_whole_and_streamed(client: Any) -> None:
@@ -298,7 +298,7 @@ def test_llm_answers_on_the_command_line(served: Served, tmp_path: Path) -> None
     (tmp_path / "extra-openai-models.yaml").write_text(models, "utf-8")
     environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
     for options in ([], ["--no-stream"]):
-        told = subprocess.run(
+        result = subprocess.run(
             [command, "-m", "duo", *options, "Which colour?"],
             env=environment,
             capture_output=True,
@@ -306,7 +306,7 @@ def test_llm_answers_on_the_command_line(served: Served, tmp_path: Path) -> None
             timeout=60,
             check=True,
         )
-        assert told.stdout.strip().endswith("purple it is")
+        assert result.stdout.strip().endswith("purple it is")
 
 
 def test_llama_index_answers_and_streams(served: Served) -> None:

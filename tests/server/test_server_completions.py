@@ -1,4 +1,4 @@
-"""OpenAI's completions, as the bytes on the wire say."""
+"""OpenAI's completions on the wire."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def test_a_prompt_is_answered() -> None:
     assert judge.messages[-1] == {"role": "user", "content": "Which colour?"}
 
 
-def test_a_stream_is_the_answer_alone_and_the_usage_where_it_is_asked_for() -> None:
+def test_a_stream_is_the_answer_alone_and_the_usage_on_request() -> None:
     with serving() as (served, _):
-        asked = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
-        events = served.post("/v1/completions", asked).events
+        body = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
+        events = served.post("/v1/completions", body).events
     assert "".join(one["choices"][0]["text"] for one in events[:-1]) == "purple it is"
     assert events[-2]["choices"][0]["finish_reason"] == "stop"
     assert (events[-1]["choices"], events[-1]["usage"]["completion_tokens"]) == ([], 5)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_proposals_and_the_prompt_stand_before_the_answer_when_asked_for(stream: bool) -> None:
+def test_proposals_and_the_prompt_stand_before_the_answer_on_request(stream: bool) -> None:
     toml = TOML.replace('["up:a", "up:b"]', '["up:a"]')
     with serving(toml=toml) as (served, _):
-        asked = {**ASK, "prompt": ["Colour: "], "echo": True, "moa": {"show_proposals": "think"}, "stream": stream}
-        answer = served.post("/v1/completions", asked)
-    told = "".join(one["choices"][0]["text"] for one in (answer.events if stream else [answer.json]))
-    assert told == "Colour: <think>\n[up:a]\nred\n\n\n</think>\n\npurple it is"
+        body = {**ASK, "prompt": ["Colour: "], "echo": True, "moa": {"show_proposals": "think"}, "stream": stream}
+        answer = served.post("/v1/completions", body)
+    result = "".join(one["choices"][0]["text"] for one in (answer.events if stream else [answer.json]))
+    assert result == "Colour: <think>\n[up:a]\nred\n\n\n</think>\n\npurple it is"
 
 
 @pytest.mark.parametrize(

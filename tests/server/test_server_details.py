@@ -1,4 +1,4 @@
-"""What each model of a run was sent, where the answer comes from, and how two runs differ, over HTTP."""
+"""The details of runs over HTTP: messages, provenance, curl commands, export and comparison."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_the_messages_are_those_the_upstream_got_with_references_apart() -> None
     ]
     for call in calls:
         (got,) = upstream.to(call["model"].removeprefix("up:"))
-        told = [
+        result = [
             {"role": one["role"], "content": "".join(piece["text"] for piece in one["pieces"])}
             for one in call["messages"]
         ]
-        assert told == got.messages
+        assert result == got.messages
     pieces = calls[-1]["messages"][0]["pieces"]
     assert [piece["reference"] for piece in pieces] == [None, 1, None, 2]
     assert pieces[1]["text"].split("\n")[1] == "red" and calls[-1]["answer"] == "purple it is"
@@ -89,7 +89,7 @@ def parsed(line: str) -> tuple[str, Body]:
     return words[1], json.loads(words[words.index("--data-raw") + 1])
 
 
-def test_a_client_is_not_told_where_the_upstream_is() -> None:
+def test_a_client_does_not_see_the_address_of_the_upstream() -> None:
     secret, key = create_key("anna")
     write_keys(Path("keys.jsonl"), [key])
     with serving(SAYS, KEYED, Store()) as (served, upstream):
@@ -121,10 +121,10 @@ def test_the_answer_is_traced_to_its_proposals() -> None:
     }
     with serving(says, store=Store()) as (served, _):
         run = answered(served)
-        told = served.get(f"/api/runs/{run}/provenance").json
+        result = served.get(f"/api/runs/{run}/provenance").json
         calls = served.get(f"/api/runs/{run}/messages").json["calls"]
-    first, second = told["sentences"]
-    assert [proposal["span"] for proposal in told["proposals"]] == [call["span"] for call in calls[:2]]
+    first, second = result["sentences"]
+    assert [proposal["span"] for proposal in result["proposals"]] == [call["span"] for call in calls[:2]]
     assert (first["own"], [source["proposal"] for source in first["sources"]]) == (False, [0])
     assert (second["own"], second["sources"]) == (True, [])
 
@@ -133,30 +133,30 @@ def test_two_runs_are_compared_word_by_word_call_by_call() -> None:
     answers = iter(["It is blue today.", "It is red today."])
     with serving({**SAYS, "judge": lambda body: next(answers)}, store=Store()) as (served, _):
         one, other = answered(served), answered(served)
-        told = served.get(f"/api/runs/{one}/diff/{other}").json
+        result = served.get(f"/api/runs/{one}/diff/{other}").json
         assert served.get(f"/api/runs/{one}/diff/none").status == 404
-    assert [run["id"] for run in told["runs"]] == [one, other]
-    assert told["words"] == [
+    assert [run["id"] for run in result["runs"]] == [one, other]
+    assert result["words"] == [
         {"change": "same", "text": "It is "},
         {"change": "gone", "text": "blue "},
         {"change": "new", "text": "red "},
         {"change": "same", "text": "today."},
     ]
-    assert {"role": "proposer", "model": "up:a", "counts": [1, 1]} in told["calls"]
+    assert {"role": "proposer", "model": "up:a", "counts": [1, 1]} in result["calls"]
 
 
 async def test_what_takes_long_to_find_out_of_a_run_that_goes_on_holds_up_no_other(tmp_path: Path) -> None:
     service = Service(Builder(Config(default="local:smollm2"), tmp_path))
     repository = RunRepository(service)
-    asked = RunRequest(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
-    record = await repository.live.start(asked)
+    run_request = RunRequest(Scripted("slow", "never", delay=60), Request((Message("user", "Which?"),)))
+    record = await repository.live.start(run_request)
     where, seen = await repository.work(record.id, lambda seen: (threading.current_thread(), seen))
     assert where is not threading.main_thread()
     assert (seen.run.state, seen.trace.time) == ("running", record.trace.time)
     await repository.live.stop(record)
 
 
-def test_nobody_looks_into_the_runs_of_others() -> None:
+def test_a_client_cannot_read_the_details_of_the_runs_of_others() -> None:
     first, one = create_key("anna")
     second, two = create_key("bert")
     write_keys(Path("keys.jsonl"), [one, two])
@@ -168,7 +168,7 @@ def test_nobody_looks_into_the_runs_of_others() -> None:
         assert served.get(f"/api/runs/{own}/diff/{run}", bearer(second)).status == 404
 
 
-def test_of_a_run_whose_words_were_not_kept_the_shape_is_told() -> None:
+def test_a_run_without_stored_texts_still_has_its_shape() -> None:
     with serving(store=Store(text=False)) as (served, _):
         run = started(served)
         while served.get(f"/api/runs/{run}").json["state"] == "running":

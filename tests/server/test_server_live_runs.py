@@ -1,4 +1,4 @@
-"""Runs that go on by themselves: whoever watches, and whenever, is told the same story."""
+"""Runs in the background, which any number of readers watch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def started(served: Served, **body: Any) -> str:
 
 def packets(body: bytes) -> list[dict[str, str]]:
     """The server-sent events of a whole body, with their fields; comments left out."""
-    told = [block for block in body.decode().split("\n\n") if block and not block.startswith(":")]
-    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in told]
+    result = [block for block in body.decode().split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in result]
 
 
 def watched(served: Served, run: str, after: str | None = None) -> list[dict[str, str]]:
@@ -58,17 +58,17 @@ def reading(served: Served, run: str) -> Iterator[Iterator[dict[str, str]]]:
         connection.close()
 
 
-def test_a_run_is_told_from_its_beginning_to_its_end() -> None:
+def test_the_events_of_a_run_are_streamed_from_its_beginning_to_its_end() -> None:
     with serving() as (served, _):
         run = started(served)
-        *told, end = watched(served, run)
-    events = [from_json(packet["data"]) for packet in told]
+        *result, end = watched(served, run)
+    events = [from_json(packet["data"]) for packet in result]
     trace = Trace()
     for event in events:
         trace.add(event)
     assert trace.root and (trace.root.start.run, trace.root.text) == (run, "purple it is")
-    assert [packet["id"] for packet in told] == [str(number) for number in range(1, len(told) + 1)]
-    assert [packet["event"] for packet in told] == [event.type for event in events]
+    assert [packet["id"] for packet in result] == [str(number) for number in range(1, len(result) + 1)]
+    assert [packet["event"] for packet in result] == [event.type for event in events]
     assert end == {"event": "end", "data": '{"state":"answered"}'}
 
 
@@ -83,7 +83,7 @@ def test_its_state_and_summary_are_there_when_it_is_over() -> None:
     assert [one["text"] for one in state["summary"]["references"]] == ["red", "blue"]
 
 
-def test_a_reader_that_comes_back_misses_nothing_and_is_told_nothing_twice() -> None:
+def test_a_reader_that_reconnects_misses_nothing_and_gets_nothing_twice() -> None:
     with serving() as (served, _):
         run = started(served)
         whole = watched(served, run)
@@ -109,17 +109,17 @@ def test_a_reader_cut_off_in_the_middle_reads_on_where_it_was() -> None:
             assert first + rest == watched(served, run)
 
 
-def test_several_readers_at_once_are_told_the_same() -> None:
+def test_several_readers_get_the_same_events() -> None:
     with serving({"a": "red", "b": Reply("blue", delay=0.2), "judge": Reply("purple it is", pace=0.01)}) as (served, _):
         run = started(served)
-        told: list[list[dict[str, str]]] = []
-        threads = [threading.Thread(target=lambda: told.append(watched(served, run))) for _ in range(5)]
+        result: list[list[dict[str, str]]] = []
+        threads = [threading.Thread(target=lambda: result.append(watched(served, run))) for _ in range(5)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(told) == 5
-    assert all(one == told[0] for one in told)
+    assert len(result) == 5
+    assert all(one == result[0] for one in result)
 
 
 def test_a_run_goes_on_without_a_reader() -> None:
@@ -131,7 +131,7 @@ def test_a_run_goes_on_without_a_reader() -> None:
     assert len(upstream.calls) == 3
 
 
-def test_told_to_finish_it_answers_with_what_it_has() -> None:
+def test_a_run_that_is_finished_early_answers_with_what_it_has() -> None:
     says = {"a": "red", "b": "green", "c": LATE, "judge": "purple"}
     with serving(says, THREE) as (served, upstream):
         run = started(served)
@@ -230,6 +230,6 @@ def test_only_so_many_runs_that_are_over_are_kept() -> None:
 
 def test_events_are_one_json_a_line() -> None:
     with serving({"a": "line\nline\r\nline", "b": "blue\u2028", "judge": "one\n\ntwo"}) as (served, _):
-        told = watched(served, started(served))
-    for packet in told:
+        result = watched(served, started(served))
+    for packet in result:
         json.loads(packet["data"])

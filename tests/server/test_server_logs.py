@@ -1,4 +1,4 @@
-"""The log of the server: a line a request, for people or as JSON, and never a word of what was said."""
+"""The log of the server: a line per request, as text or JSON, without any text of a question or an answer."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def raised() -> Any:
 
 def test_a_request_is_one_object_of_json() -> None:
     entry = RequestLogEntry("POST", "/v1/chat/completions", 200, "moa:duo", "0123", "anna", seconds=1.23456)
-    told = json.loads(JSON().format(record("POST ...", entry=entry)))
-    assert datetime.fromisoformat(told.pop("time")).tzinfo is not None
-    assert told == {
+    result = json.loads(JSON().format(record("POST ...", entry=entry)))
+    assert datetime.fromisoformat(result.pop("time")).tzinfo is not None
+    assert result == {
         "level": "INFO",
         "event": "request",
         "method": "POST",
@@ -60,18 +60,18 @@ def test_a_request_is_one_object_of_json() -> None:
 
 
 def test_what_befalls_the_process_is_json_too() -> None:
-    told = json.loads(JSON().format(record("reloaded: duo")))
-    assert (told["event"], told["message"]) == ("message", "reloaded: duo")
+    result = json.loads(JSON().format(record("reloaded: duo")))
+    assert (result["event"], result["message"]) == ("message", "reloaded: duo")
 
 
 @pytest.mark.parametrize("formatter", [JSON(), Text("%(message)s")])
-def test_a_fault_is_told_by_its_kind_and_place_without_its_message(formatter: logging.Formatter) -> None:
-    told = formatter.format(record("Exception in ASGI application", exc_info=raised()))
-    assert "KeyError" in told and "test_server_logs.py" in told and "in raised" in told
-    assert "KeyError('heliotrope')" not in told and "KeyError: 'heliotrope'" not in told
+def test_an_exception_is_logged_with_type_and_traceback_without_its_message(formatter: logging.Formatter) -> None:
+    result = formatter.format(record("Exception in ASGI application", exc_info=raised()))
+    assert "KeyError" in result and "test_server_logs.py" in result and "in raised" in result
+    assert "KeyError('heliotrope')" not in result and "KeyError: 'heliotrope'" not in result
 
 
-def test_a_fault_that_a_client_is_told_of_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_internal_error_of_a_client_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     error = raised()[1]
     assert [problem(error).message for _ in range(2)] == ["internal server error (KeyError)"] * 2
     (line,) = caplog.records
@@ -96,11 +96,11 @@ def test_no_line_of_the_log_holds_words_or_keys(form: str, monkeypatch: pytest.M
         ):
             served.ask("POST", path, body, headers)
         served.line(LAST[form])
-    said = "\n".join(served.lines)
-    assert not [word for word in WORDS if word in said]
+    log_text = "\n".join(served.lines)
+    assert not [word for word in WORDS if word in log_text]
     if form == "json":
-        told = [json.loads(line) for line in served.lines]
-        requests = [line for line in told if line["event"] == "request"]
+        result = [json.loads(line) for line in served.lines]
+        requests = [line for line in result if line["event"] == "request"]
         assert [line["status"] for line in requests] == [200, 200, 502, 404, 401, 404]
         assert [line.get("model") for line in requests] == ["moa:duo", "moa:duo", "other", None, None, None]
         assert all(len(line["run"]) == 32 for line in requests[:3])

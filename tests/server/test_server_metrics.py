@@ -1,4 +1,4 @@
-"""What Prometheus is told: per mixture and model, whatever clients send."""
+"""Prometheus metrics, per mixture and model, whatever clients send."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Figures = dict[tuple[str, ...], float]
 
 def figures(served: Served, name: str) -> Figures:
     """The samples of a name, by the values of their labels in the order of the labels' names."""
-    told = text_string_to_metric_families(served.get("/metrics").body.decode())
+    result = text_string_to_metric_families(served.get("/metrics").body.decode())
     return {
         tuple(value for _, value in sorted(sample.labels.items())): sample.value
-        for family in told
+        for family in result
         for sample in family.samples
         if sample.name == name
     }
@@ -33,11 +33,11 @@ def figures(served: Served, name: str) -> Figures:
 
 def moody() -> Any:
     """Is busy at first."""
-    asked: list[Body] = []
+    bodies: list[Body] = []
 
     def says(body: Body) -> Reply:
-        asked.append(body)
-        return Reply("busy", status=503) if len(asked) == 1 else Reply("red")
+        bodies.append(body)
+        return Reply("busy", status=503) if len(bodies) == 1 else Reply("red")
 
     return says
 
@@ -105,7 +105,7 @@ def test_what_clients_make_up_is_no_label() -> None:
 
 def test_every_metric_is_explained() -> None:
     with serving() as (served, _):
-        told = served.get("/metrics").body.decode()
-    names = {name for name in re.findall(r"^# TYPE (moa_\w+) ", told, re.MULTILINE) if not name.endswith("_created")}
+        result = served.get("/metrics").body.decode()
+    names = {name for name in re.findall(r"^# TYPE (moa_\w+) ", result, re.MULTILINE) if not name.endswith("_created")}
     explained = set(re.findall(r"`(moa_\w+)`", DOCS.read_text("utf-8")))
     assert explained == names

@@ -1,4 +1,4 @@
-"""Mixtures are drawn over HTTP, and a draft is checked in the words of moa.toml and tried without being saved."""
+"""Mixtures as graphs over HTTP, and drafts that are checked and tried without being stored."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ONE = '[mixtures.x]\nlayers = [["up:a"]]\naggregator = "up:a"\n'
 
 def test_mixtures_are_drawn_with_their_layers_settings_and_calls() -> None:
     with serving(SAYS, MORE) as (served, _):
-        told = served.get("/api/mixtures").json
+        result = served.get("/api/mixtures").json
         deep = served.get("/api/mixtures/deep").json
         assert served.get("/api/mixtures/none").status == 404
-    assert told["default"] == "moa:duo"
-    assert [(one["name"], one["calls"]) for one in told["mixtures"]] == [("duo", 3), ("deep", 9), ("nested", 4)]
-    assert deep == told["mixtures"][1]
+    assert result["default"] == "moa:duo"
+    assert [(one["name"], one["calls"]) for one in result["mixtures"]] == [("duo", 3), ("deep", 9), ("nested", 4)]
+    assert deep == result["mixtures"][1]
     assert deep["layers"] == 2 * [
         [
             {"model": "up:a", "samples": 1, "calls": 1, "settings": {}},
@@ -59,7 +59,7 @@ def test_mixtures_are_drawn_with_their_layers_settings_and_calls() -> None:
     }
     assert deep["settings"] == {"temperature": 0.7, "quorum": 2, "timeout": {"max": 60}}
     assert (deep["cost"], "the price of up:a" in deep["unknown"]) == (None, True)
-    nested = told["mixtures"][2]
+    nested = result["mixtures"][2]
     assert nested["layers"][0][0]["calls"] == 3 and nested["aggregator"]["model"] is None
 
 
@@ -96,10 +96,10 @@ def test_the_toml_of_a_mixture_is_the_mixture() -> None:
         (f'[mixtures.x]\nlayers = [[{{ model = "up:a", seed = {2**64} }}]]\naggregator = "up:a"\n', "seed"),
     ],
 )
-def test_a_draft_that_is_wrong_is_told_so_in_the_words_of_moa_toml(toml: str, wrong: str) -> None:
+def test_an_invalid_draft_gets_the_error_of_an_invalid_moa_toml(toml: str, wrong: str) -> None:
     with serving() as (served, upstream):
-        told = served.post("/api/mixtures/check", {"toml": toml}).json
-        assert (told["valid"], told["mixture"], wrong in told["error"]) == (False, None, True), told
+        result = served.post("/api/mixtures/check", {"toml": toml}).json
+        assert (result["valid"], result["mixture"], wrong in result["error"]) == (False, None, True), result
         assert served.post("/api/runs", {"prompt": "Which?", "draft": {"toml": toml}}).status == 400
     assert upstream.calls == []
 
@@ -140,7 +140,7 @@ def test_a_draft_opens_no_file_of_the_server(table: Any, status: int, param: str
     assert upstream.calls == []
 
 
-def test_a_draft_and_a_model_are_not_both_asked() -> None:
+def test_a_draft_and_a_model_exclude_each_other() -> None:
     table = {"proposers": ["up:a"], "aggregator": "up:a"}
     with serving() as (served, _):
         body = {"prompt": "Which?", "model": "moa:duo", "draft": {"table": table}}
@@ -154,8 +154,8 @@ def test_a_key_sees_and_tries_only_what_it_may_use() -> None:
     Path("secret.txt").write_text("A prompt of somebody else's.\n{references}")
     toml = MORE.replace("[mixtures.nested]", '[mixtures.nested]\nprompt_file = "secret.txt"')
     with serving(SAYS, toml + '[server]\nkeys_file = "keys.jsonl"\n') as (served, upstream):
-        told = served.get("/api/mixtures", bearer(secret)).json["mixtures"]
-        assert [one["name"] for one in told] == ["duo"]
+        result = served.get("/api/mixtures", bearer(secret)).json["mixtures"]
+        assert [one["name"] for one in result] == ["duo"]
         assert served.get("/api/mixtures/deep", bearer(secret)).status == 403
         draft = {"table": {"proposers": ["up:a"], "aggregator": "up:a"}}
         assert served.post("/api/runs", {"prompt": "Which?", "draft": draft}, bearer(secret)).status == 403

@@ -1,4 +1,4 @@
-"""Ollama's API, as the bytes on the wire say and as Ollama's own client and LlamaIndex read them."""
+"""Ollama's API, on the wire and through its own client and LlamaIndex."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def lines(answer: Answer) -> list[Any]:
     return [json.loads(line) for line in answer.body.decode().split("\n")[:-1]]
 
 
-def read(told: list[Any], field: str) -> str:
-    return "".join(one["message"].get(field, "") for one in told)
+def read(result: list[Any], field: str) -> str:
+    return "".join(one["message"].get(field, "") for one in result)
 
 
 def test_it_says_that_it_is_there() -> None:
@@ -71,11 +71,11 @@ def test_a_model_says_what_it_can_do_and_how_much_its_smallest_member_reads() ->
 def test_a_chat_streams_the_proposals_as_thinking_and_then_the_answer() -> None:
     with serving(SAYS) as (served, _):
         answer = chat(served)
-    told = lines(answer)
+    result = lines(answer)
     assert answer.headers["content-type"] == "application/x-ndjson"
-    assert (read(told, "thinking"), read(told, "content")) == (PROPOSALS, "purple it is")
-    assert [one["done"] for one in told] == [False] * (len(told) - 1) + [True]
-    last = told[-1]
+    assert (read(result, "thinking"), read(result, "content")) == (PROPOSALS, "purple it is")
+    assert [one["done"] for one in result] == [False] * (len(result) - 1) + [True]
+    last = result[-1]
     assert (last["done_reason"], last["eval_count"], last["model"]) == ("stop", 5, "duo:latest")
     assert last["total_duration"] >= last["eval_duration"] > 0
     assert [member["model"] for member in last["moa"]["members"]] == ["up:a", "up:b", "up:judge"]
@@ -91,21 +91,21 @@ def test_a_whole_chat_is_one_object(think: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_who_declines_thinking_is_told_the_answer_alone(stream: bool) -> None:
+def test_declined_thinking_leaves_the_answer_alone(stream: bool) -> None:
     with serving() as (served, _):
-        told = lines(chat(served, think=False)) if stream else [chat(served, think=False, stream=False).json]
-    assert (read(told, "thinking"), read(told, "content")) == ("", "purple it is")
+        result = lines(chat(served, think=False)) if stream else [chat(served, think=False, stream=False).json]
+    assert (read(result, "thinking"), read(result, "content")) == ("", "purple it is")
 
 
 def test_a_text_is_generated() -> None:
-    asked = {"model": "duo", "prompt": "Which colour?", "system": "Be brief."}
+    call_body = {"model": "duo", "prompt": "Which colour?", "system": "Be brief."}
     with serving(SAYS) as (served, upstream):
-        told = lines(served.post("/api/generate", asked))
-        whole = served.post("/api/generate", {**asked, "stream": False}).json
+        result = lines(served.post("/api/generate", call_body))
+        whole = served.post("/api/generate", {**call_body, "stream": False}).json
         assert upstream.to("a")[0].messages == [{"role": "system", "content": "Be brief."}, USER]
-    assert "".join(one["response"] for one in told) == "purple it is"
-    assert "".join(one.get("thinking", "") for one in told) == PROPOSALS
-    assert (told[-1]["done"], told[-1]["done_reason"]) == (True, "stop")
+    assert "".join(one["response"] for one in result) == "purple it is"
+    assert "".join(one.get("thinking", "") for one in result) == PROPOSALS
+    assert (result[-1]["done"], result[-1]["done_reason"]) == (True, "stop")
     assert (whole["response"], whole["thinking"], whole["done"]) == ("purple it is", PROPOSALS, True)
 
 
@@ -119,13 +119,13 @@ def test_asking_nothing_loads_the_model() -> None:
     with serving() as (served, upstream):
         assert chat(served, messages=[]).json["done_reason"] == "load"
         assert chat(served, messages=[], keep_alive=0).json["done_reason"] == "unload"
-        told = served.post("/api/generate", {"model": "duo", "keep_alive": "5m"}).json
-        assert (told["response"], told["done"], told["done_reason"]) == ("", True, "load")
+        result = served.post("/api/generate", {"model": "duo", "keep_alive": "5m"}).json
+        assert (result["response"], result["done"], result["done_reason"]) == ("", True, "load")
         assert chat(served, model="nobody", messages=[]).status == 404
         assert not upstream.calls
 
 
-def test_options_are_the_aggregators_and_those_about_loading_are_nobodys() -> None:
+def test_options_go_to_the_aggregator_and_those_about_loading_are_ignored() -> None:
     options = {
         "temperature": 0.5,
         "top_p": 0.9,
@@ -230,9 +230,9 @@ def test_silence_is_filled_with_lines_that_say_nothing() -> None:
     toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
     says = {"a": Reply("red", delay=0.3), "b": Reply("blue", delay=0.3), "judge": "purple"}
     with serving(says, toml) as (served, _):
-        told = lines(chat(served))
-    assert told[0]["message"] == {"role": "assistant", "content": ""}
-    assert read(told, "content") == "purple"
+        result = lines(chat(served))
+    assert result[0]["message"] == {"role": "assistant", "content": ""}
+    assert read(result, "content") == "purple"
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -246,7 +246,7 @@ def test_silence_is_filled_with_lines_that_say_nothing() -> None:
         ({"moa": {"quorum": 9}}, 400, "moa.quorum"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_said(change: Body, status: int, words: str, stream: bool) -> None:
+def test_an_invalid_request_gets_an_error(change: Body, status: int, words: str, stream: bool) -> None:
     with serving() as (served, _):
         answer = chat(served, stream=stream, **change)
     assert answer.status == status
@@ -256,8 +256,8 @@ def test_what_is_wrong_with_a_request_is_said(change: Body, status: int, words: 
 
 def test_a_failure_in_the_middle_is_the_last_line() -> None:
     with serving({"a": "red", "b": "blue", "judge": Reply("no", status=500)}, TOML + "guard = false\n") as (served, _):
-        told = lines(chat(served))
-    assert list(told[-1]) == ["error"]
+        result = lines(chat(served))
+    assert list(result[-1]) == ["error"]
 
 
 @pytest.mark.clients
@@ -295,8 +295,8 @@ class TestOllamasClient:
     @pytest.mark.parametrize("stream", [True, False])
     def test_goes_with_a_tool_and_back(self, stream: bool) -> None:
         with serving({"a": "red", "b": "blue", "judge": calling}) as (served, upstream), self.client(served) as client:
-            told = client.chat("duo", [USER], tools=[WEATHER], stream=stream)
-            message = next(one.message for one in (told if stream else [told]) if one.message.tool_calls)
+            result = client.chat("duo", [USER], tools=[WEATHER], stream=stream)
+            message = next(one.message for one in (result if stream else [result]) if one.message.tool_calls)
             assert message.tool_calls[0].function.arguments == {"city": "Oslo"}
             result = {"role": "tool", "tool_name": "weather", "content": "rain"}
             upstream.calls.clear()

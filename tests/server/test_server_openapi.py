@@ -1,4 +1,4 @@
-"""/openapi.json describes every route, and what is sent by its book is answered by its book."""
+"""/openapi.json describes every route, and replies fit it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
 
 def test_the_description_names_the_fields_of_a_chat_completion() -> None:
     with serving() as (served, _):
-        told = served.get("/openapi.json").json
-    body = told["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    schema = told["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+        result = served.get("/openapi.json").json
+    body = result["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = result["components"]["schemas"][body["$ref"].rpartition("/")[2]]
     assert schema["required"] == ["model", "messages"]
     assert "reasoning_effort" in schema["properties"]
-    assert told["openapi"] == "3.1.0"
+    assert result["openapi"] == "3.1.0"
 
 
 def test_replies_fit_their_schemas() -> None:
@@ -104,7 +104,7 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
             if "model" in fields:  # else nearly every request asks for a model that is not there
                 fields["model"] = {"enum": ["moa:duo", "up:a"]}
         (tmp_path / "openapi.json").write_text(json.dumps(described), "utf-8")
-        told = subprocess.run(
+        result = subprocess.run(
             [
                 str(Path(sys.executable).with_name("st")),
                 "run",
@@ -123,4 +123,4 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
             cwd=tmp_path,
             check=False,
         )
-    assert told.returncode == 0, told.stdout[-8000:] + told.stderr[-2000:]
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""`moa serve` as a process: it comes up, is told things by signals, and goes down without losing an answer."""
+"""The process of `moa serve`: start, signals and shutdown."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_says_where_it_is_and_answers() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(number: signal.Signals) -> None:
+def test_a_signal_finishes_running_requests_and_rejects_new_ones(number: signal.Signals) -> None:
     gate, answers = HostAndOriginMiddleware(), []
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         asking = [
@@ -85,11 +85,11 @@ def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(number
         for thread in asking:
             thread.join(30)
         assert served.code() == 0
-    told = [(status, json.loads(body)["choices"][0]["message"]["content"]) for status, _, body in answers]
-    assert told == [(200, "purple it is")] * 3
+    result = [(status, json.loads(body)["choices"][0]["message"]["content"]) for status, _, body in answers]
+    assert result == [(200, "purple it is")] * 3
 
 
-def test_told_twice_it_stops_at_once() -> None:
+def test_a_second_signal_stops_at_once() -> None:
     gate = HostAndOriginMiddleware()
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         answered: list[int] = []
@@ -112,8 +112,8 @@ def test_told_twice_it_stops_at_once() -> None:
 
 def test_a_configuration_is_read_again_all_or_nothing() -> None:
     def names(served: Process) -> list[str]:
-        told = json.loads(served.ask("GET", "/v1/models")[2])["data"]
-        return [one["id"] for one in told if one["id"] in ("moa:duo", "moa:trio")]
+        result = json.loads(served.ask("GET", "/v1/models")[2])["data"]
+        return [one["id"] for one in result if one["id"] in ("moa:duo", "moa:trio")]
 
     with Upstream(SAYS) as upstream, process(upstream) as served:
         whole = TOML.replace("{url}", upstream.url)
@@ -189,10 +189,10 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-@pytest.mark.parametrize("told", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
-def test_a_client_that_is_slow_with_its_headers_is_not_waited_for(told: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+def test_a_client_that_is_slow_with_its_headers_is_not_waited_for(sent: bytes) -> None:
     with listening(nothing, head=0.2) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-        client.sendall(told)
+        client.sendall(sent)
         assert over(client)
 
 
@@ -238,7 +238,7 @@ def over(client: socket.socket) -> bool:
         return True
 
 
-def test_no_embedded_model_is_loaded_until_it_is_asked() -> None:
+def test_no_embedded_model_is_loaded_before_its_first_call() -> None:
     with Upstream(SAYS) as upstream, process(upstream) as served:
         assert served.ask("GET", "/readyz")[0] == 200
         maps = Path(f"/proc/{served._process.pid}/maps")

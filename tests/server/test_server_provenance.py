@@ -1,4 +1,4 @@
-"""Provenance over HTTP: told in the `moa` object of a reply, in every dialect, where it is asked for and only there."""
+"""Provenance over HTTP: in the `moa` object of a reply of every protocol, on request only."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ DIALECTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def told(answer: Answer) -> Any:
+def provenance_of(answer: Answer) -> Any:
     return answer.json["moa"].get("provenance")
 
 
 @pytest.mark.parametrize(("path", "body"), DIALECTS, ids=[path for path, _ in DIALECTS])
-def test_a_reply_says_where_its_sentences_come_from_if_it_is_asked(path: str, body: dict[str, Any]) -> None:
+def test_a_reply_has_its_provenance_on_request(path: str, body: dict[str, Any]) -> None:
     with serving(SAYS) as (served, _):
-        asked = told(served.post(path, {**body, "moa": {"provenance": True}}))
-        unasked = told(served.post(path, body))
-    assert unasked is None
-    assert [one["model"] for one in asked["proposals"]] == ["up:a", "up:b"]
-    assert [(one["start"], one["end"], one["own"]) for one in asked["sentences"]] == [(0, 11, False), (12, 43, True)]
-    (source,) = asked["sentences"][0]["sources"]
+        provenance = provenance_of(served.post(path, {**body, "moa": {"provenance": True}}))
+        default = provenance_of(served.post(path, body))
+    assert default is None
+    assert [one["model"] for one in provenance["proposals"]] == ["up:a", "up:b"]
+    assert [(one["start"], one["end"], one["own"]) for one in provenance["sentences"]] == [
+        (0, 11, False),
+        (12, 43, True),
+    ]
+    (source,) = provenance["sentences"][0]["sources"]
     assert source == {
         "proposal": 1,
         "relation": "supports",
@@ -47,7 +50,7 @@ def test_a_reply_says_where_its_sentences_come_from_if_it_is_asked(path: str, bo
     }
 
 
-def test_a_stream_says_so_in_its_last_chunk_whatever_it_shows_of_the_proposals() -> None:
+def test_a_stream_has_it_in_its_last_chunk_however_proposals_are_shown() -> None:
     with serving(SAYS) as (served, _):
         for show in ("off", "fields"):
             ask = {**CHAT, "stream": True, "moa": {"provenance": True, "show_proposals": show}}
@@ -55,7 +58,7 @@ def test_a_stream_says_so_in_its_last_chunk_whatever_it_shows_of_the_proposals()
             assert [one["own"] for one in last["moa"]["provenance"]["sentences"]] == [False, True]
 
 
-def test_a_server_says_so_always_where_its_settings_want_it_but_to_whom_declines() -> None:
+def test_a_server_may_always_send_it_except_to_clients_that_decline() -> None:
     with serving(SAYS, TOML + "[server]\nprovenance = true\n") as (served, _):
-        assert told(served.post("/v1/chat/completions", CHAT)) is not None
-        assert told(served.post("/v1/chat/completions", {**CHAT, "moa": {"provenance": False}})) is None
+        assert provenance_of(served.post("/v1/chat/completions", CHAT)) is not None
+        assert provenance_of(served.post("/v1/chat/completions", {**CHAT, "moa": {"provenance": False}})) is None

@@ -1,4 +1,4 @@
-"""A run is made again over HTTP: its plan says which calls that takes, and these are the calls that are made."""
+"""Reruns over HTTP: the plan, and the calls that are made."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def again(served: Served, run: str, **changes: Any) -> str:
         ({"prompt": "Say it in verse. {references}"}, ["judge"]),
     ],
 )
-def test_what_is_planned_is_what_is_asked_and_no_more(changes: Any, calls: list[str]) -> None:
+def test_a_rerun_makes_the_planned_calls_and_no_others(changes: Any, calls: list[str]) -> None:
     with serving(ALL, MORE, Store()) as (served, upstream):
         run = answered(served)
         before = len(upstream.calls)

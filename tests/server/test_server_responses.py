@@ -1,4 +1,4 @@
-"""OpenAI's responses, as the bytes on the wire say."""
+"""OpenAI's responses on the wire."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_stream_shows_each_proposal_as_a_summary_of_its_own_and_then_the_answe
     assert without_ids(answer.events[-1]["response"]["output"]) == output
 
 
-def test_a_whole_response_holds_the_proposals_when_a_summary_is_asked_for() -> None:
+def test_a_whole_response_has_the_proposals_if_a_summary_is_requested() -> None:
     toml = TOML.replace('["up:a", "up:b"]', '["up:a"]')
     with serving(toml=toml) as (served, _):
         output = served.post("/v1/responses", {**ASK, "reasoning": {"summary": "auto"}}).json["output"]
@@ -195,9 +195,9 @@ def test_tools_that_only_openai_runs_are_left_out_and_named() -> None:
 
 
 def test_the_form_of_the_answer_is_kept() -> None:
-    said = iter(["seven", '{"n": 7}'])
+    answers = iter(["seven", '{"n": 7}'])
     form = {"type": "json_schema", "name": "number", "schema": NUMBER, "strict": True}
-    with serving({**SAYS, "judge": lambda _: next(said)}) as (served, upstream):
+    with serving({**SAYS, "judge": lambda _: next(answers)}) as (served, upstream):
         answer = served.post("/v1/responses", {**ASK, "text": {"format": form}})
     assert without_ids(answer.json["output"]) == [message('{"n": 7}')]
     assert answer.json["text"] == {"format": form}

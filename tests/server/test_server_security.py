@@ -1,4 +1,4 @@
-"""Nobody gets in without a key, from another page, under another name, or with more than the server can take."""
+"""Access to the server: keys, hosts, origins and limits."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def raw(served: Served, head: bytes, body: bytes = b"") -> bytes:
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
-        told = b""
+        result = b""
         while packet := connection.recv(65536):
-            told += packet
-        return told
+            result += packet
+        return result
 
 
 def test_a_key_opens_as_a_bearer_token_and_as_x_api_key() -> None:
@@ -88,17 +88,17 @@ def attempts(secret: str) -> list[tuple[bytes, list[tuple[bytes, bytes]]]]:
     """Ways to try to come in without presenting the key: request lines and headers."""
     path = b"/v1/chat/completions"
     line = b"POST " + path
-    told: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
+    result: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
     for guess in wrong_keys(secret):
         value = guess.encode("latin-1")
-        told += [(line, [(b"Authorization", b"Bearer " + value)]), (line, [(b"x-api-key", value)])]
+        result += [(line, [(b"Authorization", b"Bearer " + value)]), (line, [(b"x-api-key", value)])]
     right = secret.encode()
     for scheme in (b"Basic ", b"Token ", b"Digest ", b"", b"Bearer", b"Bearer:", b"Bearer\t", b"Bearer  ", b"BearerX "):
-        told.append((line, [(b"Authorization", scheme + right)]))
+        result.append((line, [(b"Authorization", scheme + right)]))
     for name in (b"api-key", b"x_api_key", b"authorization-x", b"proxy-authorization", b"cookie", b"x-auth-token"):
-        told.append((line, [(name, right)]))
+        result.append((line, [(name, right)]))
     wrong = b"Bearer wrong"
-    told += [
+    result += [
         (line, [(b"Authorization", b"Bearer " + right), (b"Authorization", wrong)]),
         (line, [(b"Authorization", wrong), (b"Authorization", b"Bearer " + right)]),
         (line, [(b"Authorization", b"Bearer " + right), (b"x-api-key", b"wrong")]),
@@ -129,7 +129,7 @@ def attempts(secret: str) -> list[tuple[bytes, list[tuple[bytes, bytes]]]]:
         b"http://127.0.0.1/v1/chat/completions",
         b"/v1/chat/completions%00/healthz",
     ]
-    told += [(method + b" " + trick, []) for trick in tricks for method in (b"POST", b"GET")]
+    result += [(method + b" " + trick, []) for trick in tricks for method in (b"POST", b"GET")]
     paths = [
         b"/v1/models",
         b"/metrics",
@@ -141,12 +141,12 @@ def attempts(secret: str) -> list[tuple[bytes, list[tuple[bytes, bytes]]]]:
         b"/",
     ]
     methods = [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"PATCH", b"DELETE", b"TRACE", b"POST"]
-    told += [(method + b" " + one, []) for method in methods for one in (*paths, path)]
+    result += [(method + b" " + one, []) for method in methods for one in (*paths, path)]
     upgrade = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")]
     key = [(b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")]
-    told += [(b"GET " + one, upgrade + key) for one in (*paths, path)]
-    told += [(line, [(b"Connection", b"Upgrade"), (b"Upgrade", b"h2c")])]
-    return told
+    result += [(b"GET " + one, upgrade + key) for one in (*paths, path)]
+    result += [(line, [(b"Connection", b"Upgrade"), (b"Upgrade", b"h2c")])]
+    return result
 
 
 def test_there_is_no_way_in_without_the_key() -> None:
@@ -160,8 +160,8 @@ def test_there_is_no_way_in_without_the_key() -> None:
             reply = raw(served, head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % length, body[:length])
             status = int(reply[9:12] or 0)
             assert status in (400, 401), (line, headers, reply[:300])
-            for told in (b"purple", b"moa:duo", b"up:a", b"moa_requests", secret.encode()):
-                assert told not in reply, (line, headers)
+            for result in (b"purple", b"moa:duo", b"up:a", b"moa_requests", secret.encode()):
+                assert result not in reply, (line, headers)
     assert len(tried) > 300
     assert upstream.calls == []
 
@@ -174,8 +174,8 @@ def test_who_watches_over_the_server_needs_no_key_and_learns_nothing() -> None:
 
 def test_a_key_may_use_only_what_it_is_for() -> None:
     with locked(KEYED, mixtures=["duo"]) as (served, secret, upstream):
-        told = served.get("/v1/models", bearer(secret)).json["data"]
-        assert [one["id"] for one in told] == ["moa:duo"]
+        result = served.get("/v1/models", bearer(secret)).json["data"]
+        assert [one["id"] for one in result] == ["moa:duo"]
         assert served.post("/v1/chat/completions", ASK, bearer(secret)).status == 200
         for model in ("up:a", "up:other", "local:smollm2", "up:judge:latest"):
             assert served.post("/v1/chat/completions", {**ASK, "model": model}, bearer(secret)).status == 403
@@ -203,9 +203,9 @@ def test_a_name_that_is_none_takes_no_place() -> None:
 def test_a_key_that_has_spent_its_budget_waits_until_tomorrow() -> None:
     toml = PRICED.replace('description = "two proposers and a judge"', "max_tokens = 1")
     with locked(toml, budget=0.004) as (served, secret, _):
-        asked = {**ASK, "max_tokens": 1}
-        first = served.post("/v1/chat/completions", asked, bearer(secret))
-        second = served.post("/v1/chat/completions", asked, bearer(secret))
+        small = {**ASK, "max_tokens": 1}
+        first = served.post("/v1/chat/completions", small, bearer(secret))
+        second = served.post("/v1/chat/completions", small, bearer(secret))
     assert first.status == 200
     assert first.json["moa"]["cost"] == pytest.approx(0.005)
     assert (second.status, second.json["error"]["code"]) == (429, "insufficient_quota")
@@ -232,7 +232,7 @@ def test_a_run_belongs_to_the_key_that_began_it() -> None:
         assert served.ask("DELETE", f"/api/runs/{run}", None, bearer(second)).status == 404
 
 
-def test_a_key_is_kept_as_its_hash_for_nobody_else_to_read() -> None:
+def test_a_key_is_stored_as_its_hash_in_a_private_file() -> None:
     Path("moa.toml").write_text('[server]\nkeys_file = "keys/clients.jsonl"\n')
     secret, file = add_key(Path("moa.toml"), "anna", ["moa:local"], 5.0)
     assert file == Path("keys/clients.jsonl")
@@ -290,21 +290,21 @@ def test_where_a_provider_is_no_error_says_to_a_client() -> None:
     nowhere = "http://127.0.0.1:9/v1"
     toml = TOML.replace("{url}", nowhere)
 
-    def said(served: Served, headers: dict[str, str]) -> str:
+    def all_replies(served: Served, headers: dict[str, str]) -> str:
         whole = served.post("/v1/chat/completions", ASK, headers)
         stream = served.post("/v1/chat/completions", {**ASK, "stream": True}, headers)
         run = served.post("/api/runs", {"prompt": "Which?"}, headers).json["run_id"]
-        told = [served.get(f"/api/runs/{run}{part}", headers) for part in ("/events", "", "/export", "/messages")]
-        assert {one.status for one in told} == {200}
-        return b"".join(one.body for one in (whole, stream, *told)).decode()
+        result = [served.get(f"/api/runs/{run}{part}", headers) for part in ("/events", "", "/export", "/messages")]
+        assert {one.status for one in result} == {200}
+        return b"".join(one.body for one in (whole, stream, *result)).decode()
 
     secret, key = create_key("anna")
     write_keys(Path("keys.jsonl"), [key])
     with Served(f'{toml}\n[server]\nkeys_file = "keys.jsonl"\n') as served:
-        told = said(served, bearer(secret))
-    assert "cannot reach [address] (Connection refused)" in told and "127.0.0.1" not in told
+        result = all_replies(served, bearer(secret))
+    assert "cannot reach [address] (Connection refused)" in result and "127.0.0.1" not in result
     with Served(toml) as served:
-        assert f"cannot reach {nowhere} (Connection refused)" in said(served, {})
+        assert f"cannot reach {nowhere} (Connection refused)" in all_replies(served, {})
 
 
 def test_off_this_machine_it_does_not_begin_without_keys() -> None:
@@ -330,7 +330,7 @@ def test_keys_that_are_named_but_not_there_stop_it_from_beginning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "known"),
+    ("host", "known"),
     [
         ("localhost", True),
         ("localhost:8000", True),
@@ -354,8 +354,8 @@ def test_keys_that_are_named_but_not_there_stop_it_from_beginning() -> None:
         ("", False),
     ],
 )
-def test_the_server_is_called_by_its_own_names_only(told: str, known: bool) -> None:
-    assert known_host(told, ("moa.lan",)) == known
+def test_the_server_is_called_by_its_own_names_only(host: str, known: bool) -> None:
+    assert known_host(host, ("moa.lan",)) == known
 
 
 def test_a_name_that_is_not_its_own_is_refused() -> None:
@@ -454,9 +454,9 @@ def test_no_log_and_no_error_holds_a_key_or_a_question(caplog: pytest.LogCapture
             served.post("/v1/chat/completions", {**ASK, "model": "nope"}, bearer(secret)),
             served.get("/metrics", bearer(secret)),
         ]
-    told = caplog.text + "".join(str(reply.headers) for reply in replies)
-    assert "run=" in told and "key=anna" in told and "model=moa:duo" in told
-    assert secret not in told and "Which colour" not in told
+    result = caplog.text + "".join(str(reply.headers) for reply in replies)
+    assert "run=" in result and "key=anna" in result and "model=moa:duo" in result
+    assert secret not in result and "Which colour" not in result
     assert not any(secret.encode() in reply.body for reply in replies[:2] + replies[4:])
 
 
@@ -464,9 +464,9 @@ def test_requests_are_counted_by_route_and_status() -> None:
     with serving() as (served, _):
         served.post("/v1/chat/completions", ASK)
         served.post("/v1/chat/completions", {**ASK, "model": "nope"})
-        told = served.get("/metrics").body.decode().splitlines()
-    assert 'moa_requests_total{route="/v1/chat/completions",status="200"} 1.0' in told
-    assert 'moa_requests_total{route="/v1/chat/completions",status="404"} 1.0' in told
+        result = served.get("/metrics").body.decode().splitlines()
+    assert 'moa_requests_total{route="/v1/chat/completions",status="200"} 1.0' in result
+    assert 'moa_requests_total{route="/v1/chat/completions",status="404"} 1.0' in result
 
 
 @pytest.mark.parametrize("known", [{}, {"$id": "urn:moa:mine"}])

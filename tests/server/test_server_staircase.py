@@ -75,19 +75,19 @@ def test_what_a_question_costs_at_most_has_the_steps_in_it() -> None:
 
 
 async def test_the_doctor_examines_the_mixture_with_whole_proposals() -> None:
-    def told(request: Request) -> str:
+    def canary(request: Request) -> str:
         found = re.findall(r"finch-\w+", request.question)
         return f"A canary is yellow as a rule, {found[0]}. {MORE}"
 
-    models = [Scripted("a", told), Scripted("b", lambda request: told(request).upper()), Scripted("judge", THIRD)]
+    models = [Scripted("a", canary), Scripted("b", lambda request: canary(request).upper()), Scripted("judge", THIRD)]
     mixture = Mixture((Layer(models[:2]),), Synthesize(models[2]), "panel", strategies=[Staircase(STEP)])
     report = await examine(mixture)
     assert report.ok, report.lines
 
 
-def test_once_the_answer_has_begun_no_proposal_is_told() -> None:
+def test_no_proposal_is_shown_once_the_answer_has_begun() -> None:
     narration = Narration()
-    told = [
+    result = [
         narration.add(one)
         for one in (
             moa.SpanStart("r", "root", 0, "root", "panel"),
@@ -99,7 +99,7 @@ def test_once_the_answer_has_begun_no_proposal_is_told() -> None:
             moa.TextDelta("root", 4, "it is.", answer=True),
         )
     ]
-    assert [piece.text for pieces in told for piece in pieces] == ["[a]\nred ", "Purple ", "it is."]
+    assert [piece.text for pieces in result for piece in pieces] == ["[a]\nred ", "Purple ", "it is."]
 
 
 def test_through_the_server_the_answer_begins_before_the_last_proposal_has_ended() -> None:

@@ -1,4 +1,4 @@
-"""The page as the server gives it: to browsers, to nobody else, and with a policy that lets nothing foreign in."""
+"""The web page as the server sends it: to browsers only, with a strict content security policy."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def client(folder: Path) -> TestClient:
 
 def test_a_browser_gets_the_page_and_a_client_of_ollama_what_it_looks_for() -> None:
     with serving() as (served, _):
-        shown, told = served.get("/", HTML), served.get("/")
+        shown, result = served.get("/", HTML), served.get("/")
     assert (shown.status, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert b"<!doctype html>" in shown.body
-    assert told.body == b"Ollama is running"
+    assert result.body == b"Ollama is running"
 
 
 def test_the_page_needs_no_key_and_what_it_asks_for_does() -> None:
@@ -58,7 +58,7 @@ def test_nothing_but_the_server_itself_may_give_the_page_scripts_styles_or_data(
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_what_is_named_by_its_content_is_kept_and_the_start_is_asked_for_again(built: Path) -> None:
+def test_hashed_files_are_cached_and_the_start_page_is_revalidated(built: Path) -> None:
     looked = client(built)
     part = looked.get("/ui/assets/index-abc.js")
     start = looked.get("/", headers=HTML)
@@ -76,7 +76,7 @@ def test_only_the_parts_of_the_page_are_given(built: Path, name: str) -> None:
     assert client(built).get(f"/ui/assets/{name}").status_code == 404
 
 
-def test_where_the_page_is_not_built_it_is_said_how(tmp_path: Path) -> None:
+def test_an_unbuilt_page_says_how_to_build_it(tmp_path: Path) -> None:
     reply = client(tmp_path).get("/", headers=HTML)
     assert reply.status_code == 200
     assert "npm --prefix web ci &amp;&amp; npm --prefix web run build" in reply.text

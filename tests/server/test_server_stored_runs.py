@@ -1,4 +1,4 @@
-"""Runs that are over are listed, read again, taken away and removed over HTTP, each by whoever it belongs to."""
+"""Stored runs over HTTP: listed, read and deleted, each by its owner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PANEL = moa.Mixture(
 )
 
 
-def asked(store: Store, question: str) -> str:
+def ask_as_owner(store: Store, question: str) -> str:
     """Ask in this process, as the command line does; the run's id."""
     asyncio.run(moa.generate(PANEL, Request((Message("user", question),)), store.emit, "all"))
     return store.runs(limit=1)[0].id
@@ -53,9 +53,9 @@ def test_runs_are_listed_the_latest_first_and_page_by_page() -> None:
         assert listed(served) == runs
         first = served.get("/api/runs?limit=3").json
         second = served.get(f"/api/runs?limit=3&before={first['before']}").json
-        told = first["runs"][0]
+        result = first["runs"][0]
     assert [run["id"] for run in first["runs"] + second["runs"]] == runs and second["before"] is None
-    assert (told["question"], told["state"], told["calls"], told["lost"], told["model"]) == (
+    assert (result["question"], result["state"], result["calls"], result["lost"], result["model"]) == (
         "Question 4?",
         "answered",
         3,
@@ -107,21 +107,21 @@ def test_a_list_that_cannot_be_is_refused(query: str, wrong: str) -> None:
     assert reply.status == (400 if wrong else reply.status) and reply.status < 500
 
 
-def test_a_run_of_the_command_line_is_told_like_one_of_the_server() -> None:
+def test_a_run_of_the_command_line_reads_like_one_of_the_server() -> None:
     store = Store()
-    run = asked(store, "Which colour?")
+    run = ask_as_owner(store, "Which colour?")
     with serving(store=store) as (served, _):
-        *told, end = watched(served, run)
-        assert watched(served, run, "3") == [*told[3:], end]
+        *result, end = watched(served, run)
+        assert watched(served, run, "3") == [*result[3:], end]
         state = served.get(f"/api/runs/{run}").json
-    assert [from_json(packet["data"]) for packet in told] == Store().events(run)
+    assert [from_json(packet["data"]) for packet in result] == Store().events(run)
     assert end == {"event": "end", "data": '{"state":"answered"}'}
-    assert (state["state"], state["question"], state["events"]) == ("answered", "Which colour?", len(told))
+    assert (state["state"], state["question"], state["events"]) == ("answered", "Which colour?", len(result))
     assert state["summary"]["answer"] == "purple"
     assert [call["model"] for call in state["tree"]["calls"][0]["calls"]] == ["lab:a", "lab:b"]
 
 
-def test_a_run_is_told_the_same_while_the_server_remembers_it_and_when_it_does_not() -> None:
+def test_a_run_reads_the_same_from_memory_and_from_the_store() -> None:
     with Upstream(SAYS) as upstream:
         with Served(TOML, upstream, Store()) as served:
             run = answered(served)
@@ -150,15 +150,15 @@ def test_a_run_that_another_process_is_making_is_followed_to_its_end() -> None:
             while (seen := other.get(f"/api/runs/{run}")).status != 200:
                 pass
             assert seen.json["state"] == "running"
-            told: list[Any] = []
-            reader = threading.Thread(target=lambda: told.extend(watched(other, run)))
+            result: list[Any] = []
+            reader = threading.Thread(target=lambda: result.extend(watched(other, run)))
             reader.start()
             go.set()
             reader.join()
-        assert told == watched(one, run)
+        assert result == watched(one, run)
 
 
-def test_a_run_is_removed_for_good_only_when_that_is_said() -> None:
+def test_a_run_is_deleted_only_on_request() -> None:
     with serving(store=Store()) as (served, _):
         run, other = answered(served), answered(served)
         assert served.ask("DELETE", f"/api/runs/{run}").json["state"] == "answered"
@@ -179,12 +179,12 @@ def test_a_run_that_goes_on_is_stopped_before_it_is_removed() -> None:
     assert upstream.to("judge") == []
 
 
-def test_a_key_sees_its_own_runs_and_nobody_elses() -> None:
+def test_a_key_sees_its_own_runs_and_no_others() -> None:
     first, one = create_key("anna")
     second, two = create_key("bert")
     write_keys(Path("keys.jsonl"), [one, two])
     store = Store()
-    private = asked(store, "What only the owner asked?")
+    private = ask_as_owner(store, "What only the owner asked?")
     with serving(SAYS, KEYED, store) as (served, _):
         runs = {}
         for secret in (first, second):
@@ -212,9 +212,9 @@ def test_a_key_sees_its_own_runs_and_nobody_elses() -> None:
         'allowed_origins = ["*"]',
     ],
 )
-def test_where_others_may_come_without_a_key_they_see_nothing_that_was_asked_elsewhere(open_to: str) -> None:
+def test_clients_without_a_key_do_not_see_runs_made_elsewhere(open_to: str) -> None:
     store = Store()
-    private = asked(store, "What only the owner asked?")
+    private = ask_as_owner(store, "What only the owner asked?")
     with serving(SAYS, f"{TOML}[server]\n{open_to}\n", store) as (served, _):
         run = answered(served)
         assert listed(served) == [run]
@@ -236,7 +236,7 @@ def test_a_key_of_the_environment_keeps_its_runs_when_another_goes(monkeypatch: 
         assert listed(served, "", bearer("first-secret")) == [run]
 
 
-def test_a_store_that_cannot_be_read_is_said_without_naming_files(tmp_path: Path) -> None:
+def test_an_unreadable_store_is_an_error_that_names_no_files(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     path.write_bytes(b"no database at all " * 100)
     with serving(store=Store(path, tell=lambda problem: None)) as (served, _):
@@ -268,13 +268,13 @@ class Slow(Store):
 def test_a_slow_disk_holds_up_no_answer() -> None:
     go = threading.Event()
     with Store() as store:
-        asked(store, "Is there anything to be read?")
+        ask_as_owner(store, "Is there anything to be read?")
     with serving(store=Slow(go)) as (served, _):
-        told: list[int] = []
-        reader = threading.Thread(target=lambda: told.append(served.get("/api/runs").status))
+        result: list[int] = []
+        reader = threading.Thread(target=lambda: result.append(served.get("/api/runs").status))
         reader.start()
         run = answered(served)
-        assert served.get(f"/api/runs/{run}").json["state"] == "answered" and told == []
+        assert served.get(f"/api/runs/{run}").json["state"] == "answered" and result == []
         go.set()
         reader.join()
-    assert told == [200]
+    assert result == [200]

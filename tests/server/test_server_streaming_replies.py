@@ -1,4 +1,4 @@
-"""How a streamed reply ends when its client does."""
+"""Streamed replies whose client disconnects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moa.server.http import StreamingReply, cancel_on_disconnect, json
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_client_that_leaves_at_the_last_word_leaves_no_task_behind(turns: int) -> None:
-    said, closed = asyncio.Event(), False
+    sent_last, closed = asyncio.Event(), False
 
     async def chunks() -> AsyncIterator[bytes]:
         nonlocal closed
@@ -28,17 +28,17 @@ async def test_a_client_that_leaves_at_the_last_word_leaves_no_task_behind(turns
             closed = True
 
     async def receive() -> Message:
-        await said.wait()
+        await sent_last.wait()
         for _ in range(turns):
             await asyncio.sleep(0)
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         if message.get("body"):
-            said.set()
+            sent_last.set()
 
     complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    asyncio.get_running_loop().set_exception_handler(lambda _, result: complaints.append(result))
     await StreamingReply(chunks(), error_response)({"type": "http"}, receive, send)
     assert closed
     gc.collect()
