@@ -97,15 +97,15 @@ def _savings(run: MixtureRun, answer: Response | None) -> tuple[tuple[str, ...],
     """Return what an exit skips: the stages, the number of calls, and their expected cost."""
     later = run.remaining_layers
     read = INSTRUCTION + sum(reference.usage.output_tokens for reference in run.references)
-    with_layers, without = run.forecast(later, read).cost, run.forecast((), read).cost
     calls = sum(len(layer.proposers) for layer in later)
     skipped = [f"layer {run.number + count}" for count in range(1, len(later) + 1)]
-    cost = with_layers
+    cost = run.forecast(later, read).cost
     if answer:
         calls += 1
         skipped.append("aggregator")
-    elif with_layers is not None:
-        cost = None if without is None else max(0.0, with_layers - without)
+    elif cost is not None:  # the aggregator is called all the same
+        without = run.forecast((), read).cost
+        cost = None if without is None else max(0.0, cost - without)
     return tuple(skipped), calls, cost
 
 
