@@ -92,7 +92,7 @@ def test_a_path_is_a_question_and_not_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "asked"),
+    ("lines", "inputs"),
     [
         (["one line"], "one line"),
         (["two \\", "lines"], "two \nlines"),
@@ -103,8 +103,8 @@ def test_a_path_is_a_question_and_not_a_command() -> None:
         ([], None),
     ],
 )
-def test_a_question_may_have_several_lines(lines: list[str], asked: str | None) -> None:
-    assert question(reading(*lines)) == asked
+def test_a_question_may_have_several_lines(lines: list[str], inputs: str | None) -> None:
+    assert question(reading(*lines)) == inputs
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def upstream() -> Iterator[Upstream]:
 
 
 def test_a_script_gets_the_answers_and_nothing_else(upstream: Upstream) -> None:
-    told = moa("chat", stdin="First?\nSecond?\n")
-    assert (told.returncode, told.stdout) == (0, "Violet.\nViolet.\n")
+    result = moa("chat", stdin="First?\nSecond?\n")
+    assert (result.returncode, result.stdout) == (0, "Violet.\nViolet.\n")
     assert [message["content"] for message in upstream.to("a")[1].messages] == ["First?", "Violet.", "Second?"]
 
 
@@ -136,17 +136,17 @@ def test_a_conversation_is_saved_as_markdown_or_as_json(upstream: Upstream) -> N
 
 def test_a_file_that_was_there_is_not_written_over(upstream: Upstream) -> None:
     Path("notes.md").write_text("mine")
-    told = moa("chat", stdin="First?\n/save notes.md\n/save new.md\nSecond?\n/save new.md\n")
-    assert "notes.md is there already" in told.stderr
+    result = moa("chat", stdin="First?\n/save notes.md\n/save new.md\nSecond?\n/save new.md\n")
+    assert "notes.md exists already" in result.stderr
     assert Path("notes.md").read_text() == "mine"
     assert Path("new.md").read_text().count("Violet.") == 2
 
 
 def test_an_unknown_mixture_or_command_is_said_and_the_chat_goes_on(upstream: Upstream) -> None:
-    told = moa("chat", stdin="/mixture pannel\n/prposals\nFirst?\n")
-    assert "did you mean 'panel'?" in told.stderr
-    assert "no command /prposals; did you mean 'proposals'?" in told.stderr
-    assert told.stdout == "Violet.\n"
+    result = moa("chat", stdin="/mixture pannel\n/prposals\nFirst?\n")
+    assert "did you mean 'panel'?" in result.stderr
+    assert "no command /prposals; did you mean 'proposals'?" in result.stderr
+    assert result.stdout == "Violet.\n"
 
 
 def test_ctrl_c_stops_the_answer_and_keeps_the_chat() -> None:

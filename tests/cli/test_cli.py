@@ -74,16 +74,16 @@ def test_another_file_and_another_model_can_be_named(upstream: Upstream) -> None
 
 
 def test_proposals_are_told_on_standard_error(upstream: Upstream) -> None:
-    told = moa("ask", "--proposals", "Which?")
-    assert told.stdout == "Violet, *of course*.\n"
-    assert "## layer 1: lab:a\n\nred\n" in told.stderr
-    assert "## layer 1: lab:b\n\nblue\n" in told.stderr
+    result = moa("ask", "--proposals", "Which?")
+    assert result.stdout == "Violet, *of course*.\n"
+    assert "## layer 1: lab:a\n\nred\n" in result.stderr
+    assert "## layer 1: lab:b\n\nblue\n" in result.stderr
 
 
 def test_json_is_one_object_with_the_answer_and_what_it_was_made_of(upstream: Upstream) -> None:
-    told = moa("ask", "--json", "Which colour?")
-    whole = json.loads(told.stdout)
-    assert told.stderr == ""
+    result = moa("ask", "--json", "Which colour?")
+    whole = json.loads(result.stdout)
+    assert result.stderr == ""
     assert list(whole) == ["run", "model", "answer", "finish_reason", "usage", "references", "lost", "timing"]
     assert (whole["model"], whole["answer"]) == ("moa:panel", "Violet, *of course*.")
     assert (whole["finish_reason"], whole["lost"]) == ("stop", [])
@@ -109,9 +109,9 @@ def test_jsonl_is_the_events_and_they_fold_to_the_same_run(upstream: Upstream) -
 def test_a_lost_proposal_is_named_on_standard_error_and_the_answer_stands() -> None:
     with Upstream({"a": "red", "b": Reply(status=500, text="on fire"), "big": "Red."}) as server:
         configured(server)
-        told = moa("ask", "Which?")
-    assert (told.returncode, told.stdout) == (0, "Red.\n")
-    lost, figures = told.stderr.splitlines()
+        result = moa("ask", "Which?")
+    assert (result.returncode, result.stdout) == (0, "Red.\n")
+    lost, figures = result.stderr.splitlines()
     assert lost.startswith("lost in layer 1: lab:b: HTTP 500: on fire")
     assert figures.endswith(" · 1 lost")
 
@@ -119,10 +119,10 @@ def test_a_lost_proposal_is_named_on_standard_error_and_the_answer_stands() -> N
 def test_an_answer_that_is_not_the_aggregators_is_said_to_be_a_proposal() -> None:
     with Upstream({"a": "red", "b": "red", "big": Reply(status=500, text="on fire")}) as server:
         configured(server)
-        told = moa("ask", "Which?")
-    assert (told.returncode, told.stdout) == (0, "red\n")
-    assert told.stderr.splitlines()[0].startswith("fallback: ")
-    assert "on fire" in told.stderr and "this is the proposal of lab:a" in told.stderr
+        result = moa("ask", "Which?")
+    assert (result.returncode, result.stdout) == (0, "red\n")
+    assert result.stderr.splitlines()[0].startswith("fallback: ")
+    assert "on fire" in result.stderr and "this is the proposal of lab:a" in result.stderr
 
 
 def test_an_answer_that_was_cut_off_is_said_to_be() -> None:
@@ -145,10 +145,10 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 # --- exit codes, and a line for every mistake ------------------------------------------------------------------------
 
 
-def refused(told: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+def refused(fields: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """It ended with this code, said one line with these words on standard error, and printed nothing."""
-    assert (told.returncode, told.stdout) == (code, "")
-    (line,) = told.stderr.splitlines()
+    assert (fields.returncode, fields.stdout) == (code, "")
+    (line,) = fields.stderr.splitlines()
     assert line.startswith("moa: ")
     assert [word for word in words if word not in line] == []
 
@@ -167,9 +167,9 @@ def test_input_that_is_not_utf_8_is_refused(upstream: Upstream) -> None:
 @pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]])
 def test_an_output_that_takes_no_more_is_one_line(upstream: Upstream, form: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
-        told = subprocess.run([*MOA, "ask", *form, "Why?"], stdout=full, stderr=subprocess.PIPE, timeout=60)
-    words = b"moa: standard output cannot be written (No space left on device); make room where it goes\n"
-    assert (told.returncode, told.stderr) == (1, words)
+        result = subprocess.run([*MOA, "ask", *form, "Why?"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    words = b"moa: standard output cannot be written: No space left on device; free some space\n"
+    assert (result.returncode, result.stderr) == (1, words)
 
 
 def test_closed_streams_are_no_bug(upstream: Upstream) -> None:
@@ -227,9 +227,9 @@ def test_a_host_that_cannot_be_reached_is_named() -> None:
 def test_whatever_an_upstream_does_is_one_line_that_names_it(reply: Reply, words: str) -> None:
     with Upstream({"a": reply}) as server:
         configured(server)
-        told = moa("ask", "-m", "lab:a", "Why?")
-    assert told.returncode == 1
-    (line,) = told.stderr.splitlines()
+        result = moa("ask", "-m", "lab:a", "Why?")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
     assert line.startswith("moa: lab:a") and words in line
 
 
@@ -237,18 +237,18 @@ def test_no_upstream_commands_the_terminal_through_standard_error() -> None:
     evil = "red\x1b]0;title\x07"
     with Upstream({"a": evil, "b": Reply(status=500, text=evil), "big": "violet"}) as server:
         configured(server)
-        told = moa("ask", "--proposals", "Why?").stderr + moa("ask", "-m", "lab:b", "Why?").stderr
-    assert told.count("red]0;title") == 3
-    assert "\x1b" not in told and "\x07" not in told
+        output = moa("ask", "--proposals", "Why?").stderr + moa("ask", "-m", "lab:b", "Why?").stderr
+    assert output.count("red]0;title") == 3
+    assert "\x1b" not in output and "\x07" not in output
 
 
 def test_when_all_proposers_fail_every_cause_has_its_line() -> None:
     fails = Reply(status=500, text="on fire")
     with Upstream({"a": fails, "b": fails}) as server:
         configured(server)
-        told = moa("ask", "Why?")
-    assert (told.returncode, told.stdout) == (1, "")
-    first, *causes = told.stderr.splitlines()
+        result = moa("ask", "Why?")
+    assert (result.returncode, result.stdout) == (1, "")
+    first, *causes = result.stderr.splitlines()
     assert first.startswith("moa: layer 1: 0 of 2 proposers answered")
     assert [cause.split(": ")[:2] for cause in causes] == [["  lab:a", "HTTP 500"], ["  lab:b", "HTTP 500"]]
 
@@ -291,21 +291,21 @@ def test_a_home_that_nobody_has_is_named(upstream: Upstream) -> None:
 
 def test_a_cache_that_cannot_be_written_is_named() -> None:
     Path("file").touch()
-    told = moa("ask", "-m", "local", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
-    refused(told, 1, "cannot be written", "MOA_CACHE")
+    result = moa("ask", "-m", "local", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
+    refused(result, 1, "cannot be written", "MOA_CACHE")
 
 
 def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(upstream: Upstream) -> None:
     configured(upstream, '[mixtures.mixed]\nproposers = ["lab:a", "local:smollm2"]\naggregator = "lab:big"\n')
     Path("file").touch()
-    told = moa("ask", "-m", "mixed", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
-    assert (told.returncode, told.stdout) == (0, "Violet, *of course*.\n")
-    assert "lost in layer 1: local:smollm2" in told.stderr
-    assert "cannot be written" in told.stderr
+    result = moa("ask", "-m", "mixed", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
+    assert (result.returncode, result.stdout) == (0, "Violet, *of course*.\n")
+    assert "lost in layer 1: local:smollm2" in result.stderr
+    assert "cannot be written" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "words_given"),
     [
         (["ask", "--nope"], "--nope"),
         (["frobnicate"], "frobnicate"),
@@ -315,8 +315,8 @@ def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(up
         (["ask", "--json", "--jsonl", "Why?"], "exclude one another"),
     ],
 )
-def test_a_command_that_is_wrong_is_refused_in_one_line(words: list[str], said: str) -> None:
-    refused(moa(*words), 2, said)
+def test_a_command_that_is_wrong_is_refused_in_one_line(words: list[str], words_given: str) -> None:
+    refused(moa(*words), 2, words_given)
 
 
 RENAMED_IN = {
@@ -394,16 +394,16 @@ def test_the_cursor_is_back_after_an_answer_and_after_an_interruption(upstream: 
 
 def test_ask_without_a_prompt_on_a_terminal_says_how(upstream: Upstream) -> None:
     code, written = on_a_terminal("ask")
-    assert (code, written.startswith("moa: say what to ask")) == (2, True)
+    assert (code, written.startswith("moa: no question")) == (2, True)
 
 
 # --- the other commands ----------------------------------------------------------------------------------------------
 
 
 def test_help_is_printed_without_a_command() -> None:
-    told = moa()
-    assert told.returncode == 0
-    assert told.stdout.startswith("Usage: moa [OPTIONS] COMMAND")
+    result = moa()
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: moa [OPTIONS] COMMAND")
 
 
 def test_help_imports_neither_a_screen_nor_a_client() -> None:
@@ -422,8 +422,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 
 def test_names_are_completed(upstream: Upstream) -> None:
-    told = moa(_MOA_COMPLETE="complete_bash", COMP_WORDS="moa ask -m pa", COMP_CWORD="3")
-    assert told.stdout.split() == ["paper", "paper-gpt4o", "paper-lite", "panel"]
+    result = moa(_MOA_COMPLETE="complete_bash", COMP_WORDS="moa ask -m pa", COMP_CWORD="3")
+    assert result.stdout.split() == ["paper", "paper-gpt4o", "paper-lite", "panel"]
 
 
 def test_mixtures_are_listed_a_line_each_with_tabs(upstream: Upstream) -> None:
@@ -452,12 +452,12 @@ def test_an_unknown_price_leaves_the_cost_unknown_and_is_named(upstream: Upstrea
 
 
 def test_providers_are_listed_with_the_state_of_their_keys() -> None:
-    told = moa("models", OPENAI_API_KEY="sk-secret").stdout
-    rows = {line.split("\t")[0]: line.split("\t")[2] for line in told.splitlines()}
+    output = moa("models", OPENAI_API_KEY="sk-secret").stdout
+    rows = {line.split("\t")[0]: line.split("\t")[2] for line in output.splitlines()}
     assert rows["openai:MODEL"] == "OPENAI_API_KEY is set"
     assert rows["together:MODEL"] == "TOGETHER_API_KEY is missing"
     assert rows["ollama:MODEL"] == "none needed"
-    assert "sk-secret" not in told
+    assert "sk-secret" not in output
 
 
 def test_the_models_of_a_provider_are_its_own_list() -> None:
@@ -481,7 +481,7 @@ def test_a_provider_that_cannot_be_reached_is_named() -> None:
 def test_a_new_moa_toml_is_valid_and_is_not_written_over() -> None:
     assert moa("config", "init").returncode == 0
     assert "moa.toml is valid" in moa("config", "check").stdout
-    refused(moa("config", "init"), 2, "moa.toml is there already", "--force")
+    refused(moa("config", "init"), 2, "moa.toml exists already", "--force")
     Path("moa.toml").write_text("")
     assert moa("config", "init", "--force").returncode == 0
     assert tomllib.loads(Path("moa.toml").read_text())["default"] == "moa:panel"

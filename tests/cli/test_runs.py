@@ -37,7 +37,7 @@ aggregator = "lab:big"
 
 
 @pytest.fixture
-def asked() -> Iterator[Any]:
+def ask_once() -> Iterator[Any]:
     """A nested mixture with a retry and a lost proposal was asked; what `--json` told of it."""
     turns = iter(range(100))
 
@@ -47,14 +47,14 @@ def asked() -> Iterator[Any]:
     says = {"a": "red wine", "b": "blue", "gone": Reply(status=400, text="no"), "flaky": flaky, "big": "purple it is"}
     with Upstream(says) as upstream:
         configured(upstream, NESTED)
-        told = Path("moa.toml").read_text("utf-8").replace("attempts = 1", "attempts = 2")
-        Path("moa.toml").write_text(told, "utf-8")
+        text = Path("moa.toml").read_text("utf-8").replace("attempts = 1", "attempts = 2")
+        Path("moa.toml").write_text(text, "utf-8")
         yield json.loads(command("ask", "--json", "Which colour?").stdout)
 
 
-def test_a_run_is_told_as_it_was_when_it_was_asked(asked: Any) -> None:
+def test_a_run_is_told_as_it_was_when_it_was_asked(ask_once: Any) -> None:
     whole = json.loads(command("runs", "show", "--json").stdout)
-    assert {key: whole[key] for key in asked} == asked
+    assert {key: whole[key] for key in ask_once} == ask_once
     assert (whole["state"], whole["question"]) == ("answered", "Which colour?")
 
     def calls(node: Any) -> Iterator[Any]:
@@ -66,14 +66,14 @@ def test_a_run_is_told_as_it_was_when_it_was_asked(asked: Any) -> None:
     assert [note["kind"] for call in tree for note in call.get("notes", ())].count("retry") == 2
     assert (
         sum(call["usage"]["input_tokens"] for call in tree if "calls" not in call and "usage" in call)
-        == (asked["usage"]["input_tokens"])
+        == (ask_once["usage"]["input_tokens"])
     )
 
 
-def test_a_run_is_shown_as_a_tree_with_what_was_retried_and_lost(asked: Any) -> None:
-    told = command("runs", "show", asked["run"][:20])
-    lines = told.stdout.splitlines()
-    assert lines[0].startswith(f"{asked['run']}  moa:panel  answered  ") and lines[1] == "Which colour?"
+def test_a_run_is_shown_as_a_tree_with_what_was_retried_and_lost(ask_once: Any) -> None:
+    result = command("runs", "show", ask_once["run"][:20])
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{ask_once['run']}  moa:panel  answered  ") and lines[1] == "Which colour?"
     names = [found[1] for line in lines if (found := re.match(r"([│├└ ]*[\w: ]+?)  +[✓✗]", line))]
     assert names == [
         "moa:panel",
@@ -83,19 +83,19 @@ def test_a_run_is_shown_as_a_tree_with_what_was_retried_and_lost(asked: Any) -> 
         *["│   ├ layer 1", "│   │ ├ lab:a", "│   │ └ lab:flaky", "│   └ lab:b"],
         "└ lab:big",
     ]
-    assert told.stdout.count("retry attempt=1 wait=0.5 error=lab:flaky: HTTP 500: busy") == 2
-    assert told.stdout.count("│   lab:gone: HTTP 400: no") == 2
-    assert "\npurple it is\n" in told.stdout and "13 calls · " in told.stdout and " · 2 lost" in told.stdout
+    assert result.stdout.count("retry attempt=1 wait=0.5 error=lab:flaky: HTTP 500: busy") == 2
+    assert result.stdout.count("│   lab:gone: HTTP 400: no") == 2
+    assert "\npurple it is\n" in result.stdout and "13 calls · " in result.stdout and " · 2 lost" in result.stdout
 
 
-def test_the_messages_are_shown_as_they_were_sent(asked: Any) -> None:
-    told = command("runs", "show", "--messages").stdout
-    assert told.count("## layer 1: lab:a (proposer)\n### user\nWhich colour?\n### answer\nred wine\n") == 2
-    sent = told[told.index("## lab:big (aggregator)") :]
+def test_the_messages_are_shown_as_they_were_sent(ask_once: Any) -> None:
+    output = command("runs", "show", "--messages").stdout
+    assert output.count("## layer 1: lab:a (proposer)\n### user\nWhich colour?\n### answer\nred wine\n") == 2
+    sent = output[output.index("## lab:big (aggregator)") :]
     assert re.search(r'### system\nSeveral assistants.*<answer-\w+ number="1">\nred wine\n</answer-', sent, re.DOTALL)
 
 
-def test_a_replay_prints_what_the_question_printed(asked: Any) -> None:
+def test_a_replay_prints_what_the_question_printed(ask_once: Any) -> None:
     was = command("ask", "-m", "inner", "Which?")
     for pace in ((), ("--pace", "1000")):
         again = command("runs", "replay", "last", *pace)
@@ -151,15 +151,15 @@ def test_a_time_is_so_long_ago_or_a_date() -> None:
         moment("soon")
 
 
-def test_runs_are_exported_imported_and_removed(asked: Any) -> None:
+def test_runs_are_exported_imported_and_removed(ask_once: Any) -> None:
     lines = command("runs", "export").stdout
     Path("runs.jsonl").write_text(lines, "utf-8")
     assert command("runs", "purge").returncode == 2
     assert command("runs", "purge", "--all").stderr == "removed 1 run\n"
     assert command("runs").stdout == ""
-    assert command("runs", "import", "runs.jsonl").stderr == "took in 1 run; 0 were there already\n"
-    assert command("runs", "import", "-", stdin=lines).stderr == "took in 0 runs; 1 were there already\n"
-    assert command("runs", "export", asked["run"]).stdout == lines
+    assert command("runs", "import", "runs.jsonl").stderr == "imported 1 run; 0 already stored\n"
+    assert command("runs", "import", "-", stdin=lines).stderr == "imported 0 runs; 1 already stored\n"
+    assert command("runs", "export", ask_once["run"]).stdout == lines
     wrong = command("runs", "import", "moa.toml")
     assert (wrong.returncode, wrong.stderr) == (
         1,
@@ -167,17 +167,17 @@ def test_runs_are_exported_imported_and_removed(asked: Any) -> None:
     )
 
 
-def test_a_damaged_run_is_left_out_of_an_export_with_a_word(asked: Any) -> None:
+def test_a_damaged_run_is_left_out_of_an_export_with_a_word(ask_once: Any) -> None:
     assert command("ask", "--json", "And which other?").returncode == 0
     with closing(sqlite3.connect(moa.Store().path)) as db:
         db.execute("UPDATE chunks SET body = '[{' WHERE run = 1")
         db.commit()
     exported = command("runs", "export")
     assert exported.returncode == 1
-    assert f"run {asked['run']} cannot be read" in exported.stderr
-    assert exported.stderr.endswith("; it is left out\n")
-    assert "And which other?" in exported.stdout and asked["run"] not in exported.stdout
-    alone = command("runs", "export", asked["run"])
+    assert f"run {ask_once['run']} cannot be read" in exported.stderr
+    assert exported.stderr.endswith("; skipped\n")
+    assert "And which other?" in exported.stdout and ask_once["run"] not in exported.stdout
+    alone = command("runs", "export", ask_once["run"])
     assert (alone.returncode, alone.stdout) == (1, "")
 
 
@@ -194,14 +194,14 @@ def test_two_runs_are_compared_word_by_word_and_in_figures() -> None:
     with Upstream({"a": "red", "b": "blue", "big": lambda body: next(answers)}) as upstream:
         configured(upstream)
         ids = [json.loads(command("ask", "--json", "Which?").stdout)["run"] for _ in range(2)]
-    told = command("runs", "diff", *ids).stdout.splitlines()
-    assert told[0] == "It is [-red-] {+purple,+} and [-blue.-]"
-    rows = dict(line.split("\t", 1) for line in told if "\t" in line)
+    output = command("runs", "diff", *ids).stdout.splitlines()
+    assert output[0] == "It is [-red-] {+purple,+} and [-blue.-]"
+    rows = dict(line.split("\t", 1) for line in output if "\t" in line)
     assert (rows["calls"], rows["lost"], rows["aggregator lab:big"]) == ("3\t3", "0\t0", "1\t1")
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "entry"),
     [
         ("the same words", "the same words", "the same words"),
         ("", "new", "{+new+}"),
@@ -209,8 +209,8 @@ def test_two_runs_are_compared_word_by_word_and_in_figures() -> None:
         ("a b c d", "a x c d", "a [-b-] {+x+} c d"),
     ],
 )
-def test_what_differs_is_marked(one: str, other: str, told: str) -> None:
-    assert shown(words(one, other)).plain == told
+def test_what_differs_is_marked(one: str, other: str, entry: str) -> None:
+    assert shown(words(one, other)).plain == entry
 
 
 def test_what_was_asked_cannot_command_the_terminal() -> None:

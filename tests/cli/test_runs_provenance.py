@@ -21,7 +21,7 @@ SAYS = {
 
 
 @pytest.fixture(autouse=True)
-def asked() -> Iterator[None]:
+def ask_once() -> Iterator[None]:
     with Upstream(SAYS) as upstream:
         configured(upstream)
         assert command("ask", "When?").returncode == 0
@@ -29,8 +29,8 @@ def asked() -> Iterator[None]:
 
 
 def test_each_sentence_is_shown_with_what_supports_and_what_contradicts_it() -> None:
-    told = command("runs", "show", "--provenance").stdout
-    lines = [" ".join(line.split()) for line in told.splitlines()]
+    output = command("runs", "show", "--provenance").stdout
+    lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "1 41% lab:a" in lines
     assert "59% the aggregator's own" in lines
     assert "1 100% The bridge opened in 1932." in lines
@@ -62,7 +62,7 @@ def test_a_run_without_its_words_has_no_provenance() -> None:
     command("ask", "When?")
     done = command("runs", "show", "--provenance")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "were not kept" in done.stderr
+    assert "without content" in done.stderr
 
 
 def test_a_judge_is_a_run_of_its_own() -> None:

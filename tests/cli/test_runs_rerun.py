@@ -48,7 +48,7 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def asked(upstream: Upstream, *words: str) -> list[str]:
+def ask_once(upstream: Upstream, *words: str) -> list[str]:
     """Run it; the models that were asked."""
     before = len(upstream.calls)
     done = moa(*words)
@@ -83,7 +83,7 @@ def asked(upstream: Upstream, *words: str) -> list[str]:
 def test_only_what_changed_is_asked(upstream: Upstream, mixture: str, options: list[str], calls: list[str]) -> None:
     Path("prompt.md").write_text("Say it in verse. {references}", "utf-8")
     moa("ask", "-m", mixture, "Which colour?")
-    assert sorted(asked(upstream, "runs", "rerun", *options)) == sorted(calls)
+    assert sorted(ask_once(upstream, "runs", "rerun", *options)) == sorted(calls)
 
 
 def test_what_is_asked_holds_the_proposals_that_are_left(upstream: Upstream) -> None:
@@ -112,11 +112,11 @@ def test_proposals_that_were_read_as_they_arrived_are_read_in_that_order_again()
 
 
 def test_it_says_beforehand_which_calls_it_makes_and_what_they_cost(upstream: Upstream) -> None:
-    told = json.loads(moa("ask", "--json", "-m", "deep", "Which colour?").stdout)
+    output = json.loads(moa("ask", "--json", "-m", "deep", "Which colour?").stdout)
     done = moa("runs", "rerun", "--without", "lab:m0", "--json")
     plan = [line for line in done.stderr.splitlines() if "about" in line]
     assert plan[0].startswith(
-        f"moa:deep again, from run {told['run']}: 2 proposals as they were, 3 calls to make, about $0.0"
+        f"moa:deep again, from run {output['run']}: 2 proposals as they were, 3 calls to make, about $0.0"
     )
     assert [line.split(",")[0].strip() for line in plan[1:]] == [
         "layer 2: lab:m1",
@@ -124,7 +124,7 @@ def test_it_says_beforehand_which_calls_it_makes_and_what_they_cost(upstream: Up
         "aggregator: lab:big",
     ]
     again = json.loads(done.stdout)
-    assert again["usage"]["cost"] < told["usage"]["cost"]
+    assert again["usage"]["cost"] < output["usage"]["cost"]
     assert [reference["model"] for reference in again["references"]] == ["lab:m1", "lab:m2"]
 
 
@@ -135,7 +135,7 @@ def test_a_run_made_again_is_kept_and_names_the_one_it_is_made_from(upstream: Up
     assert (again.parent, first.parent, again.question) == (first.id, None, "Which colour?")
     shown = moa("runs", "show").stdout
     assert f"made from {first.id}: aggregator lab:other" in shown
-    assert asked(upstream, "runs", "rerun") == ["big"]  # one made again can itself be made again
+    assert ask_once(upstream, "runs", "rerun") == ["big"]  # one made again can itself be made again
 
 
 def test_what_was_lost_is_lost_again_unless_its_layer_is_asked_anew(upstream: Upstream) -> None:
@@ -176,26 +176,26 @@ def test_a_change_that_does_not_fit_is_refused_before_anybody_is_asked(
 
 
 def test_a_run_whose_words_were_not_kept_cannot_be_made_again(upstream: Upstream) -> None:
-    told = Path("moa.toml").read_text("utf-8")
-    Path("moa.toml").write_text(told + "[store]\nstore_content = false\n", "utf-8")
+    text = Path("moa.toml").read_text("utf-8")
+    Path("moa.toml").write_text(text + "[store]\nstore_content = false\n", "utf-8")
     moa("ask", "Which colour?")
     done = moa("runs", "rerun")
-    assert done.returncode == 2 and "were not kept, so it cannot be made again" in done.stderr
+    assert done.returncode == 2 and "stored without content, so it cannot be rerun" in done.stderr
 
 
 def test_settings_that_changed_since_are_asked_for_anew(upstream: Upstream) -> None:
     moa("ask", "Which colour?")
-    told: Any = Path("moa.toml").read_text("utf-8").replace("'lab:m4'", '{ model = "lab:m4", temperature = 0.1 }')
-    Path("moa.toml").write_text(told, "utf-8")
-    assert asked(upstream, "runs", "rerun") == ["m4", "big"]
+    text: Any = Path("moa.toml").read_text("utf-8").replace("'lab:m4'", '{ model = "lab:m4", temperature = 0.1 }')
+    Path("moa.toml").write_text(text, "utf-8")
+    assert ask_once(upstream, "runs", "rerun") == ["m4", "big"]
 
 
 def test_a_plan_reaches_nobody(upstream: Upstream) -> None:
     moa("ask", "Which colour?")
-    told = Path("moa.toml").read_text("utf-8")
+    text = Path("moa.toml").read_text("utf-8")
     with socket.create_server(("127.0.0.1", 0)) as other:
         url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
-        Path("moa.toml").write_text(told.replace(upstream.url, url), "utf-8")
+        Path("moa.toml").write_text(text.replace(upstream.url, url), "utf-8")
         code, written = on_a_terminal("runs", "rerun", answer="n\n")
         other.setblocking(False)
         with pytest.raises(BlockingIOError):

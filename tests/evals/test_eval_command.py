@@ -110,7 +110,8 @@ def test_it_stops_at_the_spend_cap_and_a_higher_one_goes_on() -> None:
         stopped = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "0.000009")
         assert (stopped.returncode, len(upstream.calls)) == (1, 2)
         assert (
-            "stopped at $0.000008: 2 of 3 answered; the same command with a higher --max-cost goes on" in stopped.stderr
+            "stopped at $0.000008: 2 of 3 answered; the same command with a higher --max-cost continues"
+            in stopped.stderr
         )
         rest = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "1")
         assert (rest.returncode, len(upstream.calls)) == (0, 3)
@@ -122,11 +123,11 @@ def test_what_failed_is_said_and_nothing_but_failures_is_an_error() -> None:
         written()
         some = moa("eval", "run", "sums.jsonl", "-m", "lab:a")
         assert (some.returncode, len(upstream.calls)) == (0, 3)
-        assert "2 failed, such as: lab:a: " in some.stderr
-        assert "; the same command asks them again\n" in some.stderr
+        assert "2 failed, the first with: lab:a: " in some.stderr
+        assert "; the same command retries them\n" in some.stderr
         written(SUMS.replace("2 + 3", "2 + 2"))
         none = moa("eval", "run", "sums.jsonl", "-m", "lab:a")
-        assert (none.returncode, "3 failed, such as" in none.stderr) == (1, True)
+        assert (none.returncode, "3 failed, the first with" in none.stderr) == (1, True)
 
 
 def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() -> None:
@@ -163,7 +164,7 @@ def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
         assert process.returncode == 130
-        assert b"moa: stopped; what was answered is kept, and the same command goes on\n" in told
+        assert b"moa: stopped; the answers so far are stored, and the same command continues\n" in told
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:

@@ -60,7 +60,7 @@ def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front_a
     assert (best[0].partition(" -> ")[0], best[5]) == ("lab:c + lab:b + lab:a", "on the front")
     assert float(best[1]) > float(alone[1])
     assert "lab:poor ->" not in done.stdout
-    assert re.search(r"spent \$0\.0\d+, \$0\.0\d+ in all", done.stderr)
+    assert re.search(r"spent \$0\.0\d+, \$0\.0\d+ in total", done.stderr)
     assert "spent $0, " in again.stderr
 
     toml = Path("out/tuned.toml").read_text("utf-8")

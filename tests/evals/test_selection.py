@@ -196,7 +196,7 @@ def test_choosing_by_quality_needs_no_answers_and_by_diversity_does(tmp_path: Pa
     assert done.stdout.startswith("kin")
     refused = moa("select", "--preferences", str(table), "--k", "1")
     assert refused.returncode == 2
-    assert "needs the answers: name their folder with --outputs" in refused.stderr
+    assert "needs the answers: give their folder with --outputs" in refused.stderr
 
 
 @with_data
@@ -346,7 +346,7 @@ def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
 
 
 def test_choosing_needs_results_or_a_table_and_two_models() -> None:
-    assert "say what to choose out of" in moa("select").stderr
+    assert "no input; give --from" in moa("select").stderr
     assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr
     with pytest.raises(ConfigError, match="fewer than two models alone"):
         asyncio.run(chosen("lab:a", "moa:by-c"))

@@ -1,6 +1,6 @@
 """The command `moa`.
 
-Each command imports what it needs when it runs, so that help and completion come at once.
+Each command imports what it needs when it runs, so that help and completion are fast.
 """
 
 from __future__ import annotations
@@ -21,10 +21,30 @@ from .commands.keys import keys
 from .commands.runs import runs
 from .commands.select import select
 from .commands.tune import tune
-from .shared import ConfigFile, help_without_command, kept, remembering_builder, table, told, view
+from .shared import (
+    ConfigFile,
+    MaxTokens,
+    ModelName,
+    Proposals,
+    Seed,
+    System,
+    Temperature,
+    Yes,
+    can_confirm,
+    complete_mixtures,
+    complete_names,
+    complete_providers,
+    confirm,
+    create_view,
+    download_weights,
+    event_sink,
+    help_without_command,
+    print_error,
+    print_table,
+    ready_model,
+)
 
 if TYPE_CHECKING:
-    from ..config.load import Config
     from ..model import Model
     from ..types import Request
 
@@ -44,7 +64,7 @@ app.command()(tune)
 
 
 def main() -> None:
-    """Run the command line. What went wrong is one line on standard error, and the exit code says whose part it was."""
+    """Run the command line. An error is one line on standard error, and the exit code says whose fault it was."""
     _open_closed()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -54,22 +74,22 @@ def main() -> None:
         code = app(prog_name="moa", standalone_mode=False)
         sys.stdout.flush()
     except MoaError as error:
-        code = told(str(error), error.exit_code)
+        code = print_error(str(error), error.exit_code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "moa"
         problem = _renamed(error) or error.format_message().rstrip(".")
-        code = told(f"{problem}; see: {command} --help", 2)
+        code = print_error(f"{problem}; see: {command} --help", 2)
     except BrokenPipeError:
         code = 141  # as if SIGPIPE had ended it
     except OSError as error:
         if error.errno not in UNWRITTEN:
             raise
-        code, full = told(f"standard output cannot be written ({error.strerror}); make room where it goes", 1), True
-    except SystemExit as leaving:  # which is what typer makes of the same
-        code = 141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
+        code, full = print_error(f"standard output cannot be written: {error.strerror}; free some space", 1), True
+    except SystemExit as exit_:  # typer turns a broken pipe into one
+        code = 141 if isinstance(exit_.__context__, BrokenPipeError) else exit_.code
     if code == 130:
-        told("interrupted", 130)
+        print_error("interrupted", 130)
     if code == 141 or full:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
     sys.exit(code)
@@ -93,63 +113,20 @@ def _renamed(error: typer.TyperException) -> str | None:
 
 
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a disk says that takes no more."""
+"""Errors of a full or broken disk."""
 
 
 def _open_closed() -> None:
-    """Give the streams that were closed before the start (`moa ask ... >&-`) a place to go: nowhere."""
+    """Open the null device in place of streams that were closed before the start (`moa ask ... >&-`)."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        nowhere = open(os.devnull, "r+")  # noqa: PTH123, SIM115
-        sys.stdin, sys.stdout, sys.stderr = (one or nowhere for one in (sys.stdin, sys.stdout, sys.stderr))
-
-
-def _names(incomplete: str) -> list[str]:
-    """Completion: mixtures, and the beginnings of models' names."""
-    providers = [f"{name}:" for name in _providers("")]
-    names = [*_mixtures(""), "local:smollm2", *providers]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _mixtures(incomplete: str) -> list[str]:
-    config = _configured()
-    return [name for name in config.mixtures if name.startswith(incomplete)] if config else []
-
-
-def _providers(incomplete: str) -> list[str]:
-    config = _configured()
-    return [name for name in config.providers if name.startswith(incomplete)] if config else []
-
-
-def _configured() -> Config | None:
-    """The configuration, where it can be read: there is no place for an error in a completion."""
-    from ..config.load import load
-
-    try:
-        return load()[0]
-    except MoaError:
-        return None
-
-
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="A mixture, or a model as PROVIDER:MODEL.",
-        autocompletion=_names,
-    ),
-]
-System = Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="Instruction to every model.")]
-Temperature = Annotated[float | None, typer.Option(help="Of the aggregator, from 0 to 2.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Tokens the answer may have.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed, the same samples, where a model can.")]
+        null = open(os.devnull, "r+")  # noqa: PTH123, SIM115
+        sys.stdin, sys.stdout, sys.stderr = (stream or null for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 @app.callback(invoke_without_command=True)
 def moa(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -170,16 +147,16 @@ def ask(
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
     seed: Seed = None,
-    proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer is there.")] = False,
+    proposals: Proposals = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object at the end.")] = False,
     as_events: Annotated[
-        bool, typer.Option("--jsonl", help="Print every event, one JSON a line, as it happens.")
+        bool, typer.Option("--jsonl", help="Print every event as a line of JSON, as it happens.")
     ] = False,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Estimate tokens, cost and time from past runs, and ask before continuing."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Ask one question and print the answer.
 
@@ -196,15 +173,15 @@ def ask(
     messages = [Message("system", system)] if system else []
     messages.append(Message("user", _question(prompt)))
     request = Request(messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
-    ready = _ready(model, config)
+    ready = ready_model(model, config)
     if estimate:
-        ready = _quoted(ready, request, config, yes, as_json or as_events)
-    with kept(config) as emit:
-        asyncio.run(watch(ready, request, view(proposals, as_json, as_events), emit))
+        ready = _with_estimate(ready, request, config, yes, as_json or as_events)
+    with event_sink(config) as emit:
+        asyncio.run(watch(ready, request, create_view(proposals, as_json, as_events), emit))
 
 
-def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, as_json: bool) -> Model:
-    """The model, once it was said what asking it is likely to take, and that was agreed to."""
+def _with_estimate(model: Model, request: Request, config: Path | None, yes: bool, as_json: bool) -> Model:
+    """Print the estimate of a request, and return the model with it after a confirmation. Exits without one."""
     from ..api import get_builder
     from ..estimates.likely import WithEstimate, quote
     from ..estimates.worst_case import bound
@@ -213,24 +190,24 @@ def _quoted(model: Model, request: Request, config: Path | None, agreed: bool, a
 
     loaded = get_builder(config).config
     store = chosen(loaded.store)
-    told = quote(model, request, store.figures() if store.path.exists() else [])
-    lines = quoted(told, bound(loaded, model.name, request.size, request.max_tokens))
-    asks = not agreed and sys.stdin.isatty() and sys.stderr.isatty()
-    if not (agreed or asks):
+    expected = quote(model, request, store.figures() if store.path.exists() else [])
+    lines = quoted(expected, bound(loaded, model.name, request.size, request.max_tokens))
+    asks = not yes and can_confirm()
+    if not (yes or asks):
         import json
 
-        typer.echo(json.dumps(told.as_json(), ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
+        typer.echo(json.dumps(expected.as_json(), ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
         raise typer.Exit
     for line in lines:
         typer.echo(line, err=True)
-    if asks and not typer.confirm("Ask it?", default=True, err=True):
+    if asks and not confirm("Ask it?"):
         raise typer.Exit(1)
-    return WithEstimate(model, told) if told.known else model
+    return WithEstimate(model, expected) if expected.known else model
 
 
 def _question(prompt: str | None) -> str:
     if prompt is None and sys.stdin.isatty():
-        raise RequestError('say what to ask: moa ask "Why is the sky blue?"')
+        raise RequestError('no question; write one: moa ask "Why is the sky blue?"')
     if prompt is not None and prompt != "-":
         return prompt
     data = sys.stdin.buffer.read()
@@ -249,51 +226,38 @@ def chat(
     max_tokens: MaxTokens = None,
     seed: Seed = None,
 ) -> None:
-    """Talk, with what was said before in mind.
+    """Chat with a mixture.
 
-    /help inside lists what else can be done: another mixture, the proposals, saving.
+    /help lists the commands inside: switch the mixture, show the proposals, save the conversation.
     """
     from .terminal.chat import Chat, piped, typed
 
-    person = sys.stdin.isatty() and sys.stdout.isatty()
-    with kept(config) as emit:
-        talk = Chat(
-            lambda name: _ready(name, config),
-            view,
-            typed if person else piped,
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    with event_sink(config) as emit:
+        conversation = Chat(
+            lambda name: ready_model(name, config),
+            create_view,
+            typed if interactive else piped,
             model=model,
             system=system,
             options={"temperature": temperature, "max_tokens": max_tokens, "seed": seed},
             emit=emit,
         )
-        code = talk.run()
-    if not person:
+        code = conversation.run()
+    if not interactive:
         raise typer.Exit(code)
-
-
-def _ready(name: str | None, config: Path | None) -> Model:
-    """The model of a name, with its weights there if it is the embedded one."""
-    from ..config.download import ensure
-    from ..model import check
-
-    builder = remembering_builder(config)
-    name = name or builder.config.default
-    model = builder.model(name)
-    check(model)
-    ensure(builder.config, name)
-    return model
 
 
 @app.command()
 def mixtures(
     name: Annotated[
-        str | None, typer.Argument(help="Draw this one.", autocompletion=_mixtures, show_default=False)
+        str | None, typer.Argument(help="The mixture to draw.", autocompletion=complete_mixtures, show_default=False)
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """List the mixtures, or draw one of them.
+    """List the mixtures, or draw one.
 
-    A drawing shows the layers, their settings, the calls per question, and what a question costs at most.
+    The drawing shows the layers, their settings, the calls per question, and the worst-case cost.
     """
     from ..config.load import load
     from ..estimates.worst_case import bound
@@ -303,35 +267,35 @@ def mixtures(
         rows = [
             (
                 f"moa:{key}",
-                str(len(one.proposer_layers) + 1),
+                str(len(mixture.proposer_layers) + 1),
                 str(bound(loaded, f"moa:{key}").calls),
-                one.description,
+                mixture.description,
             )
-            for key, one in loaded.mixtures.items()
+            for key, mixture in loaded.mixtures.items()
         ]
-        table(("mixture", "layers", "calls", "description"), rows)
+        print_table(("mixture", "layers", "calls", "description"), rows)
         return
-    provider, mixture = loaded.resolve(name)
+    provider, mixture_name = loaded.resolve(name)
     if provider != "moa":
-        raise ConfigError(f"{name} is one model, not a mixture; mixtures are: {', '.join(loaded.mixtures)}")
+        raise ConfigError(f"{name} is a single model; mixtures are: {', '.join(loaded.mixtures)}")
     from rich.console import Console
 
     from .terminal.mixture_diagram import drawing
 
-    Console(highlight=False).print(drawing(loaded, mixture))
+    Console(highlight=False).print(drawing(loaded, mixture_name))
 
 
 @app.command()
 def models(
     provider: Annotated[
         str | None,
-        typer.Argument(help="Ask this provider for its list.", autocompletion=_providers, show_default=False),
+        typer.Argument(help="List the models of this provider.", autocompletion=complete_providers, show_default=False),
     ] = None,
     config: ConfigFile = None,
 ) -> None:
     """List the providers, or the models of one.
 
-    The list says where each provider is and whether its key is set; the keys themselves are never shown.
+    The list shows the URL of each provider and whether its API key is set, but never a key.
     """
     from ..config.load import load
     from ..config.messages import did_you_mean
@@ -339,9 +303,9 @@ def models(
     loaded, _ = load(config)
     if provider is None:
         rows = [("local:smollm2", "in this process", "none needed"), ("gguf:PATH", "in this process", "none needed")]
-        for name, one in loaded.providers.items():
-            rows.append((f"{name}:MODEL", one.base_url, _key(one.api_key_env)))
-        table(("model", "where", "key"), rows)
+        for name, table in loaded.providers.items():
+            rows.append((f"{name}:MODEL", table.base_url, _key(table.api_key_env)))
+        print_table(("model", "where", "key"), rows)
         return
     provider = provider.removesuffix(":")
     if provider == "local":
@@ -354,8 +318,8 @@ def models(
     from ..models.openai.list_models import list_models
     from .terminal.escape import printable
 
-    asked = loaded.providers[provider]
-    for model in asyncio.run(list_models(provider, asked.base_url, asked.api_key_env, asked.headers)):
+    table = loaded.providers[provider]
+    for model in asyncio.run(list_models(provider, table.base_url, table.api_key_env, table.headers)):
         typer.echo(printable(f"{provider}:{model}"))
 
 
@@ -368,28 +332,27 @@ def _key(variable: str | None) -> str:
 @app.command()
 def doctor(
     mixture: Annotated[
-        str | None, typer.Argument(help="A mixture, or any model.", autocompletion=_names, show_default=False)
+        str | None, typer.Argument(help="A mixture, or any model.", autocompletion=complete_names, show_default=False)
     ] = None,
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Prove that a mixture mixes.
+    """Check that a mixture works.
 
-    A short question goes through it, and what was really sent and received is reported: who was called, who was shown
-    what, what fits, what it costs, who cannot be reached.
+    Sends a short question through it and reports what was really sent and received: the calls, the proposals that each
+    model was shown, context windows, costs, and models that cannot be reached.
     """
     import asyncio
     import json
 
     from ..api import get_builder
-    from ..config.download import ensure
     from ..doctor import examine
     from .terminal.escape import printable
 
     builder = get_builder(config)
     name = mixture or builder.config.default
     model = builder.model(name)
-    ensure(builder.config, name)
+    download_weights(builder.config, name)
     typer.echo(f"sending a question through {model.name} ...", err=True)
     report = asyncio.run(examine(model))
     if as_json:
@@ -402,8 +365,8 @@ def doctor(
 @app.command()
 def serve(
     config: ConfigFile = None,
-    host: Annotated[str | None, typer.Option(help="Where to listen; 0.0.0.0 is every network.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 is every network.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
     allow_unauthenticated: Annotated[
         bool | None,
         typer.Option(
@@ -417,7 +380,7 @@ def serve(
         typer.Option(help="Format of the log, which has a line per request.", show_default=False),
     ] = None,
 ) -> None:
-    """Serve every mixture as a model that any client can choose."""
+    """Serve every mixture as a model for OpenAI, Anthropic and Ollama clients, and the web page."""
     try:
         from ..server.serve import run
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What several commands have in common: an option, a table, a view, how runs are kept, how errors are told."""
+"""Shared parts of commands: options, completion, tables, views, errors, and where the events of a run go."""
 
 from __future__ import annotations
 
@@ -12,28 +12,76 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MoaError
 
 if TYPE_CHECKING:
     from ..config.build import Builder
+    from ..config.load import Config
+    from ..model import Model
     from ..sinks import EventSink
     from .terminal.view import View
 
+
+def complete_names(incomplete: str) -> list[str]:
+    """Complete the name of a mixture or a model, up to its provider."""
+    providers = [f"{name}:" for name in complete_providers("")]
+    names = [*complete_mixtures(""), "local:smollm2", *providers]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_mixtures(incomplete: str) -> list[str]:
+    """Complete the name of a mixture."""
+    config = _loadable()
+    return [name for name in config.mixtures if name.startswith(incomplete)] if config else []
+
+
+def complete_providers(incomplete: str) -> list[str]:
+    """Complete the name of a provider."""
+    config = _loadable()
+    return [name for name in config.providers if name.startswith(incomplete)] if config else []
+
+
+def _loadable() -> Config | None:
+    """Return the configuration, or `None` if it is invalid: a completion cannot report errors."""
+    from ..config.load import load
+
+    try:
+        return load()[0]
+    except MoaError:
+        return None
+
+
 ConfigFile = Annotated[
-    Path | None, typer.Option("-c", "--config", metavar="FILE", help="A moa.toml to use instead of the one found.")
+    Path | None, typer.Option("-c", "--config", metavar="FILE", help="The moa.toml to use instead of the default one.")
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="A mixture, or a model as PROVIDER:MODEL.",
+        autocompletion=complete_names,
+    ),
+]
+System = Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt for every model.")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature of the aggregator (0 to 2).")]
+MaxTokens = Annotated[int | None, typer.Option(help="Maximum length of the answer, in tokens.")]
+Seed = Annotated[int | None, typer.Option(help="Seed for repeatable output, where the model supports it.")]
+Proposals = Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
 
 
 def help_without_command(context: typer.Context) -> None:
-    """What a group does when it is called without a command."""
+    """Print the help of a group that was called without a command."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on a terminal; elsewhere a line a row, with tabs, for other programs.
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table on a terminal, and tab-separated lines without the header elsewhere.
 
-    A cell stays one cell, whatever is in it.
+    Tabs, line breaks and control characters in a cell are replaced.
     """
     from .terminal.escape import printable
 
@@ -46,31 +94,28 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in header:
-        shown.add_column(
-            column,
-            justify="right" if column in ("layers", "calls", "tokens", "cost", "time") else "left",
-            overflow="fold",
-        )
+        numeric = column in ("layers", "calls", "tokens", "cost", "time")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell, "red" if cell.endswith(" is missing") else "") for cell in row))
-    Console().print(shown)
+        table.add_row(*(Text(cell, "red" if cell.endswith(" is missing") else "") for cell in row))
+    Console().print(table)
 
 
-def view(
+def create_view(
     proposals: bool = False,
     as_json: bool = False,
     as_events: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> View:
-    """What shows a run on standard output: the live screen on a terminal, else the answer alone, or JSON."""
+    """Return the view of a run on standard output: live on a terminal, elsewhere the answer alone, or JSON."""
     from .terminal import plain
 
     if as_events:
-        return plain.Lines()
+        return plain.EventLines()
     if as_json:
-        return plain.Whole()
+        return plain.JsonObject()
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
@@ -80,16 +125,46 @@ def view(
     return plain.Plain(proposals)
 
 
-def told(message: str, code: int) -> int:
-    """Say it on standard error; the code."""
+def print_error(message: str, code: int = 0) -> int:
+    """Print an error or a warning to standard error, and return `code`."""
     from .terminal.escape import printable
 
     print(f"moa: {printable(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 
-def remembering_builder(config: Path | None) -> Builder:
-    """What makes the models of a configuration, which remember their answers as far as it says."""
+def confirm(question: str) -> bool:
+    """Ask on standard error, with yes as the default."""
+    return typer.confirm(question, default=True, err=True)
+
+
+def can_confirm() -> bool:
+    """Return whether there is a terminal to ask on."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ready_model(name: str | None, config: Path | None) -> Model:
+    """Return a model whose settings are checked and whose weights are downloaded. `None` is the default model."""
+    from ..model import check
+
+    builder = caching_builder(config)
+    name = name or builder.config.default
+    model = builder.model(name)
+    check(model)
+    download_weights(builder.config, name)
+    return model
+
+
+def download_weights(config: Config, name: str) -> None:
+    """Download the weights that a model needs, with a progress bar."""
+    from ..config.download import ensure
+    from .terminal.progress import download_progress
+
+    ensure(config, name, download_progress)
+
+
+def caching_builder(config: Path | None) -> Builder:
+    """Return a builder whose models use the cache, as far as `[store]` enables it."""
     from ..api import get_builder
     from ..store.settings import remembering
 
@@ -97,35 +172,37 @@ def remembering_builder(config: Path | None) -> Builder:
     try:
         return get_builder(config, remembering(table))
     except ConfigError:
-        return get_builder(config)  # what is wrong is said where the run is to be kept
+        return get_builder(config)  # `event_sink` reports what is wrong with the store
 
 
 @contextmanager
-def kept(config: Path | None) -> Iterator[EventSink | None]:
-    """Where events go to be kept, and to OpenTelemetry where that is asked for, or `None`. What cannot be done is said
-    at the end, and stops nothing."""
+def event_sink(config: Path | None) -> Iterator[EventSink | None]:
+    """Yield the sink that stores events and exports them to OpenTelemetry, or `None` if neither is enabled.
+
+    Problems are printed at the end and never stop a run.
+    """
     from ..api import get_builder
     from ..config.schema import TelemetryTable
     from ..sinks import tee
     from ..store.settings import keeping
     from ..telemetry.setup import start_telemetry
 
-    problems: list[str] = []
-    unsent: list[str] = []
+    store_problems: list[str] = []
+    export_problems: list[str] = []
     store, telemetry = None, TelemetryTable(enabled=False)
     try:
         configured = get_builder(config).config
         telemetry = configured.telemetry
-        store = keeping(configured.store, problems.append)
+        store = keeping(configured.store, store_problems.append)
     except ConfigError as error:
-        problems.append(str(error))
+        store_problems.append(str(error))
     try:
-        with start_telemetry(telemetry, unsent.append) as sent:
-            yield tee(store.emit if store else None, sent) if store or sent else None
+        with start_telemetry(telemetry, export_problems.append) as export:
+            yield tee(store.emit if store else None, export) if store or export else None
     finally:
         if store and not store.close():
-            problems.append(f"{store.path} cannot be written for now: other processes are writing")
-        for problem in problems:
-            told(f"this run is not stored: {problem}", 0)
-        for problem in unsent:
-            told(problem, 0)
+            store_problems.append(f"{store.path}: locked by other processes")
+        for problem in store_problems:
+            print_error(f"this run is not stored: {problem}")
+        for problem in export_problems:
+            print_error(problem)

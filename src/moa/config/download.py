@@ -1,77 +1,59 @@
-"""Model files are fetched before the run that needs them, and their progress is seen on standard error."""
+"""Download model files before the run that needs them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from ..errors import ModelError
+from .load import Config
 
-if TYPE_CHECKING:
-    from .load import Config
+OnBytes = Callable[[int, int], None]
+"""Called with the bytes that are there and the total size."""
 
-STEP = 10
-"""Percent between two lines where there is no terminal to draw a bar on."""
+Progress = Callable[[str], AbstractContextManager[OnBytes]]
+"""Shows the download of the file with this name."""
 
 
-def ensure(config: Config, name: str) -> None:
-    """Fetch what the model of this name needs, unless it is there. Raises `ModelError` or `ConfigError`.
+@contextmanager
+def silent(file: str) -> Iterator[OnBytes]:
+    """Show nothing."""
+    yield lambda done, total: None
 
-    Proposers that the answer can do without are lost in the run, with the reason, so they do not stop it here.
+
+def ensure(config: Config, name: str, progress: Progress = silent) -> None:
+    """Download the weights that a model needs, unless they are there. Raises `ModelError` or `ConfigError`.
+
+    A failed download is ignored if the model can answer without: the run then reports the failed proposers.
     """
-    if not embedded(config, name):
+    if not is_embedded(config, name):
         return
     from ..models.llamacpp.weights import SMOLLM2, fetch, found
 
     if found(SMOLLM2) is not None:
         return
     try:
-        if sys.stderr.isatty():
-            _with_bar(SMOLLM2.file_name, lambda tell: fetch(SMOLLM2, tell))
-        else:
-            fetch(SMOLLM2, _Lines(SMOLLM2.file_name).tell)
+        with progress(SMOLLM2.file_name) as on_bytes:
+            fetch(SMOLLM2, on_bytes)
     except ModelError:
-        if vital(config, name):
+        if is_vital(config, name):
             raise
 
 
-def embedded(config: Config, name: str) -> bool:
-    """Whether the model of this name is the embedded one, or asks it."""
+def is_embedded(config: Config, name: str) -> bool:
+    """Return whether a model is the embedded one, or a mixture that calls it."""
     provider, model = config.resolve(name)
     if provider == "moa":
-        return any(embedded(config, reference) for reference in config.mixtures[model].references)
+        return any(is_embedded(config, reference) for reference in config.mixtures[model].references)
     return provider == "local"
 
 
-def vital(config: Config, name: str) -> bool:
-    """Whether the model of this name gives no answer without the embedded one."""
+def is_vital(config: Config, name: str) -> bool:
+    """Return whether a model cannot answer without the embedded one."""
     provider, model = config.resolve(name)
     if provider != "moa":
         return provider == "local"
     table = config.mixtures[model]
-    left = sum(member.samples for member in table.proposer_layers[0] if not vital(config, member.model))
-    answering = [one for one in (table.aggregator.model, *table.aggregator.fallback) if one]
-    return left < table.quorum or (bool(answering) and all(vital(config, one) for one in answering))
-
-
-def _with_bar(name: str, fetch: Callable[[Callable[[int, int], None]], object]) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        fetch(lambda done, total: bar.update(task, completed=done, total=total))
-
-
-class _Lines:
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._told = -STEP
-
-    def tell(self, done: int, total: int) -> None:
-        percent = 100 * done // total
-        if percent >= self._told + STEP:
-            self._told = percent - percent % STEP
-            print(f"fetching {self._name}: {percent}% of {total / 1e6:.0f} MB", file=sys.stderr)  # noqa: T201
+    proposals = sum(member.samples for member in table.proposer_layers[0] if not is_vital(config, member.model))
+    aggregators = [one for one in (table.aggregator.model, *table.aggregator.fallback) if one]
+    return proposals < table.quorum or (bool(aggregators) and all(is_vital(config, one) for one in aggregators))

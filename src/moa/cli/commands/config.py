@@ -1,4 +1,4 @@
-"""`moa config`: check moa.toml, or begin one."""
+"""`moa config`: check or create moa.toml."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import typer
 from ...errors import ConfigError
 from ..shared import ConfigFile, help_without_command
 
-settings = typer.Typer(help="Check moa.toml, or begin one.", rich_markup_mode=None)
+settings = typer.Typer(help="Check or create moa.toml.", rich_markup_mode=None)
 settings.callback(invoke_without_command=True)(help_without_command)
 
 
 @settings.command("check")
 def check_config(config: ConfigFile = None) -> None:
-    """Say what is wrong with moa.toml."""
+    """Validate moa.toml."""
     from ...api import get_builder
     from ...config.load import load
 
     loaded, path = load(config)
     builder = get_builder(config)
     for name in loaded.mixtures:
-        builder.model(f"moa:{name}")  # which reads the prompt files too
-    found = f"{path} is valid" if path else "no moa.toml was found, so this is what is shipped"
+        builder.model(f"moa:{name}")  # reads the prompt files too
+    found = f"{path} is valid" if path else "no moa.toml found; the built-in configuration is valid"
     typer.echo(f"{found}: {len(loaded.mixtures)} mixtures, {len(loaded.providers)} providers, default {loaded.default}")
 
 
@@ -41,16 +41,16 @@ def print_schema() -> None:
 @settings.command("init")
 def init_config(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("moa.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a moa.toml with comments to begin from."""
+    """Write a commented moa.toml to start from."""
     from importlib.resources import files
 
     try:
         with file.open("w" if force else "x", encoding="utf-8") as opened:
             opened.write(files("moa.config").joinpath("starter.toml").read_text("utf-8"))
     except FileExistsError:
-        raise ConfigError(f"{file} is there already; --force writes over it") from None
+        raise ConfigError(f"{file} exists already; overwrite it with --force") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror or error}") from error
     typer.echo(f"wrote {file}; draw its mixture with: moa mixtures panel", err=True)
@@ -58,7 +58,7 @@ def init_config(
 
 @settings.command("path")
 def print_path() -> None:
-    """Print which moa.toml is in use."""
+    """Print the path of the moa.toml in use."""
     from ...config.load import find
     from ...paths import config_folder
 

@@ -1,4 +1,4 @@
-"""`moa eval run`, `report` and `fetch`: benchmarks and suites of your own."""
+"""`moa eval run`, `worth`, `report` and `fetch`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ...errors import ConfigError
-from ..shared import ConfigFile, table, told
+from ..shared import ConfigFile, print_error, print_table
 
 if TYPE_CHECKING:
     from ...evals.results_folder import Folder
@@ -22,12 +22,14 @@ Done = TypeVar("Done")
 
 Models = Annotated[
     list[str] | None,
-    typer.Option("-m", "--model", metavar="MODEL", help="A mixture or a model; again for more."),
+    typer.Option("-m", "--model", metavar="MODEL", help="A mixture or a model; repeat for more."),
 ]
 JudgeName = Annotated[str | None, typer.Option("--judge", metavar="MODEL", help="The model that compares answers.")]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The benchmark's files; no network is used.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many samples, drawn by the seed.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of every request, and of what is drawn.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Folder with the benchmark's files; nothing is downloaded.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Maximum number of samples, drawn with the seed.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every request and of the drawn samples.")]
 OutputDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The results folder; by default one in results/.", show_default=False)
 ]
@@ -38,12 +40,12 @@ MaxConcurrency = Annotated[
     int,
     typer.Option(min=1, help="Concurrent questions; also concurrent calls per provider, unless moa.toml limits them."),
 ]
-Traced = Annotated[bool, typer.Option("--trace/--no-trace", help="Keep every call beside the results.")]
+Traced = Annotated[bool, typer.Option("--trace/--no-trace", help="Store every call with the results.")]
 
 
 def run(
     suite: Annotated[
-        str, typer.Argument(help="alpaca_eval, mt_bench, flask, or a .jsonl file of yours.", show_default=False)
+        str, typer.Argument(help="alpaca_eval, mt_bench, flask, or your own .jsonl file.", show_default=False)
     ],
     model: Models = None,
     judge: JudgeName = None,
@@ -56,9 +58,10 @@ def run(
     trace: Traced = True,
     config: ConfigFile = None,
 ) -> None:
-    """Ask models all of a suite, and score their answers.
+    """Run models on a task and score their answers.
 
-    Stopped or killed, the same command goes on where it was. The results are JSON lines in a folder, with a report.
+    If it is stopped or killed, the same command continues where it was. The results are JSON lines in a folder, with a
+    report.
     """
     from ...evals.session import EvalSpec, session
     from ...evals.tasks.registry import benchmark
@@ -66,23 +69,23 @@ def run(
 
     if not model:
         raise ConfigError("name at least one model with -m, such as -m moa:panel")
-    asked = EvalSpec(
+    spec = EvalSpec(
         benchmark(suite, data), model, judge, seed, limit, output_dir, max_concurrency, max_cost, trace, config
     )
-    with session(asked) as begun:
+    with session(spec) as begun:
         with progress(begun.benchmark.name) as tell:
-            results = asked_through(begun.run(begun.models, tell))
+            results = run_to_end(begun.run(begun.models, tell))
         _print(results, begun.folder)
 
 
-def asked_through(work: Coroutine[Any, Any, Done]) -> Done:
-    """What comes of an evaluation. Whoever stops it is told that it can be gone on with."""
+def run_to_end(work: Coroutine[Any, Any, Done]) -> Done:
+    """Run an evaluation. When it is interrupted, say that the same command continues it."""
     import asyncio
 
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        told("stopped; what was answered is kept, and the same command goes on", 130)
+        print_error("stopped; the answers so far are stored, and the same command continues", 130)
         raise
 
 
@@ -94,22 +97,23 @@ def _print(results: Results, folder: Folder) -> None:
     ]
     from ...evals.report.report import write
 
-    table(("model", "score", "value", "interval", "n", ""), rows)
+    print_table(("model", "score", "value", "interval", "n", ""), rows)
     if any(figures[0].value is not None for figures in results.figures.values()):
         typer.echo(write(folder), err=True)
     scored = [one for of_model in results.scored.values() for one in of_model]
-    lost = [why for one in scored if (why := one.answer.error or one.error)]
+    failed = [error for one in scored if (error := one.answer.error or one.error)]
     code = 0
-    if lost:
-        code = told(
-            f"{len(lost)} failed, such as: {lost[0]}; the same command asks them again", len(lost) == len(scored)
+    if failed:
+        code = print_error(
+            f"{len(failed)} failed, the first with: {failed[0]}; the same command retries them",
+            len(failed) == len(scored),
         )
     if not results.complete:
         from ..terminal.footer import cost
 
         whole = len(folder.samples) * len(results.scored)
         words = f"stopped at {cost(folder.paid)}: {len(scored)} of {whole} answered"
-        code = told(f"{words}; the same command with a higher --max-cost goes on", 1)
+        code = print_error(f"{words}; the same command with a higher --max-cost continues", 1)
     if code:
         raise typer.Exit(code)
 
@@ -124,10 +128,10 @@ def _interval(figure: Metric) -> str:
 
 def worth(
     model: Annotated[str, typer.Option("-m", "--model", metavar="MIXTURE", help="The mixture.", show_default=False)],
-    prompts: Annotated[Path, typer.Option(metavar="FILE", help="Your prompts: a .jsonl file.", show_default=False)],
+    prompts: Annotated[Path, typer.Option(metavar="FILE", help="Your prompts, a .jsonl file.", show_default=False)],
     judge: JudgeName = None,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
-    worthwhile: Annotated[float, typer.Option(min=0, help="Points that a gain must be able to reach.")] = 5.0,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence of the intervals.")] = 0.95,
+    worthwhile: Annotated[float, typer.Option(min=0, help="Gain in points that would be worth the price.")] = 5.0,
     limit: Limit = None,
     seed: Seed = 0,
     output_dir: OutputDir = None,
@@ -136,10 +140,10 @@ def worth(
     trace: Traced = True,
     config: ConfigFile = None,
 ) -> None:
-    """Say whether a mixture is worth its price for your prompts.
+    """Test whether a mixture is worth its price on your prompts.
 
-    It is compared with each member alone, and with the best member sampled: as often as costs the same, and as often as
-    takes the same time. Prompts with answers are scored by rule; of others a judge sees each pair in both orders.
+    It is compared with each member alone, and with the best member sampled at the same cost and in the same time.
+    Prompts with answers are scored by rule. For others, a judge compares each pair in both orders.
     """
     from ...evals.experiments.worth import Question, asked
     from ...evals.report.report import write
@@ -155,14 +159,14 @@ def worth(
     with session(wanted) as begun:
         question = Question(begun, begun.asked.models[0], confidence, worthwhile)
         with progress(f"{question.mixture} and its members") as tell:
-            results = asked_through(question.first(tell))
+            results = run_to_end(question.first(tell))
         if not results.complete:
             _print(results, begun.folder)
         with progress("the best member, sampled") as tell:
-            found = asked_through(question.second(results, tell))
+            found = run_to_end(question.second(results, tell))
         keep(begun.folder, question.mixture, found)
         header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time", "$ a win")
-        table(header, [_compared(one) for one in found.comparisons])
+        print_table(header, [_compared(one) for one in found.comparisons])
         typer.echo(f"{question.mixture} is {found.sentence}")
         typer.echo(write(begun.folder), err=True)
 
@@ -177,9 +181,9 @@ def _compared(one: Comparison) -> tuple[str, ...]:
 
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.", show_default=False)],
-    seconds: Annotated[bool, typer.Option("--seconds", help="Show how long answers took.")] = False,
+    seconds: Annotated[bool, typer.Option("--seconds", help="Show the time of the answers.")] = False,
 ) -> None:
-    """Write the report of results: one HTML file, readable without network."""
+    """Write the report of a results folder: one HTML file that needs no network."""
     from ...evals.report.report import write
     from ...evals.results_folder import Folder
 
@@ -188,15 +192,15 @@ def report(
 
 def fetch(
     suite: Annotated[str, typer.Argument(help="alpaca_eval, mt_bench or flask.", show_default=False)],
-    into: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; else the cache folder.")] = None,
-    mirror: Annotated[str | None, typer.Option(metavar="URL", help="A folder on a server that has them.")] = None,
+    into: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the cache folder.")] = None,
+    mirror: Annotated[str | None, typer.Option(metavar="URL", help="URL of a folder with the files.")] = None,
 ) -> None:
-    """Fetch the data of a public benchmark from its authors, and check it."""
+    """Download the data of a public benchmark from its authors, and verify it."""
     from ...config.messages import did_you_mean
     from ...evals.tasks import public
 
     known = public.sources()
     if suite not in known:
-        raise ConfigError(f"no public suite {suite!r}{did_you_mean(suite, known)}")
+        raise ConfigError(f"no public benchmark {suite!r}{did_you_mean(suite, known)}")
     typer.echo(f"{suite}: licence of the data: {public.licence(suite)}", err=True)
     public.fetch(suite, into or public.folder(suite), mirror, typer.echo)

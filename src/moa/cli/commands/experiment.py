@@ -1,4 +1,4 @@
-"""`moa eval experiment`: the paper's experiments with models of your own."""
+"""`moa eval experiment`: the paper's experiments with your own models."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..shared import ConfigFile, table
-from .eval_run import Data, JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, asked_through
+from ..shared import ConfigFile, print_table
+from .eval_run import Data, JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, run_to_end
 
 
 def experiment(
@@ -15,12 +15,13 @@ def experiment(
         str,
         typer.Argument(help="collaborativeness, roles, proposers, layers or ranker.", show_default=False),
     ],
-    suite: Annotated[str, typer.Argument(help="As for moa eval run.", show_default=False)],
+    suite: Annotated[str, typer.Argument(help="The task, as for moa eval run.", show_default=False)],
     model: Models = None,
     aggregator: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Of mixtures that share one; else the first model.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Aggregator of mixtures that share one; default: the first model."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How often a model is asked that proposes alone.")] = 6,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of a model that is the only proposer.")] = 6,
     judge: JudgeName = None,
     data: Data = None,
     limit: Limit = None,
@@ -30,11 +31,11 @@ def experiment(
     max_concurrency: MaxConcurrency = 32,
     config: ConfigFile = None,
 ) -> None:
-    """Repeat an experiment of the paper: with and without others' answers, roles, proposers, layers, a ranker.
+    """Repeat an experiment of the paper: collaborativeness, roles, proposers, layers, or a ranker.
 
-    What its mixtures have in common is asked and paid once. Where the proposers of a mixture are asked alone too, it is
-    said whether its answers are more like the better of their proposals. Prints a table; a page, plots (SVG, PNG) and
-    the figures as JSON are written into the results folder.
+    Calls that its mixtures share are made and paid once. Where the proposers of a mixture are evaluated alone too, the
+    result says whether its answers are more similar to the better proposals. Prints a table, and writes a page, plots
+    and the metrics as JSON into the results folder.
     """
     from ...evals.experiments import conducted
     from ...evals.experiments.paper import experiment as planned
@@ -46,15 +47,15 @@ def experiment(
 
     models = members(config, model or [])
     plan = planned(name, models, members(config, [aggregator])[0] if aggregator else None, samples)
-    asked = EvalSpec(
+    spec = EvalSpec(
         benchmark(suite, data), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
     )
-    with session(asked) as begun:
+    with session(spec) as begun:
         before = begun.folder.paid
         with progress(name) as tell:
-            results = asked_through(tried(begun, tell, [arm.candidate for arm in plan.arms]))
-        table(conducted.HEADER, conducted.rows(plan, results))
+            results = run_to_end(tried(begun, tell, [arm.candidate for arm in plan.arms]))
+        print_table(conducted.HEADER, conducted.rows(plan, results))
         typer.echo(conducted.said(plan, results), err=True)
         for path in conducted.kept(begun.folder, plan, results):
             typer.echo(path, err=True)
-        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in all", err=True)
+        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in total", err=True)

@@ -1,16 +1,26 @@
-"""`moa runs`: what was asked, read again."""
+"""`moa runs`: stored runs."""
 
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import ConfigError, StoreError
-from ..shared import ConfigFile, kept, table, told, view
+from ..shared import (
+    ConfigFile,
+    Proposals,
+    Yes,
+    can_confirm,
+    confirm,
+    create_view,
+    download_weights,
+    event_sink,
+    print_error,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from ...provenance.attribution import Provenance
@@ -18,9 +28,9 @@ if TYPE_CHECKING:
     from ...store.store import Store
     from ...trace.tree import Trace
 
-runs = typer.Typer(help="Runs that are kept: list, show, replay, compare them.", rich_markup_mode=None)
+runs = typer.Typer(help="List, show, replay, compare and rerun stored runs.", rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(metavar="RUN", help="The beginning of its id, or last.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run id, or last.", show_default=False)]
 
 SHORT = 14
 """Characters of an id that are shown: its time in milliseconds and two more."""
@@ -40,15 +50,18 @@ def _store(config: Path | None) -> Store:
 @runs.callback(invoke_without_command=True)
 def list_runs(
     context: typer.Context,
-    mixture: Annotated[str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only of this one.")] = None,
+    mixture: Annotated[
+        str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only runs of this mixture.")
+    ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Only since: 2h, 7d, or a date such as 2026-11-20.")
+        str | None, typer.Option(metavar="WHEN", help="Only runs since then: 2h, 7d, or a date such as 2026-11-20.")
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, were stopped or cut off.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed or were stopped.")] = False,
     search: Annotated[
-        str | None, typer.Option(metavar="WORDS", help='Only with these in question and answer; begin*, "one phrase".')
+        str | None,
+        typer.Option(metavar="WORDS", help='Only runs with these words in question or answer; prefix*, "a phrase".'),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the latest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number, the latest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -65,23 +78,23 @@ def list_runs(
         typer.echo(json.dumps([listed(run) for run in found], ensure_ascii=False, indent=2))
         return
     header = ("run", "when", "mixture", "state", "calls", "tokens", "cost", "time", "question")
-    table(header, [(run.id[:SHORT], *row(run, sys.stdout.isatty())) for run in found])
+    print_table(header, [(run.id[:SHORT], *row(run, sys.stdout.isatty())) for run in found])
 
 
 @runs.command("show")
 def show_run(
     run: Name = "last",
-    messages: Annotated[bool, typer.Option("--messages", help="Show what each model was sent.")] = False,
+    messages: Annotated[bool, typer.Option("--messages", help="Show the messages sent to each model.")] = False,
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Show which proposals each sentence of the answer comes from.")
     ] = False,
     judge: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Let this model judge that, instead of comparing words.")
+        str | None, typer.Option(metavar="MODEL", help="Have this model judge that instead of comparing words.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show a run: its calls as a tree, with times, tokens, cost, retries and losses, and the answer."""
+    """Show a run: its calls as a tree with times, tokens, cost, retries and failures, and the answer."""
     from ...trace.tree import Trace
 
     store = _store(config)
@@ -93,10 +106,10 @@ def show_run(
 
         from ...store.rows import whole
 
-        as_told = whole(found, trace)
+        summary = whole(found, trace)
         if traced:
-            as_told["provenance"] = traced.as_json()
-        typer.echo(json.dumps(as_told, ensure_ascii=False, indent=2))
+            summary["provenance"] = traced.as_json()
+        typer.echo(json.dumps(summary, ensure_ascii=False, indent=2))
         return
     from rich.console import Console
     from rich.text import Text
@@ -112,18 +125,17 @@ def _traced(run: StoredRun, trace: Trace, judge: str | None, config: Path | None
     from ...provenance.attribution import answer_and_proposals, provenance_of_run
 
     if run.question is None:
-        raise ConfigError(f"the words of run {run.id} were not kept, so nobody can say where they come from")
+        raise ConfigError(f"run {run.id} was stored without content, so its sources are unknown")
     if judge is None:
         return provenance_of_run(trace)
     import asyncio
 
     from ...api import get_builder
-    from ...config.download import ensure
     from ...provenance.judge import judged
 
     builder = get_builder(config)
-    ensure(builder.config, judge)
-    with kept(config) as emit:
+    download_weights(builder.config, judge)
+    with event_sink(config) as emit:
         return asyncio.run(judged(*answer_and_proposals(trace), builder.model(judge), emit))
 
 
@@ -131,12 +143,15 @@ def _traced(run: StoredRun, trace: Trace, judge: str | None, config: Path | None
 def replay_run(
     run: Name = "last",
     pace: Annotated[
-        float | None, typer.Option(metavar="TIMES", min=0.01, help="1 as it was, 10 ten times as quick; else at once.")
+        float | None,
+        typer.Option(
+            metavar="TIMES", min=0.01, help="Speed: 1 is the original one, 10 ten times as fast; default: at once."
+        ),
     ] = None,
-    proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
+    proposals: Proposals = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show a run again as it was seen when it was asked."""
+    """Show a run again as it was shown live."""
     import asyncio
     import time
 
@@ -149,7 +164,7 @@ def replay_run(
     events = store.events(found.id)
     trace = Trace.of(events)
     answer = response_of(trace.root) if trace.root and found.state == "answered" else None
-    shown = view(proposals, clock=lambda: time.perf_counter() * (pace or 1.0))
+    shown = create_view(proposals, clock=lambda: time.perf_counter() * (pace or 1.0))
     asyncio.run(watch_again(events, shown, answer, pace))
     if answer is None:
         typer.echo(f"{found.state}{f': {found.error}' if found.error else ''}", err=True)
@@ -158,29 +173,29 @@ def replay_run(
 @runs.command("rerun")
 def rerun_run(
     run: Name = "last",
-    aggregator: Annotated[str | None, typer.Option(metavar="MODEL", help="Let this model write the answer.")] = None,
+    aggregator: Annotated[str | None, typer.Option(metavar="MODEL", help="Use this model as the aggregator.")] = None,
     prompt: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instruction to the aggregator, as prompt_file in moa.toml.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the aggregator's instruction, as prompt_file in moa.toml."),
     ] = None,
     without: Annotated[str | None, typer.Option(metavar="MODEL", help="Leave out this proposer.")] = None,
-    layer: Annotated[int | None, typer.Option(min=1, help="Ask the proposers of this layer anew.")] = None,
+    layer: Annotated[int | None, typer.Option(min=1, help="Call the proposers of this layer again.")] = None,
     proposer: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Ask this proposer anew, with --layer only there.")
+        str | None, typer.Option(metavar="MODEL", help="Call this proposer again; with --layer only there.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to go on.")] = False,
-    proposals: Annotated[bool, typer.Option("--proposals", help="Show every proposal before the answer.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer is there.")] = False,
+    yes: Yes = False,
+    proposals: Proposals = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as one JSON object at the end.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Make a run again with something changed, and pay only for that.
+    """Rerun a stored run with a change, and pay only for the change.
 
-    Proposals of the stored run are used as they were; it is said which calls are made, and about what they cost.
-    Without an option, the aggregator alone is asked anew.
+    Unchanged proposals are taken from the stored run. The calls to make and their estimated cost are printed first.
+    Without options, only the aggregator is called again.
     """
     import asyncio
 
     from ...api import get_builder
-    from ...config.download import ensure
     from ...runs.rerun import Changes, Rerun
     from ...trace.tree import Trace
     from ..terminal.rerun_plan import planned
@@ -189,17 +204,17 @@ def rerun_run(
     store = _store(config)
     found = store.find(run)
     if found.question is None:
-        raise ConfigError(f"the words of run {found.id} were not kept, so it cannot be made again")
+        raise ConfigError(f"run {found.id} was stored without content, so it cannot be rerun")
     trace = Trace.of(store.events(found.id))
     builder = get_builder(config)
     again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer, proposer))
     for line in planned(found, again.plan()):
         typer.echo(line, err=True)
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Go on?", default=True, err=True):
+    if not yes and can_confirm() and not confirm("Go on?"):
         raise typer.Exit(1)
-    ensure(builder.config, aggregator or found.model)
-    with kept(config) as emit:
-        asyncio.run(watch(again.model(), again.request, view(proposals, as_json), emit))
+    download_weights(builder.config, aggregator or found.model)
+    with event_sink(config) as emit:
+        asyncio.run(watch(again.model(), again.request, create_view(proposals, as_json), emit))
 
 
 def _read(prompt: Path) -> str:
@@ -211,8 +226,8 @@ def _read(prompt: Path) -> str:
 
 @runs.command("diff")
 def compare_runs(
-    one: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of its id, or last.", show_default=False)],
-    other: Annotated[str, typer.Argument(metavar="RUN", help="The one to compare it with.", show_default=False)],
+    one: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run id, or last.", show_default=False)],
+    other: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.", show_default=False)],
     config: ConfigFile = None,
 ) -> None:
     """Compare two runs: answers word by word, calls, cost and time.
@@ -231,48 +246,53 @@ def compare_runs(
     Console(highlight=False).print(shown(compare_answers(*traces)), soft_wrap=not sys.stdout.isatty())
     typer.echo()
     header = ("", *(run.id[:SHORT] for run in found))
-    table(header, figures(list(zip(found, traces, strict=True))))
+    print_table(header, figures(list(zip(found, traces, strict=True))))
 
 
 @runs.command("stats")
 def show_stats(
-    mixture: Annotated[str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only of this one.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Only since that day: 7d, or a date such as 2026-11-20.")
+    mixture: Annotated[
+        str | None, typer.Option("-m", "--mixture", metavar="NAME", help="Only runs of this mixture.")
     ] = None,
-    by_day: Annotated[bool, typer.Option("--by-day", help="Each day by itself.")] = False,
-    trace: Annotated[int, typer.Option(min=0, help="Find out for so many more answers whose words they are.")] = 50,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only runs since that day: 7d, or a date such as 2026-11-20.")
+    ] = None,
+    by_day: Annotated[bool, typer.Option("--by-day", help="One row per day.")] = False,
+    trace: Annotated[
+        int, typer.Option(min=0, help="Number of further answers to trace to their proposals first.")
+    ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say what each model gave, took and cost.
+    """Show statistics of each mixture and its models.
 
-    For each mixture, its whole runs first: how many calls, how many gave no answer, how long they took (half of them,
-    and 95 of 100, no longer than this), tokens written, cost, and which share of the answers came from a proposer, as
-    far as they were traced.
+    Each mixture has a row for its whole runs, then one per model: calls, failures, time (median and 95th percentile),
+    output tokens, cost, and the share of the answers that came from each proposer, as far as they were traced.
     """
     from ...store.rows import moment
     from ..terminal.stats import HEADER, row
 
     store = _store(config)
     if trace:
-        store.trace_shares(trace, tell=partial(told, code=0))
+        store.trace_shares(trace, tell=print_error)
     found = store.figures(since=moment(since) if since else None, mixture=_named(mixture), by_day=by_day)
     if as_json:
         import json
 
         typer.echo(json.dumps([one.as_json() for one in found], ensure_ascii=False, indent=2))
         return
-    table((*["day"] * by_day, *HEADER), [(*[one.day or ""] * by_day, *row(one)) for one in found])
+    print_table((*["day"] * by_day, *HEADER), [(*[one.day or ""] * by_day, *row(one)) for one in found])
 
 
 @runs.command("export")
 def export_runs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="These; else all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to export; default: all.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Print the events of runs, one JSON a line; moa runs import takes them in again. Of all runs, one that is damaged
-    is left out, with a word and exit code 1."""
+    """Print the events of runs as JSON lines, for moa runs import.
+
+    When all runs are exported, damaged ones are skipped with a warning, and the exit code is 1.
+    """
     from ...events import to_json
 
     store = _store(config)
@@ -285,7 +305,7 @@ def export_runs(
             if names:
                 raise
             damaged = True
-            typer.echo(f"moa: {error}; it is left out", err=True)
+            typer.echo(f"moa: {error}; skipped", err=True)
             continue
         sys.stdout.buffer.writelines(to_json(event) + b"\n" for event in events)
     sys.stdout.buffer.flush()
@@ -295,10 +315,10 @@ def export_runs(
 
 @runs.command("import")
 def import_runs(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of JSON lines; - reads standard input.")],
     config: ConfigFile = None,
 ) -> None:
-    """Take in the runs that were exported, here or elsewhere, or printed by moa ask --jsonl."""
+    """Import runs from JSON lines, as moa runs export and moa ask --jsonl print them."""
     with _store(config) as store:
         try:
             if str(file) == "-":
@@ -308,7 +328,7 @@ def import_runs(
                     new, known = store.take(lines)
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
-    typer.echo(f"took in {new} run{'s' * (new != 1)}; {known} were there already", err=True)
+    typer.echo(f"imported {new} run{'s' * (new != 1)}; {known} already stored", err=True)
 
 
 @runs.command("purge")
@@ -320,12 +340,12 @@ def purge_runs(
 ) -> None:
     """Permanently delete runs and cached answers, except runs in progress."""
     if everything == (max_age_days is not None or max_size_mb is not None):
-        raise ConfigError("say which runs to delete: --max-age-days, --max-size-mb, or --all")
+        raise ConfigError("no runs selected; use --max-age-days, --max-size-mb, or --all")
     from ...store.cache import SQLiteCache
     from ...store.settings import answers_beside
 
     store = _store(config)
     gone = store.purge(days=max_age_days, megabytes=max_size_mb)
     answers = SQLiteCache(answers_beside(store)).purge(days=max_age_days, megabytes=max_size_mb)
-    more = f" and {answers} remembered answer{'s' * (answers != 1)}" if answers else ""
+    more = f" and {answers} cached answer{'s' * (answers != 1)}" if answers else ""
     typer.echo(f"removed {gone} run{'s' * (gone != 1)}{more}", err=True)

@@ -1,4 +1,4 @@
-"""`moa select`: which models go together."""
+"""`moa select`: models that complement each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from ...errors import ConfigError
-from ..shared import ConfigFile, told
+from ..shared import ConfigFile, print_error
 
 if TYPE_CHECKING:
     from ...evals.selection.choose import SelectedMixture
@@ -19,39 +19,41 @@ if TYPE_CHECKING:
 
 def select(
     results: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Results of moa eval run, to choose out of.")
+        Path | None, typer.Option("--from", metavar="DIR", help="Results of moa eval run to select from.")
     ] = None,
     preferences: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Or how good each answer is: CSV, a column for each model.")
+        Path | None, typer.Option(metavar="FILE", help="Or the quality of each answer: CSV with a column per model.")
     ] = None,
     outputs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="... and the answers: a JSON file for each model.")
+        Path | None, typer.Option(metavar="DIR", help="With --preferences: the answers, a JSON file per model.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="How many to choose.")] = 3,
+    k: Annotated[int, typer.Option("--k", min=1, help="Number of models to select.")] = 3,
     method: Annotated[str, typer.Option(help="both, quality or diversity.")] = "both",
-    layer: Annotated[bool, typer.Option("--layer", help="With --from: write the mixture, with its reasons.")] = False,
-    name: Annotated[str, typer.Option(help="... under this name.")] = "selected",
-    seed: Annotated[int, typer.Option(min=0, help="Which prompts are validated together.")] = 0,
+    layer: Annotated[
+        bool, typer.Option("--layer", help="With --from: print the mixture as TOML, with the reasons.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="With --layer: the name of the mixture.")] = "selected",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the cross-validation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Choose the models whose answers are good and not all alike.
+    """Select models whose answers are good and diverse.
 
-    The score is how good the best of their answers are: the mean over the prompts, in percent. The weight says how much
-    diversity counted against quality. Out of results an aggregator is chosen too: who aggregated best where that was
-    measured, and what speaks against a mixture is said.
+    The score is the quality of the best of their answers, as a mean over the prompts in percent. The weight is that of
+    diversity against quality. From results, an aggregator is selected too, with the reasons for and
+    against the mixture.
     """
     from ...evals.selection.select import Method
 
     if method not in get_args(Method):
         raise ConfigError(f"no method {method!r}; there are: {', '.join(get_args(Method))}")
     if (results is None) == (preferences is None):
-        raise ConfigError("say what to choose out of: --from a folder of results, or --preferences with --outputs")
+        raise ConfigError("no input; give --from with a folder of results, or --preferences with --outputs")
     if results is not None:
         _of_results(results, k, method, layer, name, seed, as_json, config)  # type: ignore[arg-type]
         return
     if layer:
-        raise ConfigError("--layer goes with --from: a table of preferences does not say who the models are")
+        raise ConfigError("--layer needs --from: a table of preferences does not name the models")
     assert preferences is not None
     _print(_of_preferences(preferences, outputs, k, method, seed), as_json)  # type: ignore[arg-type]
 
@@ -64,10 +66,12 @@ def _of_preferences(preferences: Path, outputs: Path | None, k: int, method: Met
     if method == "quality":
         return chosen(judged, {}, k, method, seed)
     if outputs is None:
-        raise ConfigError(f"--method {method} needs the answers: name their folder with --outputs")
+        raise ConfigError(f"--method {method} needs the answers: give their folder with --outputs")
     answers = find(outputs, list(judged))
     if missing := sorted(set(judged) - set(answers)):
-        told(f"{outputs} has no answers of {', '.join(missing)}: they count as neither like nor unlike the others", 0)
+        print_error(
+            f"{outputs} has no answers of {', '.join(missing)}: they count as neither like nor unlike the others", 0
+        )
     return chosen(judged, likeness(answers), k, method, seed)
 
 
@@ -81,7 +85,7 @@ def _of_results(
     config = load(file)[0]
     found = choose(gather(results, config), k, method, seed)
     for warning in found.warnings:
-        told(warning, 0)
+        print_error(warning, 0)
     if layer and not as_json:
         from ...config.draft import of_table
 
@@ -95,7 +99,7 @@ def _of_results(
 
 
 def _commented(found: SelectedMixture) -> str:
-    """The reasons, and what speaks against it, as comments."""
+    """Return the reasons for and against the mixture as comments."""
     but = (f"But: {warning}" for warning in found.warnings)
     lines = (f"Chosen by moa select on {found.prompts} prompts.", *found.reasons, *but)
     return "".join(f"# {' '.join(line.split())}\n" for line in lines)

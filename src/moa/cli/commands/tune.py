@@ -1,4 +1,4 @@
-"""`moa tune`: which mixture to take."""
+"""`moa tune`: search for the best mixture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..shared import ConfigFile, table
-from .eval_run import JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, asked_through
+from ..shared import ConfigFile, print_table
+from .eval_run import JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputDir, Seed, run_to_end
 
 if TYPE_CHECKING:
     from ...evals.experiments.candidate import Candidate
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    prompts: Annotated[
-        str, typer.Option("--prompts", metavar="FILE", help="Questions like yours, as moa eval run takes them.")
-    ],
+    prompts: Annotated[str, typer.Option("--prompts", metavar="FILE", help="Prompts like yours, as for moa eval run.")],
     model: Models = None,
     max_cost_per_question: Annotated[
         float | None, typer.Option(min=0, help="Limit of the average cost of a question, in US dollars.")
@@ -34,11 +32,12 @@ def tune(
     max_concurrency: MaxConcurrency = 32,
     config: ConfigFile = None,
 ) -> None:
-    """Search members, samples, layers and aggregator for the best mixtures within dollars and seconds.
+    """Search members, samples, layers and aggregators for the best mixtures within a cost and a latency.
 
-    The models are those named with -m, else the members of the default mixture. Many candidates are asked a few of the
-    questions, the better ones more; what they share is asked and paid once. Stopped, the same command goes on where it
-    was. Prints the front, best first, and writes it as mixtures (tuned.toml) with a plot into the results folder.
+    The models are those given with -m; the default is the members of the default mixture. Many candidates answer a few
+    of the questions, the better ones more. Shared calls are made and paid once. If it is stopped, the same command
+    continues. Prints the best trade-offs and writes them as mixtures (tuned.toml), with a plot, into the results
+    folder.
     """
     from ...evals.experiments.trial import members, tried
     from ...evals.experiments.tune import Limits
@@ -50,20 +49,20 @@ def tune(
     from ..terminal.progress import progress
 
     models = members(config, model or [])
-    asked = EvalSpec(
+    spec = EvalSpec(
         benchmark(prompts, None), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
     )
-    with session(asked) as begun:
+    with session(spec) as begun:
         before = begun.folder.paid
 
         async def assess(candidates: Sequence[Candidate], count: int) -> Results:
             with progress(f"{len(candidates)} on {count} prompts") as tell:
                 return await tried(begun, tell, candidates, count)
 
-        found = asked_through(
+        found = run_to_end(
             search(models, assess, len(begun.benchmark.samples), Limits(max_cost_per_question, max_latency))
         )
-        table(HEADER, [row(one) for one in found])
+        print_table(HEADER, [row(one) for one in found])
         for path in kept(begun.folder, found):
             typer.echo(path, err=True)
-        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in all", err=True)
+        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in total", err=True)

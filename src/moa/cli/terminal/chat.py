@@ -1,4 +1,4 @@
-"""A conversation in the terminal: the same window shows question after question, and all of it goes along."""
+"""A conversation in the terminal. Each question is sent with the conversation so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .escape import printable
 from .view import View, watch
 
 BLOCK = ("'''", '"""')
-"""What begins and ends a question of several lines."""
+"""Delimiters of a question of several lines."""
 
 
 Turn = tuple[Message, Response]
@@ -53,29 +53,29 @@ class Chat:
         self._read = read
         self._model = build(model)
         self._system = (Message("system", system),) if system else ()
-        self._said: list[Turn] = []
+        self._history: list[Turn] = []
         self._unanswered: str | None = None
         self._saved: set[Path] = set()
         self._options = options or {}
 
     def run(self) -> int:
         """Talk until the end of the input. Returns the exit code: that of the last question that failed, else 0."""
-        _tell(f"{self._model.name}. /help for commands, Ctrl-D to leave")
+        _print(f"{self._model.name}. /help for commands, Ctrl-D to leave")
         with asyncio.Runner() as runner:
             for turn in self._turns():
                 try:
                     command = re.match(r"/([a-z?]+)(?:\s+(.*))?$", turn.strip(), re.DOTALL)
                     if not command:
-                        self._ask(turn, self._said, runner)
+                        self._ask(turn, self._history, runner)
                     elif command[1] in ("quit", "exit"):
                         break
                     else:
                         self._command(command[1], (command[2] or "").strip(), runner)
                 except MoaError as error:
                     self.exit_code = error.exit_code
-                    _tell(f"moa: {error}")
+                    _print(f"moa: {error}")
                 except KeyboardInterrupt:
-                    _tell("\nstopped; /again asks it once more")
+                    _print("\nstopped; /again asks it once more")
         return self.exit_code
 
     def _turns(self) -> Iterator[str]:
@@ -83,102 +83,102 @@ class Chat:
             try:
                 turn = question(self._read)
             except KeyboardInterrupt:
-                _tell("\nCtrl-D or /quit leaves")
+                _print("\nCtrl-D or /quit leaves")
                 continue
             if turn is None:
                 return
             if turn.strip():
                 yield turn
 
-    def _ask(self, text: str, said: Sequence[Turn], runner: asyncio.Runner) -> None:
+    def _ask(self, text: str, turns: Sequence[Turn], runner: asyncio.Runner) -> None:
         """Ask, after what was said before. A question without an answer is kept for /again."""
         self._unanswered = text
-        history = [message for asked, answer in said for message in (asked, Message("assistant", answer.text))]
-        asked = Message("user", text)
-        request = Request((*self._system, *history, asked), **self._options)
-        self._said = [*said, (asked, runner.run(watch(self._model, request, self._view(), self._emit)))]
+        history = [message for question, answer in turns for message in (question, Message("assistant", answer.text))]
+        message = Message("user", text)
+        request = Request((*self._system, *history, message), **self._options)
+        self._history = [*turns, (message, runner.run(watch(self._model, request, self._view(), self._emit)))]
         self._unanswered = None
 
     def _command(self, name: str, rest: str, runner: asyncio.Runner) -> None:
         match name:
             case "help" | "?":
-                _tell(HELP)
+                _print(HELP)
             case "again":
                 self._again(runner)
             case "mixture" | "model":
                 if rest:
                     self._model = self._build(rest)
-                _tell(self._model.name)
+                _print(self._model.name)
             case "proposals":
                 self._proposals()
             case "save":
                 self._save(rest)
             case "clear":
-                self._said.clear()
-                _tell("forgotten")
+                self._history.clear()
+                _print("conversation cleared")
             case _:
                 commands = re.findall(r"^/(\w+)", HELP, re.MULTILINE)
                 raise ConfigError(f"no command /{name}{did_you_mean(name, commands)}")
 
     def _again(self, runner: asyncio.Runner) -> None:
         if self._unanswered is not None:
-            self._ask(self._unanswered, self._said, runner)
-        elif self._said:
-            self._ask(self._said[-1][0].text, self._said[:-1], runner)
+            self._ask(self._unanswered, self._history, runner)
+        elif self._history:
+            self._ask(self._history[-1][0].text, self._history[:-1], runner)
         else:
-            raise ConfigError("nothing was asked yet")
+            raise ConfigError("no question yet")
 
     def _proposals(self) -> None:
-        if not self._said:
+        if not self._history:
             raise ConfigError("there is no answer yet")
-        references = self._said[-1][1].references
+        references = self._history[-1][1].references
         if not references:
-            _tell("the last answer had no proposals")
+            _print("the last answer had no proposals")
         for reference in references:
             print(printable(f"## {reference.model}\n\n{reference.text.strip()}\n"))  # noqa: T201
 
     def _save(self, file: str) -> None:
         if not file:
-            raise ConfigError("say where: /save FILE.md or /save FILE.json")
+            raise ConfigError("no file; use /save FILE.md or /save FILE.json")
         path = expanded(file)
         if path.exists() and path not in self._saved:
-            raise ConfigError(f"{path} is there already; choose another name")
+            raise ConfigError(f"{path} exists already; choose another name")
         try:
             path.write_text(self.as_json() if path.suffix == ".json" else self.as_markdown(), "utf-8")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
         self._saved.add(path)
-        _tell(f"saved to {path}")
+        _print(f"saved to {path}")
 
     def as_markdown(self) -> str:
-        """The conversation, a heading for each who speaks."""
-        told: list[tuple[str, str]] = [(message.role, message.text) for message in self._system]
-        for asked, answer in self._said:
-            told += [(asked.role, asked.text), (answer.model, answer.text)]
-        return "\n".join(f"## {who}\n\n{text.strip()}\n" for who, text in told)
+        """Return the conversation with a heading per message."""
+        messages: list[tuple[str, str]] = [(message.role, message.text) for message in self._system]
+        for question, answer in self._history:
+            messages += [(question.role, question.text), (answer.model, answer.text)]
+        return "\n".join(f"## {who}\n\n{text.strip()}\n" for who, text in messages)
 
     def as_json(self) -> str:
-        """The conversation as OpenAI's messages; an answer names its model."""
-        told = [{"role": message.role, "content": message.text} for message in self._system]
-        for asked, answer in self._said:
-            told.append({"role": asked.role, "content": asked.text})
-            told.append({"role": "assistant", "content": answer.text, "model": answer.model})
-        return json.dumps({"messages": told}, ensure_ascii=False, indent=2) + "\n"
+        """Return the conversation as OpenAI messages; an answer names its model."""
+        messages = [{"role": message.role, "content": message.text} for message in self._system]
+        for question, answer in self._history:
+            messages.append({"role": question.role, "content": question.text})
+            messages.append({"role": "assistant", "content": answer.text, "model": answer.model})
+        return json.dumps({"messages": messages}, ensure_ascii=False, indent=2) + "\n"
 
 
 HELP = """\
-/mixture [NAME]  show who answers, or let another answer
-/proposals       show what the last answer was made of
-/again           ask the last question once more
-/save FILE       write the conversation down, as Markdown or, if FILE ends in .json, as JSON
-/clear           forget the conversation
-/quit            leave, as Ctrl-D does
-A line that ends in \\ goes on in the next one; ''' begins and ends a question of several lines.
+/mixture [NAME]  show the current mixture, or switch to another
+/proposals       show the proposals of the last answer
+/again           ask the last question again
+/save FILE       save the conversation, as JSON if FILE ends in .json, else as Markdown
+/clear           clear the conversation
+/quit            quit, like Ctrl-D
+A line that ends in \\ continues on the next one; ''' begins and ends a question of several lines.
 Ctrl-C stops an answer."""
 
 
 def question(read: Callable[[str], str | None]) -> str | None:
-    """The next question: a line, lines joined by a backslash, or a block in triple quotes. `None` at the end."""
+    """Read a question: a line, lines joined by a backslash, or a block in triple quotes. `None` at the end."""
     line = read("> ")
     if line is None:
         return None
@@ -200,21 +200,21 @@ def _block(line: str, read: Callable[[str], str | None]) -> str:
 
 
 def typed(prompt: str) -> str | None:
-    """A line from the person at the terminal, with the editing and the history of `readline`."""
-    with suppress(ImportError):  # a terminal without it has some editing of its own
+    """Read a line from the terminal, with the editing and the history of `readline`."""
+    with suppress(ImportError):  # without it the terminal has its own editing
         import readline  # noqa: F401
     try:
         return input(prompt)
     except EOFError:
-        _tell("")
+        _print("")
         return None
     except UnicodeDecodeError:
-        _tell("moa: what was typed is not UTF-8")
+        _print("moa: the input is not UTF-8")
         return ""
 
 
 def piped(prompt: str) -> str | None:
-    """A line of standard input, which is no terminal."""
+    """Read a line from standard input that is not a terminal."""
     line = sys.stdin.buffer.readline()
     try:
         return line.decode().rstrip("\r\n") if line else None
@@ -222,5 +222,5 @@ def piped(prompt: str) -> str | None:
         raise RequestError("standard input is not UTF-8") from None
 
 
-def _tell(words: str) -> None:
+def _print(words: str) -> None:
     print(printable(words), file=sys.stderr)  # noqa: T201

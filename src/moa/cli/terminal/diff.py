@@ -19,12 +19,12 @@ _STYLES = {"same": "", "gone": "red", "new": "green"}
 
 def shown(changes: Iterator[tuple[Change, str]]) -> Text:
     """Two texts as one: [-what only the first has-], {+what only the second has+}."""
-    told = Text()
+    line = Text()
     for change, text in changes:
         before, after = _MARKS[change]
         words = printable(text).rstrip() if before else printable(text)
-        told.append(f"{before}{words}{after}", _STYLES[change]).append(printable(text)[len(words) :])
-    return told
+        line.append(f"{before}{words}{after}", _STYLES[change]).append(printable(text)[len(words) :])
+    return line
 
 
 def figures(runs: Sequence[tuple[StoredRun, Trace]]) -> list[tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""A run in a terminal: a row for every call while it goes on, the answer as it is written, then a line of figures.
+"""The live view of a run in a terminal: a row per call, the answer as it streams, then a summary.
 
-All of it is a fold of events, so a stored run, fed to it again, shows the same.
+It is computed from events alone, so replaying a stored run shows the same.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ STYLES = {
 }
 MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "lost": "✗", "stopped": "■"}
 _READABLE = 100
-"""Columns of an answer at most: longer lines are hard to read."""
+"""Maximum columns of an answer: longer lines are hard to read."""
 
 
 def state(node: Node) -> str:
-    """What a call is doing, in a word."""
+    """Return the state of a call in one word."""
     if node.end:
         return "lost" if node.error else "done"
     if node.start.role == "prewarm":
@@ -57,7 +57,7 @@ def state(node: Node) -> str:
 
 
 def places(node: Node, place: str = "") -> Iterator[tuple[str, Node]]:
-    """Every call with the layer it is in: "2", or "2.1" in the first layer of a mixture that is itself in layer 2."""
+    """Yield every call with its layer: "2", or "2.1" in the first layer of a mixture that is itself in layer 2."""
     if node.is_call:
         yield place, node
         return
@@ -72,7 +72,7 @@ def places(node: Node, place: str = "") -> Iterator[tuple[str, Node]]:
 
 
 class Screen:
-    """A view of a run. When the answer begins, the rows of calls that are over are left above it."""
+    """The live view of a run. When the answer begins, the rows of finished calls stay above it."""
 
     words: StreamMode = "all"
 
@@ -83,14 +83,14 @@ class Screen:
         self._region = Region(console).__enter__()
         self._proposals = proposals
         self._clock = clock
-        self._heard = clock()
+        self._event_at = clock()
         self._answer = ""
-        self._told = 0  # characters of the answer that are above the region, for good
+        self._printed = 0  # characters of the answer above the region, which are not redrawn
         self._kept: set[str] = set()  # calls whose rows are above the region
 
     def add(self, event: Event) -> None:
         self.trace.add(event)
-        self._heard = self._clock()
+        self._event_at = self._clock()
         if isinstance(event, TextDelta) and event.answer and event.kind == "text":
             self._answer += printable(event.text)
 
@@ -98,9 +98,9 @@ class Screen:
         above: list[RenderableType] = []
         if self._answer:
             above += self._opening()
-            end = self._told + settled(self._answer[self._told :])
+            end = self._printed + settled(self._answer[self._printed :])
             above += self._block(end)
-        unfinished = self._answer[self._told :].lstrip("\n")
+        unfinished = self._answer[self._printed :].lstrip("\n")
         live: list[RenderableType] = [self._shown(unfinished), ""] if unfinished.strip() else []
         self._region.draw([*live, self._table(self._rows(), header=not self._answer)], above)
 
@@ -116,25 +116,29 @@ class Screen:
         self._region.__exit__(None, None, None)
 
     def _opening(self) -> list[RenderableType]:
-        """What comes before the first word of the answer: the rows of calls that are over, the proposals if wished."""
+        """Return what precedes the answer: the rows of finished calls, and the proposals if they are shown."""
         if self._kept:
             return []
         ended = [(place, node) for place, node in self._rows() if node.end]
         self._kept = {node.start.span for _, node in ended} | {""}
-        told: list[RenderableType] = [self._table(ended, header=True, over=True), ""] if ended else []
+        parts: list[RenderableType] = [self._table(ended, header=True, over=True), ""] if ended else []
         if self._proposals:
             for place, node in ended:
                 if node.start.role == "proposer" and not node.error:
-                    told += [self._heading(f"layer {place}: {node.start.model}"), self._shown(printable(node.text)), ""]
-            told.append(self._heading("answer"))
-        return told
+                    parts += [
+                        self._heading(f"layer {place}: {node.start.model}"),
+                        self._shown(printable(node.text)),
+                        "",
+                    ]
+            parts.append(self._heading("answer"))
+        return parts
 
     def _heading(self, words: str) -> RenderableType:
         return Rule(f"[bold]{escape(printable(words))}", align="left", style="dim")
 
     def _block(self, end: int) -> list[RenderableType]:
-        """The blocks of the answer up to a character, with an empty line after them, not to be drawn again."""
-        text, self._told = self._answer[self._told : end], end
+        """Return the blocks of the answer up to a character, followed by an empty line. They are not redrawn."""
+        text, self._printed = self._answer[self._printed : end], end
         return [self._shown(text), ""] if text.strip() else []
 
     def _shown(self, text: str) -> RenderableType:
@@ -142,13 +146,13 @@ class Screen:
         return Padding(Answer(text), (0, max(0, width - _READABLE), 0, 0), expand=False)
 
     def _rows(self) -> list[tuple[str, Node]]:
-        """The calls that are not above the region yet."""
+        """Return the calls whose rows are not above the region yet."""
         root = self.trace.root
         return [row for row in places(root) if row[1].start.span not in self._kept] if root else []
 
     def _table(self, rows: Iterable[tuple[str, Node]], header: bool, over: bool = False) -> RenderableType:
         rows = list(rows)
-        now = self.trace.time if over else self.trace.time + self._clock() - self._heard
+        now = self.trace.time if over else self.trace.time + self._clock() - self._event_at
         names = [cell_len(node.start.model) for node in self.trace.calls]
         width = self._region.console.width
         layered = any(place for place, _ in rows)
@@ -204,7 +208,7 @@ class Screen:
 
 
 class Tail:
-    """The end of a line that is too long for its place."""
+    """The end of a line that is too long for its column."""
 
     def __init__(self, text: str, style: str = "") -> None:
         self.text = printable(text)
@@ -217,7 +221,7 @@ class Tail:
         return Measurement(1, max(1, cell_len(self.text)))
 
     def fitted(self, width: int) -> str:
-        """The text in so many cells."""
+        """Return the end of the text in this number of cells."""
         if cell_len(self.text) <= width:
             return self.text
         return "…" + set_cell_size(self.text[::-1], max(0, width - 1))[::-1]
@@ -232,10 +236,10 @@ def _tokens(node: Node) -> str:
 
 
 def _ahead(node: Node) -> str:
-    """What a reading has done so far."""
+    """Describe what a prewarm has done so far."""
     note = next(iter(node.notes_of(notes.Prewarmed)), None)
     if note is None:
-        return "nothing ahead: there was better to do" if node.end else "the proposals, while they are written"
+        return "skipped: the model was busy" if node.end else "the proposals, while they are written"
     return f"{note.tokens} tokens ahead, {note.saved:.1f} s saved"
 
 

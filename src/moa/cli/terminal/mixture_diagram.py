@@ -44,9 +44,9 @@ def _box(title: str, rows: Sequence[tuple[str, str]], subtitle: str) -> Renderab
     table.add_column(min_width=min(40, max(cell_len(name) for name, _ in rows)), overflow="fold")
     for name, settings in rows:
         table.add_row(Text(name), Text(settings, "dim"))
-    told = f"[dim]{escape(subtitle)}[/]"
+    caption = f"[dim]{escape(subtitle)}[/]"
     box = Panel(
-        table, title=escape(title), title_align="left", subtitle=told, subtitle_align="right", border_style="dim"
+        table, title=escape(title), title_align="left", subtitle=caption, subtitle_align="right", border_style="dim"
     )
     return Constrain(box, WIDTH)
 
@@ -102,7 +102,7 @@ def _reading(table: MixtureTable) -> str:
 def _figures(config: Config, name: str) -> Iterator[RenderableType]:
     table = config.mixtures[name]
     if shared := list(_settings(Sampling.model_validate(table.model_dump(include=_shared(table))))):
-        yield Text(f"where not said otherwise: {', '.join(shared)}")
+        yield Text(f"unless noted otherwise: {', '.join(shared)}")
     if table.early_exit:
         rest = "the layers after it" if table.early_exit.skip == "layers" else "the layers after it and the aggregator"
         yield Text(f"where the proposals of a layer agree ({table.early_exit.threshold:g}), {rest} are skipped")

@@ -1,4 +1,4 @@
-"""Views for whatever is not a terminal: the answer alone on standard output, everything else on standard error."""
+"""Views without a terminal: only the answer on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .footer import remarks, summary
 
 
 class Plain:
-    """The answer as it arrives, ending in a newline. `proposals` tells every proposal on standard error too."""
+    """The answer as it streams, ending in a newline. With `proposals`, every proposal is printed to standard error."""
 
     words: StreamMode = "answer"
 
@@ -27,32 +27,32 @@ class Plain:
         self.trace.add(event)
         match event:
             case TextDelta(answer=True, kind="text"):
-                self._say(event.text)
+                self._write(event.text)
             case SpanEnd(text=str(text)) if self._proposals:
                 start = self.trace.node(event.span).start
                 if start.role == "proposer":
-                    _tell(f"## layer {start.layer}: {start.model}\n\n{text.strip()}\n")
+                    _print_error(f"## layer {start.layer}: {start.model}\n\n{text.strip()}\n")
 
     def draw(self) -> None:
         pass
 
     def close(self, response: Response | None) -> None:
         if response is not None and not self._last:
-            self._say(response.text)
+            self._write(response.text)
         if self._last and not self._last.endswith("\n"):
-            self._say("\n")
+            self._write("\n")
         if response is not None:
             for line in (*remarks(self.trace, response), summary(self.trace, response)):
-                _tell(line)
+                _print_error(line)
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self._last = text or self._last
         sys.stdout.write(text)
         sys.stdout.flush()
 
 
-class Lines:
-    """Every event, one JSON object a line, as it happens."""
+class EventLines:
+    """Every event as a line of JSON, as it happens."""
 
     words: StreamMode = "all"
 
@@ -67,8 +67,8 @@ class Lines:
         pass
 
 
-class Whole:
-    """One JSON object, when the answer is there."""
+class JsonObject:
+    """One JSON object at the end."""
 
     words: StreamMode = "answer"
 
@@ -88,5 +88,5 @@ class Whole:
             sys.stdout.buffer.flush()
 
 
-def _tell(line: str) -> None:
+def _print_error(line: str) -> None:
     print(printable(line), file=sys.stderr)  # noqa: T201

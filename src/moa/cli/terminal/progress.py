@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress on standard error: a bar on a terminal, a line per 10 percent elsewhere."""
 
 from __future__ import annotations
 
@@ -11,54 +11,75 @@ from typing import TYPE_CHECKING
 from .footer import cost
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from ...evals.runner import Progress
 
 STEP = 10
-"""Percent between two lines where there is no terminal to draw a bar on."""
+"""Percent between two lines without a terminal."""
+
+Report = Callable[[int, int, str], None]
+"""Called with what is done, the total, and details such as a rate."""
 
 
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[Progress], None]]:
-    """What to tell how far it is. All of it goes to standard error."""
+    """Show how far an evaluation is, its rate and its cost."""
+    with _bar_or_lines(name) as report:
+        started = time.monotonic()
+        bar = sys.stderr.isatty()
+
+        def on_progress(now: Progress) -> None:
+            details = figures(now, time.monotonic() - started if bar else 0.0)
+            report(now.done, now.total, details)
+
+        yield on_progress
+
+
+@contextmanager
+def download_progress(file: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a file is downloaded."""
+    with _bar_or_lines(f"downloading {file}", "MB", 1e6) as report:
+        yield lambda done, total: report(done, total, "")
+
+
+def figures(now: Progress, seconds: float) -> str:
+    """Return rate, cost, failures and the time left, at the rate of these first seconds."""
+    parts = [cost(now.paid)]
+    if now.failed:
+        parts.append(f"{now.failed} failed")
+    if now.asked and seconds:
+        rate = now.asked / seconds
+        minutes, rest = divmod(round((now.total - now.done) / rate), 60)
+        parts = [f"{rate:.1f}/s", *parts, f"{minutes}:{rest:02d} left"]
+    return " · ".join(parts)
+
+
+@contextmanager
+def _bar_or_lines(name: str, unit: str = "", scale: float = 1) -> Iterator[Report]:
     if not sys.stderr.isatty():
-        yield _Lines(name).tell
+        yield _lines(name, unit, scale)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}")
+    counts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if unit else [MofNCompleteColumn()]
+    columns = TextColumn("{task.description}"), BarColumn(), *counts, TextColumn("{task.fields[details]}")
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None, told="")
-        begun = time.monotonic()
-
-        def tell(so_far: Progress) -> None:
-            told = figures(so_far, time.monotonic() - begun)
-            bar.update(task, completed=so_far.done, total=so_far.total, told=told)
-
-        yield tell
+        task = bar.add_task(name, total=None, details="")
+        yield lambda done, total, details: bar.update(task, completed=done, total=total, details=details)
 
 
-def figures(so_far: Progress, seconds: float) -> str:
-    """Rate, cost, what failed, and the time that is left if it goes on as in these seconds."""
-    told = [cost(so_far.paid)]
-    if so_far.failed:
-        told.append(f"{so_far.failed} failed")
-    if so_far.asked and seconds:
-        rate = so_far.asked / seconds
-        minutes, rest = divmod(round((so_far.total - so_far.done) / rate), 60)
-        told = [f"{rate:.1f}/s", *told, f"{minutes}:{rest:02d} left"]
-    return " · ".join(told)
+def _lines(name: str, unit: str, scale: float) -> Report:
+    reached = 0
 
+    def report(done: int, total: int, details: str) -> None:
+        nonlocal reached
+        percent = 100 * done // total
+        if percent >= reached + STEP:
+            reached = percent - percent % STEP
+            amount = f"{done / scale:.0f} of {total / scale:.0f} {unit}".rstrip()
+            print(f"{name}: {amount}{details and f' · {details}'}", file=sys.stderr)  # noqa: T201
 
-class _Lines:
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._told = 0
-
-    def tell(self, so_far: Progress) -> None:
-        percent = 100 * so_far.done // so_far.total
-        if percent >= self._told + STEP:
-            self._told = percent - percent % STEP
-            told = f"{self._name}: {so_far.done} of {so_far.total} · {cost(so_far.paid)}"
-            print(told + (f" · {so_far.failed} failed" if so_far.failed else ""), file=sys.stderr)  # noqa: T201
+    return report

@@ -15,17 +15,17 @@ LEGEND = "how alike the words are, in percent; own = in no proposal   ≠ the pr
 
 def sources(answer: str, found: Provenance) -> Iterator[Text | Table]:
     """The proposals with their shares of the answer, and for each sentence what supports and what contradicts it."""
-    told = found.as_json()
+    payload = found.as_json()
     width = len(str(len(found.proposals)))
-    for number, one in enumerate(told["proposals"], 1):
+    for number, one in enumerate(payload["proposals"], 1):
         yield Text(f"{number:{width}}  {one['share']:4.0%}  {printable(one['model'])}")
-    yield Text(f"{'':{width}}  {told['own']:4.0%}  the aggregator's own", "yellow")
+    yield Text(f"{'':{width}}  {payload['own']:4.0%}  the aggregator's own", "yellow")
     yield Text(LEGEND, "dim")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column("from", no_wrap=True, style="dim")
     table.add_column("sentence")
     for sentence in found.sentences:
-        table.add_row(_supporters(sentence), _said(answer, sentence))
+        table.add_row(_supporters(sentence), _highlighted(answer, sentence))
     yield table
 
 
@@ -36,7 +36,7 @@ def _supporters(sentence: AttributedSentence) -> Text:
     return Text(", ".join(f"{source.proposal + 1} {source.strength:.0%}" for source in supporting))
 
 
-def _said(answer: str, sentence: AttributedSentence) -> Text:
+def _highlighted(answer: str, sentence: AttributedSentence) -> Text:
     words = answer[sentence.start : sentence.end]
     shown = Text(printable(words if sentence.kind == "code" else " ".join(words.split())))
     for source in sentence.sources:

@@ -1,4 +1,4 @@
-"""A question asked, or asked once, while somebody looks on: a view is fed every event and drawn again and again."""
+"""Runs a request, or replays a stored run, with a view that receives every event and is redrawn regularly."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ INTERVAL = 0.08
 
 
 class View(Protocol):
-    """Shows a run. `words` says whose words it shows while they are written."""
+    """Shows a run. `words` says whose text it shows while it streams."""
 
     @property
     def words(self) -> StreamMode: ...
 
     def add(self, event: Event) -> None:
-        """Take in an event. Called in the middle of the run, so it must be quick."""
+        """Process an event. Called during the run, so it must be fast."""
         ...
 
     def draw(self) -> None:
-        """Show how things stand."""
+        """Draw the current state."""
         ...
 
     def close(self, response: Response | None) -> None:
@@ -38,7 +38,7 @@ class View(Protocol):
 
 
 async def watch(model: Model, request: Request, view: View, emit: EventSink | None = None) -> Response:
-    """Ask, and show. `emit` is told every event too. Raises what the model raises; leaving early stops every call."""
+    """Run a request and show it. `emit` receives every event too. Raises what the model raises."""
     response = None
     try:
         async with stream(model, request, view.words, emit=emit) as events:
@@ -47,7 +47,7 @@ async def watch(model: Model, request: Request, view: View, emit: EventSink | No
                 async for event in events:
                     view.add(event)
                     if drawing.done():
-                        await drawing  # what cannot be shown, a terminal that is gone, ends the run
+                        await drawing  # raises if the terminal is gone
             finally:
                 drawing.cancel()
             response = events.response
@@ -57,7 +57,7 @@ async def watch(model: Model, request: Request, view: View, emit: EventSink | No
 
 
 async def watch_again(events: Iterable[Event], view: View, response: Response | None, pace: float | None) -> None:
-    """Show a run that was, at `pace` times its speed, or at once. `response` is what it answered, if it did."""
+    """Show a stored run at `pace` times its speed, or at once. `response` is its answer, if there was one."""
     began = time.perf_counter()
     drawing = asyncio.create_task(_keep_drawing(view)) if pace else None
     try:

@@ -45,7 +45,7 @@ def tree(trace: Trace, over: bool, width: int) -> list[Text]:
         line.append_text(bar(node, trace.time, room))
         lines.append(line)
         style = "red" if node.error else "yellow"
-        lines += [Text(below, "dim") + Text(f"  {printable(told)}", style) for told in _remarks(node)]
+        lines += [Text(below, "dim") + Text(f"  {printable(remark)}", style) for remark in _remarks(node)]
     return [*lines, Text(LEGEND, "dim")]
 
 
