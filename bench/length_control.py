@@ -18,8 +18,8 @@ from typing import Any
 
 from common import arguments, report
 from moa.evals.stats.length_control import fit
-from moa.evals.tasks.annotations import Annotations, Control, compared, score
-from moa.evals.tasks.files import rows_of
+from moa.evals.tasks.annotations import Annotations, Control, pair_results, score
+from moa.evals.tasks.data import read_rows
 
 
 def measured(path: Path, control: Control, expected: dict[str, str], board: dict[str, str]) -> dict[str, Any]:
@@ -41,10 +41,10 @@ def measured(path: Path, control: Control, expected: dict[str, str], board: dict
 
 
 def _rows(path: Path, judged: Annotations, control: Control, c: float) -> float | None:
-    stored = [row.get("glm_preference") for row in rows_of(path)]
+    stored = [row.get("glm_preference") for row in read_rows(path)]
     if None in stored:
         return None
-    given = compared(judged, control)
+    given = pair_results(judged, control)
     predicted = fit(given, control.gamed, c).predictions(given.difficulty)
     return max(abs(one - other) for one, other in zip(predicted, stored, strict=True))
 
@@ -55,9 +55,9 @@ def main() -> None:
         print("skipped: it needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
         return
     folder, control = Path(options.data, "alpaca_eval"), Control.read(Path(options.data))
-    boards = {row[""]: row for row in rows_of(folder / "leaderboard_weighted_gpt4_turbo.csv")}
+    boards = {row[""]: row for row in read_rows(folder / "leaderboard_weighted_gpt4_turbo.csv")}
     rows = []
-    for expected in rows_of(folder / "expected_dev.csv"):
+    for expected in read_rows(folder / "expected_dev.csv"):
         name = expected["model"]
         path = next((folder / "annotations").glob(f"{name}.json*"), None)
         if path:

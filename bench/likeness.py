@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from common import MOA, arguments, outputs, report
-from moa.evals.experiments.texts import MEASURES, likenesses, within_samples
-from moa.evals.selection.outputs import find, preferences_of
+from moa.evals.experiments.answer_similarity import MEASURES, correlation_within_samples, similarities
+from moa.evals.selection.outputs import find_outputs, read_preferences
 from phrasebook import Bank, phrase, stated
 
 STRANGER = "alpaca-7b"
@@ -57,7 +57,7 @@ def simulated(count: int) -> Iterator[dict[str, Any]]:
         quality = [dice.random() for _ in made]
         taken = [one for own, good in zip(made, quality, strict=True) for one in dice.sample(own, round(6 * good))]
         answer = " ".join(phrase(one, dice, again=dice.random() < 0.3) for one in taken)
-        alike = likenesses(answer, [" ".join(phrase(one, dice) for one in own) for own in made])
+        alike = similarities(answer, [" ".join(phrase(one, dice) for one in own) for own in made])
         for measure in MEASURES:
             values = [getattr(one, measure) for one in alike]
             samples[measure].append(list(zip(values, quality, strict=True)))
@@ -68,7 +68,7 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
     """The mean likeness of real answers to their proposals."""
     folder = data / "moa_outputs"
     panel = {name: outputs(folder / f"{name}.json.gz") for name in MOA}
-    others = find(data, [STRANGER, "vicuna-7b", "vicuna-13b-v1.5"])
+    others = find_outputs(data, [STRANGER, "vicuna-7b", "vicuna-13b-v1.5"])
     among = [
         outputs(folder / "gpt-4o-2024-05-13.json.gz"),
         outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"),
@@ -79,7 +79,7 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
         found = []
         for question in list(answers)[:count]:
             texts = [*(panel[one][question] for one in MOA), others[STRANGER][question]]
-            found.append(likenesses(answers[question], texts, [one[question] for one in among]))
+            found.append(similarities(answers[question], texts, [one[question] for one in among]))
         means = [
             tuple(statistics.fmean(getattr(row[place], measure) for row in found) for measure in MEASURES)
             for place in range(len(MOA) + 1)
@@ -98,8 +98,8 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
 
 def preferred(data: Path, count: int) -> Iterator[dict[str, Any]]:
     """Whether real answers are more like those that a judge preferred."""
-    table = preferences_of(data / "selection" / "preference_matrix_dev.csv")
-    models = find(data / "selection" / "outputs", sorted(table))
+    table = read_preferences(data / "selection" / "preference_matrix_dev.csv")
+    models = find_outputs(data / "selection" / "outputs", sorted(table))
     payload = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
     chosen = random.Random("preferred").sample(range(len(payload)), min(count, len(payload)))
     for name in EXPECTED:
@@ -112,7 +112,7 @@ def preferred(data: Path, count: int) -> Iterator[dict[str, Any]]:
                 for model, by_prompt in models.items()
                 if prompt in by_prompt and (score := table[model][place]) is not None
             ]
-            alike = likenesses(answers[prompt], [text for text, _ in scored])
+            alike = similarities(answers[prompt], [text for text, _ in scored])
             for measure in MEASURES:
                 samples[measure].append(
                     [(getattr(one, measure), score) for one, (_, score) in zip(alike, scored, strict=True)]
@@ -121,7 +121,7 @@ def preferred(data: Path, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _correlated(samples: dict[str, list[list[tuple[float, float]]]]) -> dict[str, Any]:
-    return {measure: within_samples(pairs).mean for measure, pairs in samples.items()}
+    return {measure: correlation_within_samples(pairs).mean for measure, pairs in samples.items()}
 
 
 def main() -> None:

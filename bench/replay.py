@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, report
-from moa.evals.sample import Answer
+from moa.evals.task import Answer
 from moa.evals.tasks.alpaca_eval import is_switched, read
 from moa.evals.tasks.annotations import preference_of
-from moa.evals.tasks.files import rows_of
+from moa.evals.tasks.data import read_rows
 
 Row = dict[str, Any]
 Recorded = dict[str, tuple[str, Any]]
@@ -34,7 +34,7 @@ Recorded = dict[str, tuple[str, Any]]
 
 def recorded(data: Path, path: Path) -> tuple[Recorded, Recorded]:
     """What a model said, and what its judge said of it."""
-    bench, rows = read(data), {row["instruction"]: row for row in rows_of(path)}
+    bench, rows = read(data), {row["instruction"]: row for row in read_rows(path)}
     answers, judgements = Recorded(), Recorded()
     for sample in bench.samples:
         if row := rows.get(sample.question):
@@ -106,7 +106,7 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         lines = [json.loads(line) for line in (out / "scores.jsonl").read_text("utf-8").splitlines()]
         samples = {one["id"]: one["messages"][0]["content"] for one in map(json.loads, (out / "samples.jsonl").open())}
-    stored = {row["instruction"]: preference_of(row["preference"]) for row in rows_of(path)}
+    stored = {row["instruction"]: preference_of(row["preference"]) for row in read_rows(path)}
     got = {samples[line["sample"]]: line["scores"][0]["value"] for line in lines}
     shown = {row[1]: row[2] for row in (line.split("\t") for line in done.stdout.splitlines())}
     return {
@@ -127,7 +127,7 @@ def main() -> None:
         return
     data = Path(options.data)
     folder = data / "alpaca_eval"
-    expected = {row["model"]: float(row["win_rate"]) for row in rows_of(folder / "expected_dev.csv")}
+    expected = {row["model"]: float(row["win_rate"]) for row in read_rows(folder / "expected_dev.csv")}
     files = sorted((folder / "annotations").glob("*.json*"))
     rows = [row for path in files if (row := replayed(data, path, expected.get(path.name.partition(".json")[0])))]
     report("preferences of recorded judgements, once more", rows, options)

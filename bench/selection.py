@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from common import arguments, report
-from moa.evals.selection.outputs import find, likeness, preferences_of
+from moa.evals.selection.outputs import find_outputs, output_similarities, read_preferences
 from moa.evals.selection.select import USUAL, select
 
 Table = dict[str, list[float | None]]
@@ -77,13 +77,13 @@ def pools(table: Table, family: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def measured(table: Table, outputs: Path, family: str, splits: int) -> Iterator[dict[str, Any]]:
-    answers = find(outputs, list(table))
+    answers = find_outputs(outputs, list(table))
     if missing := sorted(set(table) - set(answers)):
         print(f"no answers of {', '.join(missing)}", file=sys.stderr)
-    whole = likeness(answers)
+    whole = output_similarities(answers)
     for name, members in pools(table, family):
         pool = {one: table[one] for one in members}
-        alike = likeness({one: answers[one] for one in members if one in answers})
+        alike = output_similarities({one: answers[one] for one in members if one in answers})
         for k in (3, 6):
             if k < len(pool):
                 yield row(name, len(pool), k, [split(pool, alike, k, seed) for seed in range(splits)])
@@ -100,7 +100,7 @@ def main() -> None:
         print("skipped: it needs --data DIR, preferences and answers of real models", file=sys.stderr)
         return
     data = Path(options.data)
-    table = preferences_of(Path(options.preferences or data / "selection" / "preference_matrix_dev.csv"))
+    table = read_preferences(Path(options.preferences or data / "selection" / "preference_matrix_dev.csv"))
     outputs = Path(options.outputs or data / "selection" / "outputs")
     rows = list(measured(table, outputs, options.family, options.runs))
     report("best of k on prompts not seen, %", rows, options, "mean")

@@ -1,6 +1,6 @@
 """Does `moa eval worth` say what is true? Its interval and its verdict against worlds in which the truth is known.
 
-In each world (src/moa/evals/simulator.py) a mixture of four members and an aggregator answers prompts, others in each
+In each world (simulator.py) a mixture of four members and an aggregator answers prompts, others in each
 simulation; every answer of the mixture is judged against every member's and against the best member's sampled
 four times (Self-MoA), in both orders. `truth` is the mixture's mean gain, in points, over the member that is best in
 truth, over as many prompts as --truth says. `covered` is the share of simulations whose interval holds it, `worth it`
@@ -25,8 +25,8 @@ from statistics import fmean
 from typing import Any
 
 from common import arguments, report
-from moa.evals.simulator import Answer, Skill, World
-from moa.evals.stats.bootstrap import Rival, Worth, worth
+from moa.evals.stats.comparison import Rival, Worth, worth
+from simulator import SimulatedAnswer, Skill, World
 
 MEMBERS = ("a", "b", "c", "d")
 EVEN = Skill(strengths=0.6, luck=0.4)
@@ -62,13 +62,15 @@ CASES = (
 )
 
 
-def expected(world: World, one: Answer, other: Answer) -> float:
+def expected(world: World, one: SimulatedAnswer, other: SimulatedAnswer) -> float:
     """The gain where length is of no account."""
     level = replace(world, longer=0.0)
     return level.preference(one, other) - level.preference(other, one)
 
 
-def row(case: Case, world: World, name: str, count: int) -> Iterator[tuple[str, Answer, list[Answer], list[Answer]]]:
+def row(
+    case: Case, world: World, name: str, count: int
+) -> Iterator[tuple[str, SimulatedAnswer, list[SimulatedAnswer], list[SimulatedAnswer]]]:
     """Prompts: for each the mixture's answer, the members', and what each member makes of four of its own."""
     for number in range(count):
         prompt = f"{name} {number // case.group}/{number}"
@@ -93,7 +95,7 @@ def simulated(case: Case, number: int) -> Worth:
     world = case.world()
     made = list(row(case, world, f"simulation {number}", case.prompts))
 
-    def rival(name: str, others: Sequence[Answer]) -> Rival:
+    def rival(name: str, others: Sequence[SimulatedAnswer]) -> Rival:
         pairs = [(prompt, mixture, other) for (prompt, mixture, _, _), other in zip(made, others, strict=True)]
         gains = [world.gain(prompt, mixture, other) for prompt, mixture, other in pairs]
         return Rival(name, gains, longer=[mixture.length - other.length for _, mixture, other in pairs])

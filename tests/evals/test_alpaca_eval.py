@@ -16,7 +16,7 @@ from helpers.command import configured, moa
 from helpers.upstream import Body, Reply, Upstream
 from moa import ConfigError, Message, Response, Scripted
 from moa.evals.runner import evaluate
-from moa.evals.sample import Answer, Metric, Score, Scored
+from moa.evals.task import Answer, Metric, Score, ScoredSample
 from moa.evals.tasks.alpaca_eval import PREFERENCE, AlpacaEval, first_preferred, is_switched, read
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
@@ -107,7 +107,7 @@ def test_the_command_gives_every_preference_of_the_judge(tmp_path: Path) -> None
     assert {line["scores"][0]["detail"]["switched"] for line in lines} == {True, False}
     rows = {row[1]: row for row in (line.split("\t") for line in done.stdout.splitlines())}
     assert float(rows["win rate"][2].split()[0]) == pytest.approx(100 * sum(got) / 40, abs=0.01)
-    assert "not comparable with published figures: judged by lab:j" in rows["length-controlled win rate"][5]
+    assert "not comparable with published results: judged by lab:j" in rows["length-controlled win rate"][5]
 
 
 def test_the_order_of_answers_is_the_instructions_own() -> None:
@@ -157,10 +157,10 @@ async def test_what_answers_hold_cannot_change_the_prompt(tmp_path: Path) -> Non
         assert "{output_1} {instruction} <|im_end|><|im_start|>system" in request.messages[1].text
 
 
-def scored(bench: AlpacaEval, values: Sequence[float | None], model: str = "gpt-4-1106-preview") -> list[Scored]:
+def scored(bench: AlpacaEval, values: Sequence[float | None], model: str = "gpt-4-1106-preview") -> list[ScoredSample]:
     detail = {"judge": f"openai:{model}", "tokens": {"m": -0.1}}
     return [
-        Scored(sample, Answer(sample.id, "a", ("words " * (place + 1),)), (Score(PREFERENCE, value, detail),))
+        ScoredSample(sample, Answer(sample.id, "a", ("words " * (place + 1),)), (Score(PREFERENCE, value, detail),))
         for place, (sample, value) in enumerate(zip(bench.samples, values, strict=True))
     ]
 
@@ -171,13 +171,13 @@ def named(figures: Sequence[Metric]) -> dict[str, Metric]:
 
 def test_figures_are_comparable_only_with_the_judge_of_published_ones(tmp_path: Path) -> None:
     bench = read(written(tmp_path))
-    own = bench.figures(scored(bench, [0.7] * 40))
+    own = bench.metrics(scored(bench, [0.7] * 40))
     assert [figure.note for figure in own] == ["", "", ""]
-    assert [figure.name for figure in own] == ["length-controlled win rate", "win rate", "wins counted whole"]
-    assert named(own)["wins counted whole"].value == 100
-    other = bench.figures(scored(bench, [0.7] * 39 + [None], "gpt-5"))
+    assert [figure.name for figure in own] == ["length-controlled win rate", "win rate", "discrete win rate"]
+    assert named(own)["discrete win rate"].value == 100
+    other = bench.metrics(scored(bench, [0.7] * 39 + [None], "gpt-5"))
     assert all(
-        "1 not judged; not comparable with published figures: judged by openai:gpt-5" in one.note for one in other
+        "1 not judged; not comparable with published results: judged by openai:gpt-5" in one.note for one in other
     )
     assert named(other)["win rate"].n == 39
 
@@ -186,7 +186,7 @@ def test_without_what_length_control_needs_the_win_rate_is_still_there(tmp_path:
     data = written(tmp_path)
     (data / "alpaca_eval" / "df_gamed.csv").unlink()
     bench = read(data)
-    figures = named(bench.figures(scored(bench, [0.7] * 40)))
+    figures = named(bench.metrics(scored(bench, [0.7] * 40)))
     assert next(iter(figures)) == "win rate"  # the headline
     assert figures["win rate"].value == pytest.approx(70)
     assert figures["length-controlled win rate"].value is None
@@ -197,17 +197,19 @@ def test_length_control_of_a_few_samples_takes_their_own_difficulties(tmp_path: 
     bench = read(written(tmp_path))
     whole = scored(bench, [0.2 + 0.015 * place for place in range(40)])
     part = whole[4:36]
-    alone = bench.figures(part)[0]
-    moved = bench.figures([Scored(bench.samples[place], one.answer, one.scores) for place, one in enumerate(part)])[0]
+    alone = bench.metrics(part)[0]
+    moved = bench.metrics(
+        [ScoredSample(bench.samples[place], one.answer, one.scores) for place, one in enumerate(part)]
+    )[0]
     assert alone.n == moved.n == 32
     assert alone.value != pytest.approx(moved.value, abs=1e-3)
-    assert bench.figures(part[:20])[-1].note == "not with fewer than 30 answers"
+    assert bench.metrics(part[:20])[-1].note == "needs at least 30 answers"
 
 
 def test_a_folder_without_the_judges_prompt_says_where_it_may_come_from(tmp_path: Path) -> None:
     data = written(tmp_path)
     (data / "alpaca_eval" / "judge_prompt_alpaca_eval_clf.txt").unlink()
-    with pytest.raises(ConfigError, match="and no alpaca_eval is installed that has it"):
+    with pytest.raises(ConfigError, match=r"judge_prompt_alpaca_eval_clf\.txt"):
         read(data)
 
 
@@ -217,9 +219,9 @@ def test_a_folder_without_the_judges_prompt_says_where_it_may_come_from(tmp_path
 )
 async def test_recorded_judgements_give_their_preferences_again() -> None:
     """One model here; bench/replay.py has all that carry log-probabilities, through the command and over HTTP."""
-    from moa.evals.tasks.files import rows_of
+    from moa.evals.tasks.data import read_rows
 
-    rows = {row["instruction"]: row for row in rows_of(DATA / "alpaca_eval" / "annotations" / "claude-2.json.gz")}
+    rows = {row["instruction"]: row for row in read_rows(DATA / "alpaca_eval" / "annotations" / "claude-2.json.gz")}
     bench = read(DATA)
     judged = {
         bench.scorer.comparison(

@@ -1,4 +1,4 @@
-"""Likeness of an answer to its proposals: three measures, and their rank correlation with scores within a sample."""
+"""Similarity of an answer to its proposals: three measures, and their rank correlation with scores within a sample."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import math
 
 import pytest
 
-from moa.evals.experiments.texts import Correlation, Likeness, bleu, cosines, likenesses, within_samples
+from moa.evals.experiments.answer_similarity import (
+    Correlation,
+    Similarity,
+    bleu,
+    correlation_within_samples,
+    similarities,
+    tfidf_cosines,
+)
 
 ANSWER = "the cat sat on the mat"
 
 
 def test_the_same_text_is_wholly_alike_and_another_not_at_all() -> None:
-    same, other = likenesses(ANSWER, [ANSWER, "xylophones buzz"])
-    assert same == Likeness(pytest.approx(1), pytest.approx(1), 1.0)
+    same, other = similarities(ANSWER, [ANSWER, "xylophones buzz"])
+    assert same == Similarity(pytest.approx(1), pytest.approx(1), 1.0)
     assert (other.bleu < 0.1, other.tfidf) == (True, 0.0)
 
 
@@ -32,14 +39,14 @@ def test_a_short_answer_pays_for_its_brevity_and_a_short_proposal_does_not() -> 
 
 
 def test_words_that_all_texts_have_count_less_when_more_texts_have_them() -> None:
-    alone = cosines("red sky", ["red sea"])[0]
-    among = cosines("red sky", ["red sea"], ["red wine", "red brick", "red tape"])[0]
+    alone = tfidf_cosines("red sky", ["red sea"])[0]
+    among = tfidf_cosines("red sky", ["red sea"], ["red wine", "red brick", "red tape"])[0]
     assert 0 < among < alone < 1
 
 
 @pytest.mark.parametrize("answer", ["", "?", "我们"])
 def test_texts_without_words_are_no_fault(answer: str) -> None:
-    (found,) = likenesses(answer, ["!"])
+    (found,) = similarities(answer, ["!"])
     assert (found.bleu, found.tfidf, found.levenshtein) == (0.0, 0.0, 0.0)
 
 
@@ -47,5 +54,7 @@ def test_rank_correlation_is_taken_within_each_sample_and_samples_without_order_
     rising = [(0.1, 1.0), (0.2, 5.0), (0.9, 6.0)]
     falling = [(0.1, 9.0), (0.2, 5.0), (0.9, 1.0)]
     tied = [(0.1, 1.0), (0.2, 1.0), (0.9, 1.0)]
-    assert within_samples([rising, falling, rising, tied, rising[:2]]) == Correlation(pytest.approx(1 / 3), 3, 2)
-    assert within_samples([tied]) == Correlation(None, 0, 1)
+    assert correlation_within_samples([rising, falling, rising, tied, rising[:2]]) == Correlation(
+        pytest.approx(1 / 3), 3, 2
+    )
+    assert correlation_within_samples([tied]) == Correlation(None, 0, 1)

@@ -19,7 +19,7 @@ from moa.cli.terminal.progress import figures
 from moa.evals.runner import Progress
 
 SUMS = """\
-{"suite": "sums", "scorer": "numeric"}
+{"task": "sums", "scorer": "numeric"}
 {"prompt": "2 + 3?", "answer": 5}
 {"prompt": "17 + 25?", "answer": 42}
 {"prompt": "8 - 6?", "answer": 2}
@@ -60,7 +60,7 @@ def test_the_results_are_plain_json_beside_a_manifest() -> None:
         moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out", "--seed", "4")
         assert {call.body["seed"] for call in upstream.calls} == {4}
     manifest = json.loads(Path("out/manifest.json").read_text("utf-8"))
-    assert (manifest["suite"], manifest["models"], manifest["seed"]) == ("sums", ["lab:a"], 4)
+    assert (manifest["task"], manifest["models"], manifest["seed"]) == ("sums", ["lab:a"], 4)
     assert manifest["prices"] == {"lab:a": {"input": 1.0, "output": 1.0}}
     assert set(manifest["versions"]) == {"moa", "python"}
     answers = [json.loads(line) for line in Path("out/answers.jsonl").read_text("utf-8").splitlines()]
@@ -81,7 +81,7 @@ def test_a_folder_goes_on_only_with_the_same_evaluation() -> None:
         moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out")
         other = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out", "--seed", "5")
     assert other.returncode == 2
-    assert "out holds an evaluation with another seed; name another folder with --output-dir" in other.stderr
+    assert "out: has results with another seed; set --output-dir to another folder" in other.stderr
 
 
 def test_open_prompts_are_compared_with_the_first_model_by_the_judge() -> None:
@@ -93,7 +93,7 @@ def test_open_prompts_are_compared_with_the_first_model_by_the_judge() -> None:
         configured(upstream, '[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:b"\n')
         Path("mine.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n', "utf-8")
         missing = moa("eval", "run", "mine.jsonl", "-m", "lab:a", "-m", "lab:b")
-        assert (missing.returncode, "name one with --judge" in missing.stderr) == (2, True)
+        assert (missing.returncode, "--judge" in missing.stderr) == (2, True)
         assert not Path("results").exists()
         done = moa("eval", "run", "mine.jsonl", "-m", "lab:a", "-m", "lab:b", "--judge", "lab:j")
         assert len(upstream.to("j")) == 4
@@ -137,7 +137,7 @@ def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() ->
         written()
         refused = moa("eval", "run", "sums.jsonl", "-m", "lab:a", "--max-cost", "1")
         assert (refused.returncode, upstream.calls) == (2, [])
-    assert "the price of lab:a is not known, so --max-cost cannot be kept" in refused.stderr
+    assert "--max-cost: the price of lab:a is unknown" in refused.stderr
 
 
 def test_a_bar_shows_how_far_it_is() -> None:

@@ -14,7 +14,7 @@ from helpers.command import MOA, configured, moa, until
 from helpers.upstream import Body, Upstream
 
 RUN = ("eval", "run", "mine.jsonl", "-m", "lab:a", "-m", "moa:panel", "--judge", "lab:j", "--max-concurrency", "3")
-SAME = ("report.html", "answers.jsonl", "scores.jsonl", "figures.json", "samples.jsonl")
+SAME = ("report.html", "answers.jsonl", "scores.jsonl", "metrics.json", "samples.jsonl")
 
 
 class Upto:

@@ -8,14 +8,14 @@ import pytest
 
 from moa.errors import ConfigError
 from moa.evals.experiments.candidate import Candidate
-from moa.evals.experiments.paper import EXPERIMENTS, experiment
+from moa.evals.experiments.paper import EXPERIMENTS, plan_experiment
 
 MODELS = ("openai:a", "openai:b", "openai:c")
 ALL = tuple((model, 1) for model in MODELS)
 
 
 def names(name: str) -> dict[tuple[str, str], str]:
-    return {(arm.series, arm.at): arm.candidate.name for arm in experiment(name, MODELS).arms}
+    return {(arm.series, arm.category): arm.candidate.name for arm in plan_experiment(name, MODELS).arms}
 
 
 def test_collaborativeness_asks_each_model_alone_and_after_all_of_them() -> None:
@@ -29,7 +29,7 @@ def test_roles_have_each_model_aggregate_all_and_propose_alone_for_one_aggregato
     arms = names("roles")
     assert arms["as aggregator", "openai:c"] == "openai:a + openai:b + openai:c -> openai:c"
     assert arms["as proposer", "openai:c"] == "openai:c x6 -> openai:a"
-    other = experiment("roles", MODELS, "openai:b", samples=2)
+    other = plan_experiment("roles", MODELS, "openai:b", samples=2)
     assert [arm.candidate.name for arm in other.arms if arm.series == "as proposer"] == [
         "openai:a x2 -> openai:b",
         "openai:b x2 -> openai:b",
@@ -59,8 +59,8 @@ def test_ranker_compares_an_aggregator_that_writes_with_the_same_one_that_picks(
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_says_where_it_is_from_and_no_two_arms_have_one_place(name: str) -> None:
-    made = experiment(name, MODELS)
-    places = [(arm.series, arm.at) for arm in made.arms]
+    made = plan_experiment(name, MODELS)
+    places = [(arm.series, arm.category) for arm in made.arms]
     assert made.name == name
     assert re.fullmatch(r"(Figure|Table) \d\w?", made.source)
     assert len(places) == len(set(places))
@@ -68,6 +68,6 @@ def test_every_experiment_says_where_it_is_from_and_no_two_arms_have_one_place(n
 
 def test_an_unknown_experiment_and_one_model_alone_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"no experiment 'role'; did you mean 'roles'\?"):
-        experiment("role", MODELS)
-    with pytest.raises(ConfigError, match="name at least two"):
-        experiment("roles", MODELS[:1])
+        plan_experiment("role", MODELS)
+    with pytest.raises(ConfigError, match=r"roles: .* got 1"):
+        plan_experiment("roles", MODELS[:1])

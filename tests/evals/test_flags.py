@@ -9,7 +9,7 @@ from helpers.upstream import Body, Upstream
 
 THINGS = ("door", "wall", "roof", "barn", "boat", "cart", "gate", "shed", "fence", "bench")
 PROMPTS = [f"How do you paint a {thing}?" for thing in THINGS]
-MINE = '{"suite": "mine"}\n' + "".join(f'{{"prompt": "{prompt}"}}\n' for prompt in PROMPTS)
+MINE = '{"task": "mine"}\n' + "".join(f'{{"prompt": "{prompt}"}}\n' for prompt in PROMPTS)
 PANEL = """
 [mixtures.panel]
 proposers = [{ model = "lab:a", system = "Example: How do you paint a door? With care." }, "lab:judge"]
@@ -49,8 +49,8 @@ def test_a_report_tells_the_evidence_of_every_flag() -> None:
         assert done.returncode == 0, done.stderr
     assert moa("eval", "report", "out").returncode == 0
     told = Path("out/report.html").read_text("utf-8")
-    assert "moa:panel: 10 of 10 answers are, or begin as, one and the same text" in told
-    assert "moa:panel: lab:judge judges itself, as it is a part of it" in told
-    assert "moa:panel: in 10 of 10 comparisons the judge changed its mind with the order of the answers" in told
-    assert "moa:panel: 1 of 10 prompts stand in an instruction of it" in told
-    assert "lab:b: " not in told.split("To be careful with")[1].split("<h2")[0]
+    assert "moa:panel: 10 of 10 answers are, or start with, the same text" in told
+    assert "moa:panel: lab:judge judges itself" in told
+    assert "moa:panel: in 10 of 10 comparisons the verdict depends on the order" in told
+    assert "moa:panel: 1 of 10 prompts occur in its instructions" in told
+    assert "lab:b: " not in told.split("Warnings")[1].split("<h2")[0]

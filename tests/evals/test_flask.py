@@ -14,7 +14,7 @@ from helpers.command import configured, moa
 from helpers.upstream import Body, Upstream
 from moa import ConfigError, Request, Scripted
 from moa.evals.runner import evaluate
-from moa.evals.tasks.flask import DOMAINS, LEVELS, SKILLS, key, marked, read
+from moa.evals.tasks.flask import DOMAINS, LEVELS, SKILLS, read, read_grades, score_name
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
 with_data = pytest.mark.skipif(
@@ -133,12 +133,12 @@ def test_the_command_has_all_skills_of_an_answer_marked_in_one_call(tmp_path: Pa
     ],
 )
 def test_marks_are_read_from_the_last_table_of_a_review(text: str, found: list[tuple[str, float | None]]) -> None:
-    assert marked(text) == found
+    assert read_grades(text) == found
 
 
 def test_a_skill_is_known_by_its_first_word_or_the_second_of_the_logical_ones() -> None:
     names = ("Logical Robustness", "Commonsense Understanding", "Readability", "Logical")
-    assert [key(name) for name in names] == ["robustness", "commonsense", "readability", None]
+    assert [score_name(name) for name in names] == ["robustness", "commonsense", "readability", None]
 
 
 async def test_a_review_that_cannot_be_read_is_counted_and_not_marked(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ async def test_a_review_that_cannot_be_read_is_counted_and_not_marked(tmp_path: 
         return "It is good." if "name a river" in told else judge(told)
 
     results = await evaluate(read(written(tmp_path)), {"a": Scripted("a", "words")}, judge=Scripted("j", asked))
-    assert results.figures["a"][0].note == "1 reviews not read"
-    assert results.figures["a"][0].n == 5
+    assert results.metrics["a"][0].note == "1 reviews not read"
+    assert results.metrics["a"][0].n == 5
     assert [score.value for score in results.scored["a"][1].scores] == [None, None]
     assert results.scored["a"][1].scores[0].detail["review"] == "It is good."
 
@@ -157,14 +157,14 @@ def test_a_skill_without_a_rubric_is_told(tmp_path: Path) -> None:
     data = written(tmp_path)
     path = data / "flask" / "skillset_description.json"
     path.write_text(json.dumps([row for row in json.loads(path.read_text()) if row["Skill"] != "Factuality"]))
-    with pytest.raises(ConfigError, match="has no skill 'Factuality', which item 2 takes"):
+    with pytest.raises(ConfigError, match=r"skillset_description\.json: Factuality: .* item 2"):
         read(data)
 
 
 @with_data
 def test_the_real_items_take_the_skills_they_are_known_for() -> None:
     bench = read(DATA)
-    skills = Counter(key(skill) for sample in bench.samples for skill in sample.reference["skills"])
+    skills = Counter(score_name(skill) for sample in bench.samples for skill in sample.reference["skills"])
     domains = Counter(domain for sample in bench.samples for domain in sample.metadata["domain"])
     levels = Counter(sample.metadata["difficulty"] for sample in bench.samples)
     assert len(bench.samples) == 1740
@@ -189,8 +189,8 @@ async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark()
     reviewer = Scripted("j", asked)
     results = await evaluate(bench, {"a": Scripted("a", "an answer")}, judge=reviewer)
     assert len(reviewer.requests) == 1740
-    assert results.figures["a"][0].n == 5219
-    assert {figure.value for figure in results.figures["a"]} == {3.0}
+    assert results.metrics["a"][0].n == 5219
+    assert {figure.value for figure in results.metrics["a"]} == {3.0}
 
 
 def test_the_report_draws_the_skills_around_a_circle(tmp_path: Path) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from moa import ConfigError, Message, Request, Response
-from moa.evals.sample import Answer, Sample
-from moa.evals.scorers.pairwise import PREFERENCE, Preferred, comparison, verdict
-from moa.evals.scorers.rules import RULES, ByRule, Rule
-from moa.evals.task import ScoringContext
-from moa.evals.tasks.jsonl import Part, Suite
+from moa.evals.scorers.pairwise import PREFERENCE, PairwiseScorer, comparison, verdict
+from moa.evals.scorers.rules import RULES, Rule, RuleScorer
+from moa.evals.task import Answer, Sample, ScoringContext
+from moa.evals.tasks.jsonl import JsonlTask
+from moa.evals.tasks.registry import TaskSubset
 
 
-def suite(folder: Path, *lines: object) -> Suite:
+def suite(folder: Path, *lines: object) -> JsonlTask:
     path = folder / "mine.jsonl"
     path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), "utf-8")
-    return Suite.read(path)
+    return JsonlTask.read(path)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_the_right_choice_may_be_given_by_its_words() -> None:
 def test_a_line_ends_where_json_lines_end_and_not_within_a_text(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes('{"prompt": "one\u2028two\x85three"}\r\n{"prompt": "four"}\r\n'.encode())
-    assert [sample.question for sample in Suite.read(path).samples] == ["one\u2028two\x85three", "four"]
+    assert [sample.question for sample in JsonlTask.read(path).samples] == ["one\u2028two\x85three", "four"]
     path.write_bytes('{"prompt": "Où?"}'.encode("latin-1"))
     with pytest.raises(ConfigError, match="not text in UTF-8"):
-        Suite.read(path)
+        JsonlTask.read(path)
 
 
 def test_exact_means_the_same_words_and_anywhere_means_among_others() -> None:
@@ -96,7 +96,7 @@ def test_a_pattern_is_searched_in_the_whole_answer() -> None:
 async def test_a_suite_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
     read = suite(
         tmp_path,
-        {"suite": "sums", "scorer": "numeric", "max_tokens": 9, "temperature": 0, "system": "Be short."},
+        {"task": "sums", "scorer": "numeric", "max_tokens": 9, "temperature": 0, "system": "Be short."},
         {"prompt": "2 + 3?", "answer": 5, "category": "easy"},
         {"id": "fruit", "prompt": "A fruit?", "choices": ["apple", "chair"], "answer": "A", "scorer": "choice"},
     )
@@ -105,13 +105,14 @@ async def test_a_suite_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
     assert (first.id, [message.text for message in first.messages]) == ("2", ["Be short.", "2 + 3?"])
     assert second.question == "A fruit?\n\nA) apple\nB) chair\n\nAnswer with the letter alone."
     scores = [
-        await ByRule().score(sample, Answer(sample.id, "m", ("A 5",)), ScoringContext()) for sample in (first, second)
+        await RuleScorer().score(sample, Answer(sample.id, "m", ("A 5",)), ScoringContext())
+        for sample in (first, second)
     ]
     assert [(one.value, one.detail) for (one,) in scores] == [(1.0, {"read": "5"}), (1.0, {"read": "A"})]
 
 
 def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
-    assert suite(tmp_path, {"prompt": "Write a poem."}).scorer == Preferred()
+    assert suite(tmp_path, {"prompt": "Write a poem."}).scorer == PairwiseScorer()
 
 
 @pytest.mark.parametrize(
@@ -120,13 +121,17 @@ def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
         (["{"], ":1: is not JSON"),
         (["[1]"], ":1: is not an object"),
         ([{"promt": "a"}], ":1: promt: unknown setting; did you mean 'prompt'?"),
-        ([{"answer": 1}], ":1: give a prompt, or messages"),
-        ([{"prompt": "a", "answer": "x"}, {"prompt": "b"}], ":2: has no answer, but others have"),
-        ([{"prompt": "a", "answer": "x", "scorer": "numeric"}], ":1: answer: 'x' is no number"),
-        ([{"prompt": "a", "answer": "C", "choices": ["x", "y"]}], ":1: answer: 'C' is none of the choices"),
-        ([{"prompt": "a", "answer": "(b", "scorer": "regex"}], ":1: answer: '(b' is no pattern: missing )"),
+        ([{"answer": 1}], ":1: a question has either a prompt or messages"),
+        ([{"prompt": "a", "answer": "x"}, {"prompt": "b"}], ":2: answer: is missing"),
+        ([{"prompt": "a", "answer": "x", "scorer": "numeric"}], ":1: answer: must be a number, got 'x'"),
+        ([{"prompt": "a", "answer": "C", "choices": ["x", "y"]}], ":1: answer: must be one of the choices, got 'C'"),
+        (
+            [{"prompt": "a", "answer": "(b", "scorer": "regex"}],
+            ":1: answer: must be a regular expression, got '(b': missing )",
+        ),
         ([{"prompt": "a", "scorer": "fuzzy"}], ":1: scorer.kind: must be one of"),
-        ([{"id": "1", "prompt": "a"}, {"id": "1", "prompt": "b"}], "the id '1' is there twice"),
+        ([{"id": "1", "prompt": "a"}, {"id": "1", "prompt": "b"}], "the id '1' is used twice"),
+        ([{"suite": "mine"}], ':1: suite: is no longer a setting; rename it to "task"'),
         ([], "has no questions"),
     ],
 )
@@ -138,10 +143,10 @@ def test_what_is_wrong_in_a_suite_is_said_with_its_line(tmp_path: Path, lines: l
 
 def test_fewer_samples_are_among_more_and_in_their_order(tmp_path: Path) -> None:
     whole = suite(tmp_path, *({"prompt": str(number)} for number in range(50)))
-    few, more = (Part(whole, limit, seed=7).samples for limit in (5, 20))
+    few, more = (TaskSubset(whole, limit, seed=7).samples for limit in (5, 20))
     assert (len(few), len(more)) == (5, 20)
     assert [sample for sample in more if sample in few] == list(few)
-    assert Part(whole, 5, seed=8).samples != few
+    assert TaskSubset(whole, 5, seed=8).samples != few
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ async def test_both_orders_are_judged_and_a_tie_is_a_half(verdicts: list[str], s
 
     sample = Sample("1", (Message("user", "Why?"),))
     judging = ScoringContext(judge, Answer("1", "base", ("BASE",)))
-    (score,) = await Preferred().score(sample, Answer("1", "m", ("OWN",)), judging)
+    (score,) = await PairwiseScorer().score(sample, Answer("1", "m", ("OWN",)), judging)
     assert (score.name, score.value, score.detail["unstable"]) == (PREFERENCE, share, unstable)
     assert asked[0].index("OWN") < asked[0].index("BASE")
     assert asked[1].index("BASE") < asked[1].index("OWN")

@@ -15,9 +15,8 @@ import pytest
 
 from helpers.command import moa
 from moa.errors import ConfigError
-from moa.evals.stats.length_control import GAMED_WEIGHT, GRID, PULL, Compared, Gamed, bootstrap, fit
-from moa.evals.stats.win_rate import win_rate
-from moa.evals.tasks.annotations import Annotations, Control, score
+from moa.evals.stats.length_control import GAMED_WEIGHT, GRID, PULL, Gamed, PairResults, fit, standard_error
+from moa.evals.tasks.annotations import Annotations, Control, score, win_rate
 from moa.optional import needs
 
 LENGTH, DIFFICULTY, QUALITY = -1.5, 0.8, -0.4
@@ -30,7 +29,7 @@ with_data = pytest.mark.skipif(
 )
 
 
-def simulated(rows: int = 800, seed: int = 1) -> tuple[Compared, Gamed]:
+def simulated(rows: int = 800, seed: int = 1) -> tuple[PairResults, Gamed]:
     """Preferences that are exactly what the model says, so that it must find the weights."""
     dice = np.random.default_rng(seed)
     difficulty, delta = dice.normal(0, 1.5, rows), dice.normal(200, 700, rows)
@@ -38,7 +37,7 @@ def simulated(rows: int = 800, seed: int = 1) -> tuple[Compared, Gamed]:
     preferences = 1 / (1 + np.exp(-(LENGTH * shape + DIFFICULTY * difficulty + QUALITY)))
     gamed_delta, gamed_difficulty = np.repeat((1.0, -1.0), rows), np.tile(difficulty, 2)
     gamed = 1 / (1 + np.exp(-(LENGTH * np.tanh(gamed_delta) + DIFFICULTY * gamed_difficulty)))
-    return Compared(preferences, delta, difficulty), Gamed(gamed_delta, gamed_difficulty, gamed)
+    return PairResults(preferences, delta, difficulty), Gamed(gamed_delta, gamed_difficulty, gamed)
 
 
 def test_the_weights_that_made_the_preferences_are_found_again() -> None:
@@ -96,21 +95,20 @@ def test_the_bootstrap_says_how_much_the_win_rate_varies() -> None:
         fitted = fit(judged, gamed, c=10.0)
         rates.append(fitted.win_rate(judged.difficulty))
         if seed < 10:
-            errors.append(bootstrap(judged, gamed, fitted, samples=200))
+            errors.append(standard_error(judged, gamed, fitted, samples=200))
     assert np.mean(errors) == pytest.approx(np.std(rates, ddof=1), rel=0.35)
 
 
 def test_the_bootstrap_depends_on_its_seed_alone() -> None:
     compared, gamed = simulated(100)
     fitted = fit(compared, gamed, c=10.0)
-    first, second, third = (bootstrap(compared, gamed, fitted, seed=seed, samples=50) for seed in (3, 3, 4))
+    first, second, third = (standard_error(compared, gamed, fitted, seed=seed, samples=50) for seed in (3, 3, 4))
     assert first == second != third
 
 
 def test_a_tie_is_half_a_win_and_any_lead_is_a_whole_one_when_wins_are_whole() -> None:
     found = win_rate([1.0, 0.6, 0.5, 0.1])
     assert (found.win_rate, found.discrete) == (pytest.approx(55), 62.5)
-    assert (found.wins, found.losses, found.ties, found.n) == (2, 1, 1, 4)
     assert found.standard_error == pytest.approx(100 * np.std([1.0, 0.6, 0.5, 0.1], ddof=1) / 2)
 
 
@@ -155,7 +153,7 @@ def test_the_command_scores_a_file_of_judgements(tmp_path: Path, packed: bool) -
     assert 0 < found["lc_win_rate"] < 100
     assert found["lc_bootstrap_se"] > 0
     assert "5 of 50 comparisons have no preference" in done.stderr
-    assert "5 preferences are no number from 1 to 2" in done.stderr
+    assert "5 preferences are not a number from 1 to 2" in done.stderr
 
 
 def test_the_baseline_is_as_good_as_itself(tmp_path: Path) -> None:
@@ -167,7 +165,7 @@ def test_constant_answers_are_told_however_often_they_win(tmp_path: Path) -> Non
     path = written(tmp_path, [1.99] * 40, words="I win whatever you ask.")
     found = score(Annotations.read(path), Control.read(tmp_path))
     assert found.win_rate > 98
-    assert any("40 of 40 answers are, or begin as, one and the same text" in warning for warning in found.warnings)
+    assert any("40 of 40" in warning for warning in found.warnings)
 
 
 def test_what_is_wrong_with_the_files_is_told(tmp_path: Path) -> None:
@@ -175,16 +173,16 @@ def test_what_is_wrong_with_the_files_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"has no instruction_difficulty\.csv or instruction_"):
         Control.read(tmp_path / "empty")
-    with pytest.raises(ConfigError, match="nowhere: no such folder; --data names"):
+    with pytest.raises(ConfigError, match="nowhere: no such folder; set --data"):
         Control.read(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="5 comparisons, but the difficulty of 4 instructions"):
+    with pytest.raises(ConfigError, match=r"5 comparisons, .* 4 difficulties"):
         control = Control.read(tmp_path)
         score(Annotations.read(path), replace(control, difficulty=control.difficulty[:4]))
     path.write_text("[{]")
     with pytest.raises(ConfigError, match="is not JSON"):
         Annotations.read(path)
     path.write_text('[{"output": "x"}]')
-    with pytest.raises(ConfigError, match="no row has 'output_1'"):
+    with pytest.raises(ConfigError, match="output_1: is missing"):
         Annotations.read(path)
 
 

@@ -13,7 +13,7 @@ from helpers.command import configured, moa
 from helpers.upstream import Body, Upstream
 from moa import ConfigError, Request, Scripted
 from moa.evals.runner import evaluate
-from moa.evals.tasks.mt_bench import MTBench, agreed, mark, read, verdict
+from moa.evals.tasks.mt_bench import MTBench, combined, grade, read, verdict
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
 with_data = pytest.mark.skipif(
@@ -107,7 +107,7 @@ def test_the_command_asks_two_turns_and_has_both_marked(tmp_path: Path) -> None:
 def test_a_mark_is_the_first_number_in_double_brackets_or_else_in_single_ones(
     judgment: str, found: float | None
 ) -> None:
-    assert mark(judgment) == found
+    assert grade(judgment) == found
 
 
 async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_turns(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_
         return "[[4]]" if any(name in told for name in ("stem", "math", "coding")) else "no mark"
 
     results = await evaluate(read(written(tmp_path)), {"a": Scripted("a", "words")}, judge=Scripted("j", judge))
-    figures = {figure.name: figure for figure in results.figures["a"]}
+    figures = {figure.name: figure for figure in results.metrics["a"]}
     assert (figures["score"].value, figures["score"].n) == (5.0, 4)
     assert (figures["score: turn 1"].value, figures["score: turn 2"].value) == (4.0, 8.0)
     assert figures["score: writing"].value is None
@@ -140,7 +140,7 @@ async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_
     ],
 )
 def test_a_win_counts_only_where_both_orders_agree(first: str | None, swapped: str | None, score: float | None) -> None:
-    assert agreed(first, swapped) == score
+    assert combined(first, swapped) == score
 
 
 def test_a_verdict_is_a_letter_in_double_brackets() -> None:
@@ -164,8 +164,8 @@ async def test_pairwise_has_every_turn_judged_in_both_orders(tmp_path: Path) -> 
     asked = Scripted("j", judge)
     results = await evaluate(bench, models, judge=asked)
     assert len(asked.requests) == 8 * 2 * 2
-    assert results.figures["mine"][0].value == 100
-    assert results.figures["base"][0].note == "the baseline"
+    assert results.metrics["mine"][0].value == 100
+    assert results.metrics["base"][0].note == "the baseline"
     systems = {request.messages[0].text for request in asked.requests}
     assert systems == {f"be pair-{kind} {turn}" for kind in ("v2", "math-v1") for turn in (1, 2)}
 
@@ -190,7 +190,7 @@ def test_a_question_without_the_reference_it_needs_is_told(tmp_path: Path) -> No
     (data / "mt_bench" / "reference_answer_gpt-4.jsonl").write_text(
         json.dumps({"question_id": 84, "choices": [{"turns": ["x", "y"]}]})
     )
-    with pytest.raises(ConfigError, match=r"has no reference answer to question 83 \(math\)"):
+    with pytest.raises(ConfigError, match=r"reference_answer_gpt-4\.jsonl: question 83"):
         read(data)
 
 

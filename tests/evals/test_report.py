@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from moa import ConfigError, ModelError, Scripted, Usage
-from moa.evals.report import svg as charts
-from moa.evals.report.report import html
-from moa.evals.results_folder import Folder
+from moa.evals.report.report import report_html
+from moa.evals.results_folder import ResultsFolder
 from moa.evals.runner import evaluate
-from moa.evals.tasks.jsonl import Suite
+from moa.evals.tasks.jsonl import JsonlTask
 from moa.models.scripted import Line
 from moa.types import Request
 
 MANIFEST = {
-    "suite": "sums",
+    "task": "sums",
     "data": "d1",
     "models": ["good", "bad"],
     "judge": None,
@@ -30,11 +28,11 @@ MANIFEST = {
 }
 
 
-def suite(folder: Path, count: int = 12) -> Suite:
+def suite(folder: Path, count: int = 12) -> JsonlTask:
     path = folder / "sums.jsonl"
     lines = [{"prompt": f"{n} + <b>?", "answer": n, "scorer": "numeric", "category": "ab"[n % 2]} for n in range(count)]
     path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
-    return Suite.read(path)
+    return JsonlTask.read(path)
 
 
 def right(request: Request) -> Line:
@@ -45,14 +43,14 @@ def rarely(request: Request) -> Line:
     return ModelError("bad: gone") if request.question.startswith("3 ") else "<script>alert(1)</script> 0"
 
 
-async def evaluated(folder: Path, **models: Scripted) -> Folder:
+async def evaluated(folder: Path, **models: Scripted) -> ResultsFolder:
     questions = suite(folder)
-    there = Folder.begin(folder / "out", MANIFEST, questions.samples)
+    there = ResultsFolder.open(folder / "out", MANIFEST, questions.samples)
     await evaluate(questions, models, folder=there)
     return there
 
 
-async def both(folder: Path) -> Folder:
+async def both(folder: Path) -> ResultsFolder:
     good = Scripted("good", right, usage=Usage(100, 10, 0.002))
     return await evaluated(folder, good=good, bad=Scripted("bad", rarely, usage=Usage(10, 1, 0.001)))
 
@@ -62,7 +60,7 @@ def words(page: str) -> str:
 
 
 async def test_it_begins_with_who_did_best_and_whether_that_is_more_than_luck(tmp_path: Path) -> None:
-    told = words(html(await both(tmp_path)))
+    told = words(report_html(await both(tmp_path)))
     assert re.search(
         r"sums: 12 samples good: 100\.0 % correct \([\d.]+ \.\. 100\.0\); ahead of bad with 8\.33 % "
         r"\(difference \+\d\d\.\d \.\. \+\d[\d.]* points\)",
@@ -72,11 +70,11 @@ async def test_it_begins_with_who_did_best_and_whether_that_is_more_than_luck(tm
 
 async def test_models_that_do_alike_are_not_said_to_differ(tmp_path: Path) -> None:
     there = await evaluated(tmp_path, good=Scripted("good", "0"), bad=Scripted("bad", "1"))
-    assert "No model is shown to be best. good: 8.33 % correct" in words(html(there))
+    assert "No model is shown to be best. good: 8.33 % correct" in words(report_html(there))
 
 
 async def test_every_figure_stands_with_its_interval_and_what_it_took(tmp_path: Path) -> None:
-    page = html(await both(tmp_path))
+    page = report_html(await both(tmp_path))
     assert re.search(r"<td>good</td><td class=n>100.0 %</td><td class=n>[\d.]+ .. 100.0</td><td class=n>12</td>", page)
     assert "<td>good</td><td class=n>2</td><td class=n>1</td><td class=n>100</td><td class=n>10</td>" in page
     assert "bad: 1 of 12 failed, such as: bad: gone" in page
@@ -84,7 +82,7 @@ async def test_every_figure_stands_with_its_interval_and_what_it_took(tmp_path: 
 
 
 async def test_what_models_say_is_shown_and_never_run(tmp_path: Path) -> None:
-    page = html(await both(tmp_path))
+    page = report_html(await both(tmp_path))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; 0" in page
     assert not re.search(r"(?:src|href)=|url\(|@import", page)
@@ -92,52 +90,25 @@ async def test_what_models_say_is_shown_and_never_run(tmp_path: Path) -> None:
 
 async def test_the_same_answers_are_the_same_bytes_and_seconds_are_shown_only_when_asked_for(tmp_path: Path) -> None:
     there = await both(tmp_path)
-    assert html(Folder.read(there.path)) == html(there)
-    assert "<th class=n>seconds</th>" not in html(there)
-    assert "<th class=n>seconds</th>" in html(there, seconds=True)
+    assert report_html(ResultsFolder.read(there.path)) == report_html(there)
+    assert "<th class=n>seconds</th>" not in report_html(there)
+    assert "<th class=n>seconds</th>" in report_html(there, seconds=True)
 
 
 async def test_what_is_missing_is_said(tmp_path: Path) -> None:
     questions = suite(tmp_path)
-    there = Folder.begin(tmp_path / "out", MANIFEST, questions.samples)
+    there = ResultsFolder.open(tmp_path / "out", MANIFEST, questions.samples)
     priced = Scripted("good", right, usage=Usage(1, 1, 0.5))
-    await evaluate(questions, {"good": priced}, folder=there, spend=2)
-    assert "4 of 12 answers are there; moa eval run goes on with it." in html(there)
+    await evaluate(questions, {"good": priced}, folder=there, max_cost=2)
+    assert "4 of 12 answers are complete" in report_html(there)
 
 
 def test_without_a_score_there_is_no_report(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing is scored yet"):
-        html(Folder.begin(tmp_path, MANIFEST, []))
-    with pytest.raises(ConfigError, match="holds no results; moa eval run writes them"):
-        Folder.read(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    "drawn",
-    [
-        charts.intervals([charts.Row("a & b", 3.0, 1.0, 5.0), charts.Row("c", 0.0)], " %"),
-        charts.intervals([charts.Row("a", -3.0, -4.0, 5.0)], "", zero=0),
-        charts.scattered([charts.Spot("a", 1.0, 2.0, front=True), charts.Spot("b", 0.0, 2.0, 1.0, 3.0)], "x", "y"),
-        charts.scattered([charts.Spot("a", 1e-6, 50.0)], "x", "y"),
-        charts.scattered([charts.Spot("a", 0.01, 1.0), charts.Spot("b", 7.0, 1.0)], "x", "y"),
-    ],
-)
-def test_a_plot_is_valid_and_nothing_lies_outside_it(drawn: str) -> None:
-    drawing = ElementTree.fromstring(drawn)
-    _, _, width, height = map(float, drawing.attrib["viewBox"].split())
-    for element in drawing.iter():
-        for name, most in (("x1", width), ("x2", width), ("cx", width), ("y1", height), ("y2", height), ("cy", height)):
-            assert 0 <= float(element.attrib.get(name, 0)) <= most
-
-
-def test_names_of_points_that_are_close_do_not_cover_each_other() -> None:
-    drawn = ElementTree.fromstring(
-        charts.scattered([charts.Spot(name, 10.0, 50.0) for name in ("model a", "model b", "model c")], "x", "y")
-    )
-    heights = [float(text.attrib["y"]) for text in drawn.iter("text") if (text.text or "").startswith("model")]
-    assert len(heights) == 3
-    assert min(abs(one - other) for one in heights for other in heights if one != other) >= 14
+    with pytest.raises(ConfigError, match="has no scores"):
+        report_html(ResultsFolder.open(tmp_path, MANIFEST, []))
+    with pytest.raises(ConfigError, match="nowhere: no results folder"):
+        ResultsFolder.read(tmp_path / "nowhere")
 
 
 async def test_a_plot_says_in_words_what_it_shows(tmp_path: Path) -> None:
-    assert 'aria-label="good: 100.0, from' in html(await both(tmp_path))
+    assert 'aria-label="good: 100.0, from' in report_html(await both(tmp_path))

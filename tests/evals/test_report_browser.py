@@ -12,10 +12,10 @@ import pytest
 from test_report import both
 
 from helpers.browser import SIZES, issues
-from moa.evals.report.report import write
-from moa.evals.report.verdict import keep
-from moa.evals.results_folder import Folder
-from moa.evals.stats.bootstrap import Rival, worth
+from moa.evals.report.report import write_report
+from moa.evals.report.verdict import store_worth
+from moa.evals.results_folder import ResultsFolder
+from moa.evals.stats.comparison import Rival, worth
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -26,10 +26,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 def written(folder: Path) -> Path:
     """The report of an evaluation, with a verdict on a mixture."""
     with ThreadPoolExecutor(1) as thread:  # the browser's driver has a loop on this one
-        there: Folder = thread.submit(lambda: asyncio.run(both(folder))).result()
+        there: ResultsFolder = thread.submit(lambda: asyncio.run(both(folder))).result()
     rivals = [Rival(name, [1.0, 0.0, -1.0, 1.0] * 3, 0.001, 1.0, list(range(12))) for name in ("bad", "a" * 60)]
-    keep(there, "good", worth(rivals, cost=0.02, seconds=2.0))
-    return write(there)
+    store_worth(there, "good", worth(rivals, cost=0.02, seconds=2.0))
+    return write_report(there)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

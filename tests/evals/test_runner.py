@@ -10,10 +10,9 @@ import pytest
 
 from moa import ConfigError, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
 from moa.batch import answers, pooled
-from moa.evals.results_folder import Folder
+from moa.evals.results_folder import ResultsFolder
 from moa.evals.runner import Progress, evaluate
-from moa.evals.sample import Answer, AnswerCost, Metric, Sample, Score, Scored
-from moa.evals.task import ScoringContext
+from moa.evals.task import Answer, AnswerCost, Metric, Sample, Score, ScoredSample, ScoringContext
 
 PRICED = Usage(10, 5, 0.01)
 
@@ -24,8 +23,8 @@ class Asking:
 
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
-        reply = await judging.ask(Request([Message("user", f"{sample.id}: {answer.text}")]))
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
+        reply = await context.ask(Request([Message("user", f"{sample.id}: {answer.text}")]))
         return [Score("mark", float(reply.text))]
 
 
@@ -35,9 +34,9 @@ class Longer:
 
     needs: frozenset[str] = frozenset({"baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
-        assert judging.baseline
-        return [Score("longer", float(len(answer.text) > len(judging.baseline.text)))]
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
+        assert context.baseline
+        return [Score("longer", float(len(answer.text) > len(context.baseline.text)))]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Tiny:
     def samples(self) -> list[Sample]:
         return [Sample(f"q{n}", (Message("user", f"question {n}"),), self.then) for n in range(self.count)]
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
+    def metrics(self, scored: Sequence[ScoredSample]) -> Sequence[Metric]:
         values = [score.value for one in scored for score in one.scores if score.value is not None]
         return [Metric("mean", sum(values) / len(values) if values else None, n=len(values))]
 
@@ -67,7 +66,7 @@ def mixture(*proposers: Scripted, aggregator: Scripted) -> Mixture:
 async def test_every_model_is_asked_every_sample_and_every_answer_is_judged() -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "0.5", usage=PRICED)
     results = await evaluate(Tiny(), {"a": a}, judge=judge, seed=3)
-    assert results.figures == {"a": [Metric("mean", 0.5, n=4)]}
+    assert results.metrics == {"a": [Metric("mean", 0.5, n=4)]}
     assert [(request.question, request.max_tokens, request.seed) for request in a.requests] == [
         (f"question {n}", 7, 3) for n in range(4)
     ]
@@ -79,12 +78,12 @@ async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_
     mix = mixture(long, short, aggregator=Scripted("z", "all", usage=Usage(10, 7, 0.03)))
     results = await evaluate(Tiny(count=1), {"moa:mix": mix}, judge=Scripted("judge", "1", usage=PRICED))
     (scored,) = results.scored["moa:mix"]
-    assert (scored.answer.bill.usage, scored.answer.bill.calls, scored.answer.bill.sequential_tokens) == (
+    assert (scored.answer.cost.usage, scored.answer.cost.calls, scored.answer.cost.sequential_tokens) == (
         Usage(30, 62, 0.06),
         3,
         57,
     )
-    assert (scored.bill.usage, scored.bill.calls) == (PRICED, 1)
+    assert (scored.cost.usage, scored.cost.calls) == (PRICED, 1)
 
 
 async def test_a_further_turn_is_asked_after_the_answer_to_the_one_before() -> None:
@@ -98,10 +97,10 @@ async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_
     a = Scripted("a", ["red", ModelError("a: gone"), "blue"])
     judge = Scripted("judge", "1")
     first = await evaluate(
-        Tiny(count=2), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, Tiny(count=2).samples)
+        Tiny(count=2), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, Tiny(count=2).samples)
     )
     assert [one.answer.error for one in first.scored["a"]] == [None, "a: gone"]
-    again = await evaluate(Tiny(count=2), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
+    again = await evaluate(Tiny(count=2), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, []))
     assert [one.answer.text for one in again.scored["a"]] == ["red", "blue"]
     assert len(a.requests) == 3
 
@@ -109,15 +108,15 @@ async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_
 async def test_the_first_model_is_the_baseline_and_answers_once() -> None:
     short, long = Scripted("short", "a"), Scripted("long", "abc")
     results = await evaluate(Tiny(Longer()), {"short": short, "long": long})
-    assert results.figures["long"] == [Metric("mean", 1.0, n=4)]
+    assert results.metrics["long"] == [Metric("mean", 1.0, n=4)]
     assert len(short.requests) == 4
 
 
 async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
     a = Scripted("a", "red")
-    with pytest.raises(ConfigError, match="name one with --judge"):
+    with pytest.raises(ConfigError, match=r"tiny: .* --judge"):
         await evaluate(Tiny(), {"a": a})
-    with pytest.raises(ConfigError, match="name at least two"):
+    with pytest.raises(ConfigError, match=r"tiny: .* got 1"):
         await evaluate(Tiny(Longer()), {"a": a})
     assert a.requests == []
 
@@ -125,27 +124,29 @@ async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
 async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
     told: list[Progress] = []
-    folder = Folder.begin(tmp_path, {}, Tiny(count=9).samples)
-    stopped = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=folder, spend=0.11, tell=told.append)
+    folder = ResultsFolder.open(tmp_path, {}, Tiny(count=9).samples)
+    stopped = await evaluate(
+        Tiny(count=9), {"a": a}, judge=judge, folder=folder, max_cost=0.11, on_progress=told.append
+    )
     assert (stopped.complete, len(a.requests), told[-1].paid) == (False, 5, pytest.approx(0.1))
-    rest = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []), spend=1)
+    rest = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, []), max_cost=1)
     assert (rest.complete, len(a.requests), len(judge.requests)) == (True, 9, 9)
 
 
 async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
     class Plain(Asking):
-        async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
+        async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
             return [Score("mark", 1.0)]
 
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
-    results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, spend=1)
+    results = await evaluate(Tiny(Plain()), {"a": a}, judge=judge, max_cost=1)
     assert (results.complete, judge.requests) == (True, [])
-    assert {one.bill for one in results.scored["a"]} == {AnswerCost()}
+    assert {one.cost for one in results.scored["a"]} == {AnswerCost()}
 
 
 async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
     with pytest.raises(ConfigError, match="a: its price is unknown"):
-        await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), spend=1)
+        await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), max_cost=1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -154,30 +155,30 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 async def test_a_folder_read_again_holds_the_same_and_asks_nothing(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
-    folder = Folder.begin(tmp_path, {"seed": 1}, Tiny().samples)
+    folder = ResultsFolder.open(tmp_path, {"seed": 1}, Tiny().samples)
     first = await evaluate(Tiny(), {"a": a}, judge=judge, folder=folder)
     before = contents(tmp_path)
-    again = await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {"seed": 1}, []))
+    again = await evaluate(Tiny(), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {"seed": 1}, []))
     assert (len(a.requests), len(judge.requests)) == (4, 4)
-    assert again.figures == first.figures == Folder.read(tmp_path).figures
+    assert again.metrics == first.metrics == ResultsFolder.read(tmp_path).metrics
     assert contents(tmp_path) == before
 
 
 async def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red"), Scripted("judge", "1")
-    await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, Tiny().samples))
+    await evaluate(Tiny(), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, Tiny().samples))
     whole = {name: (tmp_path / name).read_bytes() for name in ("answers.jsonl", "scores.jsonl")}
     for name, lines in whole.items():
         (tmp_path / name).write_bytes(lines[:-20])
-    await evaluate(Tiny(), {"a": a}, judge=judge, folder=Folder.begin(tmp_path, {}, []))
+    await evaluate(Tiny(), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, []))
     assert (len(a.requests), len(judge.requests)) == (5, 5)
     assert {name: (tmp_path / name).read_bytes() for name in whole} == whole
 
 
 def test_another_evaluation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    Folder.begin(tmp_path, {"seed": 1, "versions": {"moa": "1"}}, [])
-    with pytest.raises(ConfigError, match="another seed; name another folder with --output-dir"):
-        Folder.begin(tmp_path, {"seed": 2, "versions": {"moa": "2"}}, [])
+    ResultsFolder.open(tmp_path, {"seed": 1, "versions": {"moa": "1"}}, [])
+    with pytest.raises(ConfigError, match="another seed; set --output-dir"):
+        ResultsFolder.open(tmp_path, {"seed": 2, "versions": {"moa": "2"}}, [])
 
 
 async def test_jobs_are_taken_only_as_places_come_free() -> None:

@@ -25,13 +25,12 @@ from moa import Scripted
 from moa.config.draft import of_toml
 from moa.config.load import Config, load
 from moa.errors import ConfigError
-from moa.evals.results_folder import Folder
+from moa.evals.results_folder import ResultsFolder
 from moa.evals.runner import evaluate
-from moa.evals.selection.choose import SelectedMixture, choose
-from moa.evals.selection.outputs import find, likeness, preferences_of
-from moa.evals.selection.results import gather
+from moa.evals.selection.choose import SelectedMixture, choose_mixture
+from moa.evals.selection.outputs import find_outputs, output_similarities, read_preferences, read_results
 from moa.evals.selection.select import WEIGHTS, Method, select
-from moa.evals.tasks.jsonl import Suite
+from moa.evals.tasks.jsonl import JsonlTask
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
 with_data = pytest.mark.skipif(
@@ -118,13 +117,13 @@ def test_as_many_are_chosen_as_were_asked_for_and_quality_takes_the_best(
 
 
 def test_what_cannot_be_chosen_from_is_told() -> None:
-    with pytest.raises(ConfigError, match="cannot choose 3 of 2 models"):
+    with pytest.raises(ConfigError, match=r"k: must be from 1 to 2, .* got 3"):
         select({"a": [0.1], "b": [0.2]}, {}, 3)
-    with pytest.raises(ConfigError, match="b: no preference at all"):
+    with pytest.raises(ConfigError, match="b: has no preferences"):
         select({"a": [0.1], "b": [None]}, {}, 1)
     with pytest.raises(ConfigError, match="a: preferences must be from 0 to 1"):
         select({"a": [1.4], "b": [0.3]}, {}, 1)
-    with pytest.raises(ConfigError, match="no method 'best'; there are: both, quality, diversity"):
+    with pytest.raises(ConfigError, match=r"method: .* both, quality, diversity, got 'best'"):
         select({"a": [0.1], "b": [0.2]}, {}, 1, "best")  # type: ignore[arg-type]
 
 
@@ -136,7 +135,7 @@ TEXTS = {
 
 
 def test_likeness_is_the_mean_tf_idf_cosine_fitted_on_the_answers_to_each_prompt() -> None:
-    found = likeness(TEXTS)
+    found = output_similarities(TEXTS)
     vectors = [TfidfVectorizer().fit_transform([TEXTS[name][prompt] for name in "abc"]) for prompt in ("one", "two")]
     for i, j in combinations(range(3), 2):
         expected = fmean(float((vector @ vector.T)[i, j]) for vector in vectors)
@@ -144,7 +143,9 @@ def test_likeness_is_the_mean_tf_idf_cosine_fitted_on_the_answers_to_each_prompt
 
 
 def test_likeness_of_two_models_rests_on_what_both_answered() -> None:
-    found = likeness({"a": {"one": "same words", "two": "apart"}, "b": {"one": "same words"}, "c": {"three": "x y"}})
+    found = output_similarities(
+        {"a": {"one": "same words", "two": "apart"}, "b": {"one": "same words"}, "c": {"three": "x y"}}
+    )
     assert found == {("a", "b"): pytest.approx(1)}
 
 
@@ -202,12 +203,12 @@ def test_choosing_by_quality_needs_no_answers_and_by_diversity_does(tmp_path: Pa
 @with_data
 def test_diversity_pays_where_the_leaders_are_siblings_and_costs_nothing_elsewhere() -> None:
     """Real models, chosen on one half of the prompts and tested on the other; bench/selection.py has all pools."""
-    table = preferences_of(DATA / "selection" / "preference_matrix_dev.csv")
-    answers = find(DATA / "selection" / "outputs", list(table))
+    table = read_preferences(DATA / "selection" / "preference_matrix_dev.csv")
+    answers = find_outputs(DATA / "selection" / "outputs", list(table))
     assert set(answers) == set(table)
     gains = {}
     for name, members in (("all", list(table)), ("few", [one for one in table if not one.startswith("FuseChat")])):
-        alike = likeness({one: answers[one] for one in members})
+        alike = output_similarities({one: answers[one] for one in members})
         found = []
         for seed in range(10):
             order = random.Random(seed).sample(range(805), 805)
@@ -241,12 +242,12 @@ aggregator = "lab:c"
 """
 
 
-def counting() -> Suite:
+def counting() -> JsonlTask:
     """A suite of twelve questions, in a file here."""
-    heading = '{"suite": "counting", "scorer": "numeric"}\n'
+    heading = '{"task": "counting", "scorer": "numeric"}\n'
     lines = "".join(f'{{"prompt": "Question {one} ?", "answer": {one}}}\n' for one in range(12))
     Path("counting.jsonl").write_text(heading + lines)
-    return Suite.read(Path("counting.jsonl"))
+    return JsonlTask.read(Path("counting.jsonl"))
 
 
 def said(name: str, question: str, knows: bool) -> str:
@@ -258,15 +259,15 @@ async def chosen(*models: str, k: int = 2, method: Method = "both") -> SelectedM
     """What is chosen out of an evaluation of these models."""
     suite = counting()
     named = [name for name in models if "->" not in name]  # an experiment's own mixtures are not named by anybody
-    told = {"suite": "counting", "data": suite.version, "judge": None, "models": named}
-    folder = Folder.begin(Path("results", "one"), told, suite.samples)
+    told = {"task": "counting", "data": suite.version, "judge": None, "models": named}
+    folder = ResultsFolder.open(Path("results", "one"), told, suite.samples)
 
     def speaking(name: str) -> Scripted:
         right = RIGHT.get(name, range(12) if name.endswith("lab:c") else range(0))
         return Scripted(name, lambda asked: said(name, asked.question, int(asked.question.split()[1]) in right))
 
     await evaluate(suite, {name: speaking(name) for name in models}, folder=folder)
-    return choose(gather(Path("results"), configuration()), k, method)
+    return choose_mixture(read_results(Path("results"), configuration()), k, method)
 
 
 def configuration() -> Config:
@@ -279,9 +280,9 @@ async def test_of_those_that_were_shown_the_same_proposals_the_best_aggregates()
         "lab:a", "lab:b", "lab:c", "moa:by-a", "moa:by-c", "lab:a x3 -> lab:b", "lab:a + lab:b -> lab:a"
     )
     assert found.table() == {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}
-    assert found.reasons[0].startswith("lab:a proposes: 66.7 % alone, number 1 of 3, 0.")
+    assert found.reasons[0].startswith("lab:a proposes: 66.7 % alone, rank 1 of 3")
     assert found.reasons[-1] == (
-        "lab:c aggregates: of those that were shown the same proposals it did best (lab:c 100.0 %, lab:a 0.0 %)"
+        "lab:c aggregates: the best of those with the same proposals (lab:c 100.0 %, lab:a 0.0 %)"
     )
     assert (found.prompts, found.warnings) == (12, ())
 
@@ -289,23 +290,21 @@ async def test_of_those_that_were_shown_the_same_proposals_the_best_aggregates()
 async def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
     found = await chosen("lab:a", "lab:c", "lab:a + lab:c -> lab:c", "lab:a + lab:c -> lab:a picks")
     assert (found.selection.members, found.aggregator) == (("lab:a", "lab:c"), "lab:a")
-    assert "which need not aggregate best; moa eval experiment collaborativeness measures that" in found.reasons[-1]
+    assert "moa eval experiment collaborativeness" in found.reasons[-1]
 
 
 async def test_a_weak_member_is_told_and_one_model_sampled_that_does_as_well() -> None:
     found = await chosen("lab:a", "lab:b", "lab:weak", "moa:by-c", "lab:a x3 -> lab:c", k=3)
-    assert found.warnings[0].startswith("lab:weak is weak beside the best (8.3 % against 66.7 % of lab:a)")
+    assert found.warnings[0].startswith("lab:weak is much weaker than the best (8.3 % against 66.7 % of lab:a)")
     assert found.warnings[-1] == (
-        "one model sampled does as well: lab:a x3 -> lab:c has 100.0 %, the best mixture of several, moa:by-c, 100.0 %"
+        "samples of one model do as well: lab:a x3 -> lab:c has 100.0 %, the best mixture of several, moa:by-c, 100.0 %"
     )
 
 
 async def test_members_that_answer_alike_are_told_and_that_they_add_nothing() -> None:
     found = await chosen("lab:a", "lab:b", method="quality")
-    assert found.warnings[0].startswith("lab:a and lab:b answer alike (0.9")
-    assert found.warnings[1].startswith(
-        "the others add next to nothing to lab:a: even who always picked the best answer"
-    )
+    assert found.warnings[0].startswith("lab:a and lab:b have similar answers (0.9")
+    assert found.warnings[1].startswith("the others add little to lab:a")
 
 
 def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> None:
@@ -327,26 +326,26 @@ def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> No
         assert done.returncode == 0, done.stderr
     told = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine").stdout
     assert tomllib.loads(told) == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
-    assert told.startswith("# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, number 1 of 2")
-    assert "# lab:c aggregates: of those that were shown the same proposals it did best" in told
+    assert told.startswith("# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, rank 1 of 2")
+    assert "# lab:c aggregates: the best of those with the same proposals" in told
     config = load(Path("moa.toml"))[0]
     assert of_toml(config, told).table.aggregator.model == "lab:c"
 
 
 def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
     Path("open.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n')
-    suite = Suite.read(Path("open.jsonl"))
-    told = {"suite": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
+    suite = JsonlTask.read(Path("open.jsonl"))
+    told = {"task": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
     models = {"lab:a": Scripted("lab:a", "plain"), "lab:b": Scripted("lab:b", "better")}
     judge = Scripted("lab:j", ["Verdict: 1", "Verdict: 2", "Verdict: 1", "Verdict: tie"])
-    folder = Folder.begin(Path("results"), told, suite.samples)
-    asyncio.run(evaluate(suite, models, judge=judge, folder=folder, at_once=1))
-    quality = {one.name: list(one.quality.values()) for one in gather(Path("results"), configuration())}
+    folder = ResultsFolder.open(Path("results"), told, suite.samples)
+    asyncio.run(evaluate(suite, models, judge=judge, folder=folder, max_concurrency=1))
+    quality = {one.name: list(one.quality.values()) for one in read_results(Path("results"), configuration())}
     assert quality == {"lab:a": [0.5, 0.5], "lab:b": [1.0, 0.75]}
 
 
 def test_choosing_needs_results_or_a_table_and_two_models() -> None:
     assert "no input; give --from" in moa("select").stderr
-    assert "results holds no results; moa eval run writes them" in moa("select", "--from", "results").stderr
-    with pytest.raises(ConfigError, match="fewer than two models alone"):
+    assert "results: has no results folder" in moa("select", "--from", "results").stderr
+    with pytest.raises(ConfigError, match="two single models, got"):
         asyncio.run(chosen("lab:a", "moa:by-c"))

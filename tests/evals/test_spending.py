@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from moa import Layer, Message, Mixture, Request, Scripted, Staircase, Synthesize, Usage, generate
-from moa.evals.sample import AnswerCost
 from moa.evals.spending import answer_cost
+from moa.evals.task import AnswerCost
 from moa.events import Note, SpanEnd, SpanStart
 from moa.notes import Cached, Dequeued, Queued, StaircaseStep
 from moa.trace.tree import Trace

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from moa.errors import ConfigError
-from moa.evals.experiments.candidate import Candidate
-from moa.evals.experiments.tune import Found, Limits, Measured, tune
-from moa.evals.simulator import Answer, Skill, World
+from moa.evals.experiments.candidate import Candidate, CandidateResult
+from moa.evals.experiments.tune import Limits, TuneResult, tune
 from moa.evals.stats.bootstrap import Estimate
+from simulator import SimulatedAnswer, Skill, World
 
 SKILLS = {
     "strong": Skill(1.0, misses=0.05),
@@ -29,21 +29,21 @@ class Exam:
         self.prices = dict.fromkeys(SKILLS, 0.01) | dict(prices or {})
         self.asked: dict[Candidate, int] = {}
 
-    async def assess(self, candidates: Sequence[Candidate], count: int) -> dict[Candidate, Measured]:
+    async def assess(self, candidates: Sequence[Candidate], count: int) -> dict[Candidate, CandidateResult]:
         for candidate in candidates:
             self.asked[candidate] = count
         return {one: self._measured(one, [f"prompt {number}" for number in range(count)]) for one in candidates}
 
-    def _measured(self, candidate: Candidate, prompts: Sequence[str]) -> Measured:
+    def _measured(self, candidate: Candidate, prompts: Sequence[str]) -> CandidateResult:
         models = [model for model, samples in candidate.proposers for _ in range(samples)]
         asked = [*models * (candidate.layers - 1), candidate.aggregator] if candidate.aggregator else models
         prices = [self.prices[str(model)] for model in asked]
         cost = None if None in prices else sum(price or 0.0 for price in prices)
         share = 100 * sum(self._answer(candidate, models, prompt).quality > 1 for prompt in prompts) / len(prompts)
         seconds = float(candidate.layers if candidate.aggregator else 1)
-        return Measured(len(prompts), Estimate(share, share - 5, share + 5), cost, seconds)
+        return CandidateResult(len(prompts), Estimate(share, share - 5, share + 5), cost, seconds)
 
-    def _answer(self, candidate: Candidate, models: Sequence[str], prompt: str) -> Answer:
+    def _answer(self, candidate: Candidate, models: Sequence[str], prompt: str) -> SimulatedAnswer:
         places = [(model, models[:place].count(model)) for place, model in enumerate(models)]
         answers = [self.world.propose(model, prompt, sample) for model, sample in places]
         for layer in range(2, candidate.layers):
@@ -54,7 +54,7 @@ class Exam:
 ANY = Limits()
 
 
-async def found(exam: Exam, limits: Limits = ANY, members: Sequence[str] = tuple(SKILLS)) -> list[Found]:
+async def found(exam: Exam, limits: Limits = ANY, members: Sequence[str] = tuple(SKILLS)) -> list[TuneResult]:
     return await tune(members, exam.assess, 128, limits)
 
 
@@ -62,15 +62,15 @@ async def test_the_best_mixture_is_found_and_is_better_than_the_best_model_alone
     first, *others = await found(Exam())
     alone = next(one for one in [first, *others] if one.candidate == Candidate((("strong", 1),)))
     assert first.candidate.aggregator == "strong"
-    assert first.measured.score.value > alone.measured.score.value + 5
-    assert first.measured.prompts == alone.measured.prompts == 128
+    assert first.result.score.value > alone.result.score.value + 5
+    assert first.result.prompts == alone.result.prompts == 128
 
 
 async def test_what_is_found_within_the_limits_is_within_them() -> None:
     exam = Exam()
     cheap = await found(exam, Limits(cost=0.04))
-    assert all(one.measured.cost is not None and one.measured.cost <= 0.04 for one in cheap if one.within)
-    assert cheap[0].within
+    assert all(one.result.cost is not None and one.result.cost <= 0.04 for one in cheap if one.within_limits)
+    assert cheap[0].within_limits
     quick = await found(Exam(), Limits(seconds=2.0))
     assert {one.candidate.layers for one in quick if one.candidate.aggregator} == {2}
     assert max(samples for one in exam.asked for _, samples in one.proposers) == 3
@@ -78,26 +78,26 @@ async def test_what_is_found_within_the_limits_is_within_them() -> None:
 
 async def test_whoever_is_on_the_front_is_beaten_by_nobody_and_everybody_else_by_somebody() -> None:
     rows = await found(Exam())
-    front = [one for one in rows if one.front]
+    front = [one for one in rows if one.on_front]
     assert Candidate((("strong", 1),)) in [one.candidate for one in front]
     for one in rows:
         beaten = [
             other
             for other in rows
-            if other.measured.score.value >= one.measured.score.value
-            and (other.measured.cost or 0) <= (one.measured.cost or 0)
-            and other.measured.seconds <= one.measured.seconds
-            and (other.measured.score.value, other.measured.cost, other.measured.seconds)
-            != (one.measured.score.value, one.measured.cost, one.measured.seconds)
+            if other.result.score.value >= one.result.score.value
+            and (other.result.cost or 0) <= (one.result.cost or 0)
+            and other.result.seconds <= one.result.seconds
+            and (other.result.score.value, other.result.cost, other.result.seconds)
+            != (one.result.score.value, one.result.cost, one.result.seconds)
         ]
-        assert bool(beaten) != one.front
+        assert bool(beaten) != one.on_front
 
 
 async def test_most_prompts_are_asked_of_few_candidates_only() -> None:
     exam = Exam()
     rows = await found(exam)
     full = [candidate for candidate, count in exam.asked.items() if count == 128]
-    assert [one.candidate for one in rows if one.measured.prompts == 128] == [one.candidate for one in rows]
+    assert [one.candidate for one in rows if one.result.prompts == 128] == [one.candidate for one in rows]
     assert len(full) == len(rows) < len(exam.asked) / 2
 
 
@@ -110,17 +110,17 @@ async def test_weak_models_are_not_mixed() -> None:
 
 async def test_a_limit_on_cost_leaves_out_what_nobody_knows_the_price_of() -> None:
     rows = await found(Exam({"strong": None}), Limits(cost=1.0))
-    assert all("strong" not in one.candidate.name for one in rows if one.within)
+    assert all("strong" not in one.candidate.name for one in rows if one.within_limits)
 
 
 async def test_where_nothing_is_within_the_limits_the_best_is_told_all_the_same_and_marked() -> None:
     rows = await found(Exam(), Limits(cost=0.001))
     assert rows
-    assert not any(one.within or one.front for one in rows)
+    assert not any(one.within_limits or one.on_front for one in rows)
 
 
 async def test_without_models_there_is_nothing_to_tune() -> None:
-    with pytest.raises(ConfigError, match="no model to tune with"):
+    with pytest.raises(ConfigError, match="no models"):
         await found(Exam(), members=())
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from moa.errors import ConfigError
-from moa.evals.simulator import Answer, Skill, World
-from moa.evals.stats.bootstrap import Resampled, Rival, compared, worth
+from moa.evals.stats.bootstrap import Bootstrap
+from moa.evals.stats.comparison import Rival, compare, worth
+from simulator import SimulatedAnswer, Skill, World
 
 
 def gains(wins: int, ties: int, losses: int) -> list[float]:
@@ -46,7 +47,7 @@ def test_one_rival_that_does_as_well_is_enough_to_make_it_not_worth_it() -> None
 def test_a_gain_that_few_prompts_cannot_tell_is_said_to_be_not_shown_and_how_many_could() -> None:
     told = worth([Rival("a", gains(12, 2, 6))])
     assert told.verdict == "not shown"
-    assert (needed := re.search(r"about (\d+) such prompts could tell", told.sentence))
+    assert (needed := re.search(r"about (\d+) such prompts could decide", told.sentence))
     assert worth([Rival("a", gains(12, 2, 6) * (int(needed[1]) // 20 + 1))]).verdict == "worth it"
 
 
@@ -83,9 +84,9 @@ def test_a_win_that_length_alone_explains_is_no_gain_with_length_held_equal() ->
 
 def test_prompts_that_belong_together_count_as_one() -> None:
     values = [value for value in gains(30, 0, 20) for _ in range(10)]
-    apart = Resampled(range(500))
-    together = Resampled([place // 10 for place in range(500)])
-    wide, narrow = (compared([Rival("a", values)], one).gain for one in (together, apart))
+    apart = Bootstrap(range(500))
+    together = Bootstrap([place // 10 for place in range(500)])
+    wide, narrow = (compare([Rival("a", values)], one).gain for one in (together, apart))
     assert wide.value == narrow.value
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
@@ -110,10 +111,10 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     ("rivals", "words"),
     [
         ([], "no member"),
-        ([Rival("a", [0.5])], "1 prompts in one cluster"),
-        ([Rival("a", [0.5, 1.5])], "a: a gain is from -1 to 1, not 1.5"),
-        ([Rival("a", [0.5, 0.5]), Rival("b", [0.5])], "b: 1 gains for 2 prompts"),
-        ([Rival("a", [0.5, 0.5], longer=[1.0])], "a: 1 lengths for 2 prompts"),
+        ([Rival("a", [0.5])], "at least two clusters of prompts, got 1"),
+        ([Rival("a", [0.5, 1.5])], "a: a gain must be from -1 to 1, got 1.5"),
+        ([Rival("a", [0.5, 0.5]), Rival("b", [0.5])], "b: has 1 gains for 2 prompts"),
+        ([Rival("a", [0.5, 0.5], longer=[1.0])], "a: has 1 lengths for 2 prompts"),
     ],
 )
 def test_what_cannot_be_compared_is_named(rivals: list[Rival], words: str) -> None:
@@ -122,14 +123,14 @@ def test_what_cannot_be_compared_is_named(rivals: list[Rival], words: str) -> No
 
 
 def test_a_confidence_is_between_none_and_certainty() -> None:
-    with pytest.raises(ConfigError, match="not 95"):
+    with pytest.raises(ConfigError, match=r"confidence: .* got 95"):
         worth([Rival("a", [0.0, 1.0])], confidence=95)
 
 
 WORLD = World({"good": Skill(1.0), "poor": Skill(-1.0), "lucky": Skill(1.0, misses=1.0)})
 
 
-def mean_quality(answers: list[Answer]) -> float:
+def mean_quality(answers: list[SimulatedAnswer]) -> float:
     return sum(answer.quality for answer in answers) / len(answers)
 
 
@@ -142,7 +143,7 @@ def test_a_simulated_model_answers_the_same_prompt_alike_and_is_as_good_as_its_s
 
 
 def test_a_simulated_aggregator_closes_the_way_to_the_best_proposal_or_misses() -> None:
-    proposals = [Answer(0.0, 100), Answer(2.0, 100)]
+    proposals = [SimulatedAnswer(0.0, 100), SimulatedAnswer(2.0, 100)]
     sure = replace(WORLD, skills={"sure": Skill(aggregating=0.5, misses=0.0)})
     assert sure.aggregate("sure", "why?", proposals).quality == 1.5
     taken = {WORLD.aggregate("lucky", f"prompt {number}", proposals).quality for number in range(50)}
@@ -150,7 +151,7 @@ def test_a_simulated_aggregator_closes_the_way_to_the_best_proposal_or_misses() 
 
 
 def test_a_simulated_judge_likes_quality_and_as_told_the_first_place_and_length() -> None:
-    one, other = Answer(0.5, 2000), Answer(0.5, 1000)
+    one, other = SimulatedAnswer(0.5, 2000), SimulatedAnswer(0.5, 1000)
     assert WORLD.preference(one, other) == 0.5
     assert WORLD.preference(replace(one, quality=2.0), other) > 0.9
     assert replace(WORLD, first=1.0).preference(one, other) == replace(WORLD, first=1.0).preference(other, one) > 0.5

@@ -19,7 +19,7 @@ def asked(body: Body) -> int:
 
 def prompts(answers: bool = True, count: int = 24) -> None:
     lines = [{"prompt": f"Say {n}", **({"answer": n} if answers else {})} for n in range(count)]
-    head = {"suite": "mine", "scorer": "numeric"} if answers else {"suite": "mine"}
+    head = {"task": "mine", "scorer": "numeric"} if answers else {"task": "mine"}
     Path("mine.jsonl").write_text("\n".join(map(json.dumps, [head, *lines])), "utf-8")
 
 
@@ -100,4 +100,4 @@ def test_who_does_not_answer_has_lost() -> None:
 def test_a_single_model_is_no_mixture() -> None:
     prompts()
     done = moa("eval", "worth", "-m", "openai:gpt-4o", "--prompts", "mine.jsonl")
-    assert (done.returncode, "is one model, not a mixture" in done.stderr) == (2, True)
+    assert (done.returncode, "openai:gpt-4o: is a single model" in done.stderr) == (2, True)

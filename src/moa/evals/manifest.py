@@ -1,69 +1,92 @@
-"""What an evaluation was: which data, which models as they were configured, which prices, seeds and versions."""
+"""The manifest of an evaluation: data, configuration of the models, prices, seed and versions."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from ..config.build import Builder
 from ..config.load import Config
 from ..config.schema import ModelTable
 from ..costs import prices
 from ..types import Usage
+from .results_folder import FORMAT
 from .task import Task
 
-FORMAT = 1
-"""Of a results folder."""
+PROVIDER_SETTINGS = ("base_url", "unsupported", "renamed", "headers", "vision")
+"""The settings of a provider that decide what is sent, and where."""
 
-SENT = ("base_url", "unsupported", "renamed", "headers", "images")
-"""What of a provider's settings decides what is sent, and where."""
+Price = Mapping[str, float]
+"""US dollars per million tokens of `input` and of `output`."""
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """What the manifest records of one model.
+
+    `members` are the single models it consists of, by full name. `configuration` is a digest of all settings that
+    decide what is sent. `instructions` are its system prompts. `prices` are those of the members; `None` is unknown.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    configuration: str
+    instructions: tuple[str, ...]
+    prices: Mapping[str, Price | None]
+
+
+def describe(config: Config, folder: Path, name: str) -> ManifestEntry:
+    """Return the entry of a model. Relative paths in `config` start at `folder`. Raises `ConfigError`."""
+    full = ":".join(config.resolve(name))
+    settings = _settings(config, folder, full)
+    members = tuple(dict.fromkeys(single_models(config, full)))
+    known = {member: _price(config, member) for member in members}
+    return ManifestEntry(full, members, _digest(settings), tuple(dict.fromkeys(_instructions(settings))), known)
 
 
 def manifest(
-    builder: Builder, benchmark: Task, models: Sequence[str], judge: str | None, seed: int | None
+    task: Task, models: Sequence[ManifestEntry], judge: ManifestEntry | None, seed: int | None
 ) -> dict[str, Any]:
-    """The manifest, as JSON. The same evaluation has the same one, but for the versions."""
-    asked = [*models, *([judge] if judge else [])]
-    members = {name: list(dict.fromkeys(single(builder.config, name))) for name in asked}
-    configured = {name: _configured(builder, name) for name in asked}
+    """Return the manifest, as JSON. Equal evaluations have equal manifests, except for the versions."""
+    entries = [*models, *([judge] if judge else [])]
     return {
         "format": FORMAT,
-        "suite": benchmark.name,
-        "data": benchmark.version,
-        "samples": _digest([sample.id for sample in benchmark.samples]),
-        "options": dict(benchmark.options),
-        "models": list(models),
-        "judge": judge,
+        "task": task.name,
+        "data": task.version,
+        "samples": _digest([sample.id for sample in task.samples]),
+        "options": dict(task.options),
+        "models": [entry.name for entry in models],
+        "judge": judge.name if judge else None,
         "seed": seed,
-        "members": members,
-        "configuration": {name: _digest(told) for name, told in configured.items()},
-        "instructions": {name: list(dict.fromkeys(_instructions(told))) for name, told in configured.items()},
-        "prices": {leaf: price(builder.config, leaf) for of in members.values() for leaf in of},
+        "members": {entry.name: list(entry.members) for entry in entries},
+        "configuration": {entry.name: entry.configuration for entry in entries},
+        "instructions": {entry.name: list(entry.instructions) for entry in entries},
+        "prices": {member: price for entry in entries for member, price in entry.prices.items()},
         "versions": {"moa": version("mixture-of-agents"), "python": platform.python_version()},
     }
 
 
-def identity(told: dict[str, Any]) -> str:
-    """A short name for the evaluation of a manifest."""
-    return _digest({key: value for key, value in told.items() if key != "versions"})[:8]
+def identity(manifest: Mapping[str, Any]) -> str:
+    """Return a short name for the evaluation of a manifest."""
+    return _digest({key: value for key, value in manifest.items() if key != "versions"})[:8]
 
 
-def single(config: Config, name: str) -> Iterator[str]:
-    """The names of the single models that a model is made of."""
+def single_models(config: Config, name: str) -> Iterator[str]:
+    """Yield the full names of the single models that a model consists of."""
     provider, model = config.resolve(name)
     if provider != "moa":
         yield f"{provider}:{model}"
         return
     for reference in config.mixtures[model].references:
-        yield from single(config, reference)
+        yield from single_models(config, reference)
 
 
-def price(config: Config, name: str) -> dict[str, float] | None:
-    """US dollars per million tokens read and written by a single model; `None` when nobody knows."""
+def _price(config: Config, name: str) -> Price | None:
     provider, model = config.resolve(name)
     if provider not in config.providers:
         return {"input": 0.0, "output": 0.0}
@@ -76,29 +99,32 @@ def price(config: Config, name: str) -> dict[str, float] | None:
     return None if read is None or written is None else {"input": read, "output": written}
 
 
-def _configured(builder: Builder, name: str) -> Any:
-    """All that decides what a model is asked, as JSON."""
-    provider, model = builder.config.resolve(name)
+def _settings(config: Config, folder: Path, name: str) -> Any:
+    """Return all settings that decide what a model is sent, as JSON."""
+    provider, model = config.resolve(name)
     if provider != "moa":
-        table = builder.config.providers.get(provider)
-        return {"model": model, **(table.model_dump(mode="json", include=set(SENT)) if table else {"at": provider})}
-    mixture = builder.config.mixtures[model]
-    told = mixture.model_dump(mode="json", exclude={"description", "effort"})
+        table = config.providers.get(provider)
+        sent = table.model_dump(mode="json", include=set(PROVIDER_SETTINGS)) if table else {"at": provider}
+        return {"model": model, **sent}
+    mixture = config.mixtures[model]
     files = {path for path in (mixture.prompt_file, mixture.aggregator.prompt_file) if path}
-    texts = {path: (builder.folder / path).read_text("utf-8-sig") for path in sorted(files)}
-    return {**told, "files": texts, "of": [_configured(builder, one) for one in mixture.references]}
+    return {
+        **mixture.model_dump(mode="json", exclude={"description", "effort"}),
+        "files": {path: (folder / path).read_text("utf-8-sig") for path in sorted(files)},
+        "of": [_settings(config, folder, reference) for reference in mixture.references],
+    }
 
 
-def _instructions(told: Any) -> Iterator[str]:
-    """What models are told beforehand, wherever it stands in their configuration."""
-    if isinstance(told, list):
-        for one in told:
-            yield from _instructions(one)
-    elif isinstance(told, dict):
-        yield from (told[key] for key in ("system", "prompt") if told.get(key))
-        yield from told.get("files", {}).values()
-        for one in told.values():
-            yield from _instructions(one)
+def _instructions(settings: Any) -> Iterator[str]:
+    """Yield the system prompts anywhere in the settings of a model."""
+    if isinstance(settings, list):
+        for value in settings:
+            yield from _instructions(value)
+    elif isinstance(settings, dict):
+        yield from (settings[key] for key in ("system", "prompt") if settings.get(key))
+        yield from settings.get("files", {}).values()
+        for value in settings.values():
+            yield from _instructions(value)
 
 
 def _digest(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Asks every model every sample of a benchmark, and has every answer scored.
+"""Asks every model every sample of a task, and scores the answers.
 
-What is in the results folder already is not asked again, and below that every single call goes through the call cache
-of the models (`Builder(..., calls=...)`): an evaluation that was stopped or killed goes on where it was.
+Answers in the results folder are not asked again, and every call goes through the call cache of the models
+(`Builder(..., calls=...)`). So an evaluation that was stopped or killed continues.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from ..sinks import EventSink
 from ..span import CallSpec, Span, generate
 from ..trace.tree import Trace
 from ..types import Message, Request, Response
-from .results_folder import Folder
-from .sample import Answer, AnswerCost, Metric, Sample, Score, Scored
+from .results_folder import Key, ResultsFolder
 from .spending import SpendingLimit, answer_cost
-from .task import ScoringContext, Task
+from .task import Answer, AnswerCost, Metric, Sample, Score, ScoredSample, ScoringContext, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an evaluation is. `asked` are those of the `done` that were not there from an earlier run; `paid`, in US
-    dollars, is for those too."""
+    """The progress of an evaluation. Of the `done` samples, `new` were answered in this run.
+
+    `paid` is in US dollars, earlier runs included.
+    """
 
     done: int
-    asked: int
+    new: int
     total: int
     failed: int
     paid: float
@@ -40,163 +41,164 @@ class Progress:
 
 @dataclass(frozen=True)
 class Results:
-    """What came of an evaluation: for each model the samples that were answered, in their order, and its figures.
+    """The results of an evaluation by model: answered samples in their order, and metrics.
 
-    `complete` is false where it ended before its end.
+    `complete` is false if the limit on the cost stopped it.
     """
 
-    scored: Mapping[str, Sequence[Scored]]
-    figures: Mapping[str, Sequence[Metric]]
+    scored: Mapping[str, Sequence[ScoredSample]]
+    metrics: Mapping[str, Sequence[Metric]]
     complete: bool
 
 
 async def evaluate(
-    benchmark: Task,
+    task: Task,
     models: Mapping[str, Model],
     *,
     judge: Model | None = None,
-    folder: Folder | None = None,
+    folder: ResultsFolder | None = None,
     seed: int | None = None,
-    at_once: int = AT_ONCE,
-    spend: float | None = None,
-    tell: Callable[[Progress], None] = lambda progress: None,
+    max_concurrency: int = AT_ONCE,
+    max_cost: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
     emit: EventSink | None = None,
 ) -> Results:
-    """Ask the models, by their names, and score what they answer; the first is the baseline where one is needed.
+    """Ask models, by their names, and score their answers. The first is the baseline, if the scorer needs one.
 
-    `folder` keeps what is there and is asked what is; `at_once` questions are under way at the same time. `spend` is
-    the most it may cost in US dollars, over all restarts. `tell` is told how far it is, `emit` the events of every
-    call. What a model fails at is in the results; a bug ends it. Raises `ConfigError` where something is missing.
+    Existing answers are read from `folder`, and new ones are stored in it. `max_concurrency` questions run at the same
+    time. `max_cost` is in US dollars, over all restarts. `emit` gets the events of every call. Failed calls are
+    in the results; other exceptions propagate. Raises `ConfigError` if the scorer needs more than is given.
     """
-    check_needs(benchmark, len(models), judge is not None)
-    needs = benchmark.scorer.needs
-    asker = _Asker(benchmark, models, judge, folder, seed, emit, next(iter(models)) if "baseline" in needs else None)
-    purse = SpendingLimit(spend, folder.paid if folder else 0.0)
-    found: dict[tuple[str, str], Scored] = {}
-    asked: set[tuple[str, str]] = set()
+    check_needs(task, len(models), judge is not None)
+    baseline = next(iter(models)) if "baseline" in task.scorer.needs else None
+    evaluation = _Evaluation(task, models, judge, folder, seed, emit, baseline)
+    limit = SpendingLimit(max_cost, folder.paid if folder else 0.0)
+    done: dict[Key, ScoredSample] = {}
+    new: set[Key] = set()
 
-    async def work(job: tuple[Sample, str]) -> Scored | None:
+    async def work(job: tuple[Sample, str]) -> ScoredSample | None:
         sample, name = job
-        if known := asker.known(sample, name):
+        if known := evaluation.known(sample, name):
             return known
-        async with purse.question(name) as begun:
-            if not begun:
+        async with limit.question(name) as started:
+            if not started:
                 return None
-            scored = await asker.scored(sample, name)
-            asked.add((sample.id, name))
-            purse.pay(name, (scored.answer.bill + scored.bill).paid)
+            scored = await evaluation.scored(sample, name)
+            new.add((sample.id, name))
+            limit.pay(name, (scored.answer.cost + scored.cost).paid)
             return scored
 
     def jobs() -> Iterator[tuple[Sample, str]]:
-        for sample in benchmark.samples:
+        for sample in task.samples:
             for name in models:
-                if purse.reached:
+                if limit.reached:
                     return
                 yield sample, name
 
-    keys = [(sample.id, name) for sample in benchmark.samples for name in models]
+    keys = [(sample.id, name) for sample in task.samples for name in models]
     failed = 0
     try:
-        async with aclosing(pooled(jobs(), work, at_once)) as results:  # type: ignore[type-var]
+        async with aclosing(pooled(jobs(), work, max_concurrency)) as results:  # type: ignore[type-var]
             async for (sample, name), scored in results:
                 if scored is not None:
-                    found[sample.id, name] = scored
-                    failed += bool(scored.answer.error or scored.error)
-                    tell(Progress(len(found), len(asked), len(keys), failed, purse.paid))
+                    done[sample.id, name] = scored
+                    failed += scored.failure is not None
+                    on_progress(Progress(len(done), len(new), len(keys), failed, limit.paid))
     finally:
-        asker.stop()
-    ordered = {name: [found[key] for key in keys if key[1] == name and key in found] for name in models}
-    figures = {name: benchmark.figures(scored) for name, scored in ordered.items()}
+        evaluation.cancel()
+    ordered = {name: [done[key] for key in keys if key[1] == name and key in done] for name in models}
+    metrics = {name: task.metrics(scored) for name, scored in ordered.items()}
     if folder:
-        folder.finish(figures)
-    return Results(ordered, figures, len(found) == len(keys))
+        folder.finish(metrics)
+    return Results(ordered, metrics, len(done) == len(keys))
 
 
-def check_needs(benchmark: Task, models: int, judge: bool) -> None:
-    """Raise `ConfigError` where a benchmark needs more than there is: a judge, a model to compare with."""
-    needs = benchmark.scorer.needs
+def check_needs(task: Task, models: int, judge: bool) -> None:
+    """Raise `ConfigError` if the scorer of a task needs a judge or a baseline that is not given."""
+    needs = task.scorer.needs
     if "judge" in needs and not judge:
-        raise ConfigError(f"{benchmark.name} is scored by a judge; name one with --judge")
+        raise ConfigError(f"{task.name}: needs a judge; add --judge MODEL")
     if "baseline" in needs and models < 2:
-        raise ConfigError(f"{benchmark.name} compares models with the first one named; name at least two")
+        raise ConfigError(f"{task.name}: compares models with the first one, got {models}; add another -m MODEL")
 
 
 @dataclass
-class _Asker:
-    """Asks and has scored, and keeps what comes of it."""
+class _Evaluation:
+    """Asks and scores samples, and stores the results."""
 
-    benchmark: Task
+    task: Task
     models: Mapping[str, Model]
     judge: Model | None
-    folder: Folder | None
+    folder: ResultsFolder | None
     seed: int | None
     emit: EventSink | None
     baseline: str | None
-    asked: dict[tuple[str, str], asyncio.Task[Answer]] = field(default_factory=dict)
+    pending: dict[Key, asyncio.Task[Answer]] = field(default_factory=dict)
 
-    def known(self, sample: Sample, name: str) -> Scored | None:
-        """An answer that needs nothing more, with its scores."""
-        answer = self._kept(sample, name)
+    def known(self, sample: Sample, name: str) -> ScoredSample | None:
+        """Return the stored result of a sample if it is complete."""
+        answer = self._stored(sample, name)
         if answer is None or self.folder is None:
             return None
         if name == self.baseline:
-            return Scored(sample, answer)
+            return ScoredSample(sample, answer)
         scored = self.folder.scored.get((sample.id, name))
         return replace(scored, sample=sample) if scored and not scored.error else None
 
-    async def scored(self, sample: Sample, name: str) -> Scored:
-        """The model's answer with its scores."""
+    async def scored(self, sample: Sample, name: str) -> ScoredSample:
+        """Return the model's answer with its scores."""
         answer = await self._answer(sample, name)
         if answer.error is not None or name == self.baseline:
-            return Scored(sample, answer)
+            return ScoredSample(sample, answer)
         baseline = await self._answer(sample, self.baseline) if self.baseline else None
         if baseline and baseline.error is not None:
-            scored = Scored(sample, answer, error=f"the baseline has no answer: {baseline.error}")
+            scored = ScoredSample(sample, answer, error=f"the baseline has no answer: {baseline.error}")
         else:
-            scored = await self._judged(sample, answer, baseline)
+            scored = await self._score(sample, answer, baseline)
         if self.folder:
-            self.folder.add_scored(scored)
+            self.folder.add_scores(scored)
         return scored
 
-    def stop(self) -> None:
-        """Cancel what is still asked."""
-        for task in self.asked.values():
-            task.cancel()
+    def cancel(self) -> None:
+        """Cancel pending calls."""
+        for pending in self.pending.values():
+            pending.cancel()
 
-    def _kept(self, sample: Sample, name: str) -> Answer | None:
+    def _stored(self, sample: Sample, name: str) -> Answer | None:
         answer = self.folder.answers.get((sample.id, name)) if self.folder else None
         return answer if answer and answer.error is None else None
 
     async def _answer(self, sample: Sample, name: str) -> Answer:
-        """The model's answer, asked for once however many want it."""
-        if kept := self._kept(sample, name):
-            return kept
-        task = self.asked.get((sample.id, name))
-        if task is None:
-            task = self.asked[sample.id, name] = asyncio.create_task(self._ask(sample, name))
-        return await asyncio.shield(task)
+        """Return the model's answer. Concurrent callers share one request."""
+        if stored := self._stored(sample, name):
+            return stored
+        key = (sample.id, name)
+        if key not in self.pending:
+            self.pending[key] = asyncio.create_task(self._ask(sample, name))
+        return await asyncio.shield(self.pending[key])
 
     async def _ask(self, sample: Sample, name: str) -> Answer:
-        messages, texts, spent, error = sample.messages, list[str](), AnswerCost(), None
+        messages, texts, cost, error = sample.messages, list[str](), AnswerCost(), None
         for turn in (None, *sample.then):
             if turn is not None:
                 messages = (*messages, Message("assistant", texts[-1]), Message("user", turn))
-            options = {"seed": self.seed, **self.benchmark.options, **sample.options}
-            response, took = await self._called(self.models[name], Request(messages, **options))
-            spent += took
+            options = {"seed": self.seed, **self.task.options, **sample.options}
+            response, took = await self._call(self.models[name], Request(messages, **options))
+            cost += took
             if isinstance(response, ModelError):
                 texts, error = [], str(response)
                 break
             texts.append(response.text)
-        answer = Answer(sample.id, name, tuple(texts), spent, error)
+        answer = Answer(sample.id, name, tuple(texts), cost, error)
         if self.folder:
             self.folder.add_answer(answer)
         return answer
 
-    async def _judged(self, sample: Sample, answer: Answer, baseline: Answer | None) -> Scored:
-        scorer, judge = self.benchmark.scorer, self.judge
+    async def _score(self, sample: Sample, answer: Answer, baseline: Answer | None) -> ScoredSample:
+        scorer, judge = self.task.scorer, self.judge
         if "judge" not in scorer.needs or judge is None:
-            return Scored(sample, answer, tuple(await scorer.score(sample, answer, ScoringContext(baseline=baseline))))
+            context = ScoringContext(baseline=baseline)
+            return ScoredSample(sample, answer, tuple(await scorer.score(sample, answer, context)))
         scores: list[Score] = []
         questions = 0
 
@@ -206,26 +208,26 @@ class _Asker:
                 questions += 1
                 return await span.call(judge, request, CallSpec("judge"))
 
-            judging = ScoringContext(ask, baseline)
-            scores.extend(await scorer.score(sample, answer, judging))
-            return ", ".join(f"{one.name}: {one.value}" for one in scores) or "no scores"
+            scores.extend(await scorer.score(sample, answer, ScoringContext(ask, baseline)))
+            return ", ".join(f"{score.name}: {score.value}" for score in scores) or "no scores"
 
-        asked = Request((Message("user", f"How good is the answer of {answer.model} to {sample.id}?"),))
-        response, took = await self._called(_Scoring(self.benchmark.name, work), asked)
+        request = Request((Message("user", f"How good is the answer of {answer.model} to {sample.id}?"),))
+        response, took = await self._call(_Scoring(self.task.name, work), request)
         error = str(response) if isinstance(response, ModelError) else None
-        return Scored(sample, answer, () if error else tuple(scores), took if questions else AnswerCost(), error)
+        cost = took if questions else AnswerCost()
+        return ScoredSample(sample, answer, () if error else tuple(scores), cost, error)
 
-    async def _called(self, model: Model, request: Request) -> tuple[Response | ModelError, AnswerCost]:
-        """What the model answers, or why it did not, and what that took."""
+    async def _call(self, model: Model, request: Request) -> tuple[Response | ModelError, AnswerCost]:
+        """Return the response of a model, or the error it failed with, and the cost."""
         trace = Trace()
 
-        def heard(event: Event) -> None:
+        def on_event(event: Event) -> None:
             trace.add(event)
             if self.emit:
                 self.emit(event)
 
         try:
-            response: Response | ModelError = await generate(model, request, heard)
+            response: Response | ModelError = await generate(model, request, on_event)
         except ModelError as error:
             response = error
         return response, answer_cost(trace)
@@ -233,7 +235,7 @@ class _Asker:
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scoring as a run of its own, so that the judge's calls are seen in it as calls."""
+    """Scoring as a run of its own, so that the calls of the judge are traced in it."""
 
     name: str
     work: Callable[[Span], Any]

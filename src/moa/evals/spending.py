@@ -16,7 +16,7 @@ from .. import notes
 from ..errors import ConfigError
 from ..trace.tree import Node, Trace
 from ..types import Usage
-from .sample import AnswerCost
+from .task import AnswerCost
 
 Amount = Callable[[Node, float], float]
 """How much of something a call took until a moment of the run, such as seconds or tokens."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,10 +12,10 @@ from ...errors import ConfigError
 from ..shared import ConfigFile, print_error, print_table
 
 if TYPE_CHECKING:
-    from ...evals.results_folder import Folder
+    from ...evals.results_folder import ResultsFolder
     from ...evals.runner import Results
-    from ...evals.sample import Metric
-    from ...evals.stats.bootstrap import Comparison
+    from ...evals.stats.comparison import Comparison
+    from ...evals.task import Metric
 
 Done = TypeVar("Done")
 
@@ -63,19 +62,27 @@ def run(
     If it is stopped or killed, the same command continues where it was. The results are JSON lines in a folder, with a
     report.
     """
-    from ...evals.session import EvalSpec, session
-    from ...evals.tasks.registry import benchmark
+    from ...evals.session import session
+    from ...evals.tasks.registry import load_task
     from ..terminal.progress import progress
 
     if not model:
         raise ConfigError("name at least one model with -m, such as -m moa:panel")
-    spec = EvalSpec(
-        benchmark(suite, data), model, judge, seed, limit, output_dir, max_concurrency, max_cost, trace, config
-    )
-    with session(spec) as begun:
-        with progress(begun.benchmark.name) as tell:
-            results = run_to_end(begun.run(begun.models, tell))
-        _print(results, begun.folder)
+    with session(
+        load_task(suite, data),
+        model,
+        judge,
+        seed=seed,
+        limit=limit,
+        output_dir=output_dir,
+        max_concurrency=max_concurrency,
+        max_cost=max_cost,
+        trace=trace,
+        config=config,
+    ) as opened:
+        with progress(opened.spec.task.name) as on_progress:
+            results = run_to_end(opened.run(opened.models, on_progress))
+        _print(results, opened.spec.folder)
 
 
 def run_to_end(work: Coroutine[Any, Any, Done]) -> Done:
@@ -89,19 +96,19 @@ def run_to_end(work: Coroutine[Any, Any, Done]) -> Done:
         raise
 
 
-def _print(results: Results, folder: Folder) -> None:
+def _print(results: Results, folder: ResultsFolder) -> None:
     rows = [
-        (model, figure.name, _value(figure), _interval(figure), str(figure.n), figure.note)
-        for model, figures in results.figures.items()
-        for figure in figures
+        (model, metric.name, _value(metric), _interval(metric), str(metric.n), metric.note)
+        for model, metrics in results.metrics.items()
+        for metric in metrics
     ]
-    from ...evals.report.report import write
+    from ...evals.report.report import write_report
 
     print_table(("model", "score", "value", "interval", "n", ""), rows)
-    if any(figures[0].value is not None for figures in results.figures.values()):
-        typer.echo(write(folder), err=True)
+    if any(metrics[0].value is not None for metrics in results.metrics.values()):
+        typer.echo(write_report(folder), err=True)
     scored = [one for of_model in results.scored.values() for one in of_model]
-    failed = [error for one in scored if (error := one.answer.error or one.error)]
+    failed = [error for one in scored if (error := one.failure)]
     code = 0
     if failed:
         code = print_error(
@@ -118,12 +125,12 @@ def _print(results: Results, folder: Folder) -> None:
         raise typer.Exit(code)
 
 
-def _value(figure: Metric) -> str:
-    return "-" if figure.value is None else f"{figure.value:.2f}{' ' * bool(figure.unit)}{figure.unit}"
+def _value(metric: Metric) -> str:
+    return "-" if metric.value is None else f"{metric.value:.2f}{' ' * bool(metric.unit)}{metric.unit}"
 
 
-def _interval(figure: Metric) -> str:
-    return "" if figure.low is None or figure.high is None else f"{figure.low:.1f}..{figure.high:.1f}"
+def _interval(metric: Metric) -> str:
+    return "" if metric.low is None or metric.high is None else f"{metric.low:.1f}..{metric.high:.1f}"
 
 
 def worth(
@@ -145,30 +152,37 @@ def worth(
     It is compared with each member alone, and with the best member sampled at the same cost and in the same time.
     Prompts with answers are scored by rule. For others, a judge compares each pair in both orders.
     """
-    from ...evals.experiments.worth import Question, asked
-    from ...evals.report.report import write
-    from ...evals.report.verdict import keep
+    from ...evals.experiments.worth import WorthExperiment, mixture_and_members
+    from ...evals.report.report import write_report
+    from ...evals.report.verdict import store_worth
     from ...evals.session import session
-    from ...evals.tasks.registry import benchmark
+    from ...evals.tasks.registry import load_task
     from ..terminal.progress import progress
 
-    wanted = asked(benchmark(str(prompts)), model, judge, config)
-    wanted = replace(
-        wanted, seed=seed, limit=limit, out=output_dir, at_once=max_concurrency, spend=max_cost, traced=trace
-    )
-    with session(wanted) as begun:
-        question = Question(begun, begun.asked.models[0], confidence, worthwhile)
-        with progress(f"{question.mixture} and its members") as tell:
-            results = run_to_end(question.first(tell))
+    with session(
+        load_task(str(prompts)),
+        mixture_and_members(model, config),
+        judge,
+        seed=seed,
+        limit=limit,
+        output_dir=output_dir,
+        max_concurrency=max_concurrency,
+        max_cost=max_cost,
+        trace=trace,
+        config=config,
+    ) as opened:
+        experiment, folder = WorthExperiment(opened, confidence, worthwhile), opened.spec.folder
+        with progress(f"{experiment.mixture} and its members") as on_progress:
+            results = run_to_end(experiment.evaluate_members(on_progress))
         if not results.complete:
-            _print(results, begun.folder)
-        with progress("the best member, sampled") as tell:
-            found = run_to_end(question.second(results, tell))
-        keep(begun.folder, question.mixture, found)
+            _print(results, folder)
+        with progress("the best member, sampled") as on_progress:
+            verdict = run_to_end(experiment.evaluate_rivals(results, on_progress))
+        store_worth(folder, experiment.mixture, verdict)
         header = ("against", "won", "tied", "lost", "gain", "interval", "cost", "time", "$ a win")
-        print_table(header, [_compared(one) for one in found.comparisons])
-        typer.echo(f"{question.mixture} is {found.sentence}")
-        typer.echo(write(begun.folder), err=True)
+        print_table(header, [_compared(one) for one in verdict.comparisons])
+        typer.echo(f"{experiment.mixture} is {verdict.sentence}")
+        typer.echo(write_report(folder), err=True)
 
 
 def _compared(one: Comparison) -> tuple[str, ...]:
@@ -184,10 +198,10 @@ def report(
     seconds: Annotated[bool, typer.Option("--seconds", help="Show the time of the answers.")] = False,
 ) -> None:
     """Write the report of a results folder: one HTML file that needs no network."""
-    from ...evals.report.report import write
-    from ...evals.results_folder import Folder
+    from ...evals.report.report import write_report
+    from ...evals.results_folder import ResultsFolder
 
-    typer.echo(write(Folder.read(folder), seconds=seconds))
+    typer.echo(write_report(ResultsFolder.read(folder), seconds=seconds))
 
 
 def fetch(
@@ -197,10 +211,10 @@ def fetch(
 ) -> None:
     """Download the data of a public benchmark from its authors, and verify it."""
     from ...config.messages import did_you_mean
-    from ...evals.tasks import public
+    from ...evals.tasks import data
 
-    known = public.sources()
+    known = data.sources()
     if suite not in known:
         raise ConfigError(f"no public benchmark {suite!r}{did_you_mean(suite, known)}")
-    typer.echo(f"{suite}: licence of the data: {public.licence(suite)}", err=True)
-    public.fetch(suite, into or public.folder(suite), mirror, typer.echo)
+    typer.echo(f"{suite}: licence of the data: {data.licence(suite)}", err=True)
+    data.fetch(suite, into or data.download_folder(suite), mirror, typer.echo)

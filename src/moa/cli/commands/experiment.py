@@ -37,25 +37,33 @@ def experiment(
     result says whether its answers are more similar to the better proposals. Prints a table, and writes a page, plots
     and the metrics as JSON into the results folder.
     """
-    from ...evals.experiments import conducted
-    from ...evals.experiments.paper import experiment as planned
-    from ...evals.experiments.trial import members, tried
-    from ...evals.session import EvalSpec, session
-    from ...evals.tasks.registry import benchmark
+    from ...evals.experiments.candidate import evaluate_candidates, resolve_members
+    from ...evals.experiments.paper import plan_experiment
+    from ...evals.experiments.results import EXPERIMENT_HEADER, experiment_rows, experiment_summary, write_experiment
+    from ...evals.session import session
+    from ...evals.tasks.registry import load_task
     from ..terminal.footer import cost
     from ..terminal.progress import progress
 
-    models = members(config, model or [])
-    plan = planned(name, models, members(config, [aggregator])[0] if aggregator else None, samples)
-    spec = EvalSpec(
-        benchmark(suite, data), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
-    )
-    with session(spec) as begun:
-        before = begun.folder.paid
-        with progress(name) as tell:
-            results = run_to_end(tried(begun, tell, [arm.candidate for arm in plan.arms]))
-        print_table(conducted.HEADER, conducted.rows(plan, results))
-        typer.echo(conducted.said(plan, results), err=True)
-        for path in conducted.kept(begun.folder, plan, results):
+    models = resolve_members(config, model or [])
+    plan = plan_experiment(name, models, resolve_members(config, [aggregator])[0] if aggregator else None, samples)
+    with session(
+        load_task(suite, data),
+        models,
+        judge,
+        seed=seed,
+        limit=limit,
+        output_dir=output_dir,
+        max_concurrency=max_concurrency,
+        max_cost=max_cost,
+        config=config,
+    ) as opened:
+        folder = opened.spec.folder
+        before = folder.paid
+        with progress(name) as on_progress:
+            results = run_to_end(evaluate_candidates(opened, on_progress, [arm.candidate for arm in plan.arms]))
+        print_table(EXPERIMENT_HEADER, experiment_rows(plan, results))
+        typer.echo(experiment_summary(plan, results), err=True)
+        for path in write_experiment(folder, plan, results):
             typer.echo(path, err=True)
-        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in total", err=True)
+        typer.echo(f"spent {cost(folder.paid - before)}, {cost(folder.paid)} in total", err=True)

@@ -59,31 +59,31 @@ def select(
 
 
 def _of_preferences(preferences: Path, outputs: Path | None, k: int, method: Method, seed: int) -> Selection:
-    from ...evals.selection.outputs import find, likeness, preferences_of
+    from ...evals.selection.outputs import find_outputs, output_similarities, read_preferences
     from ...evals.selection.select import select as chosen
 
-    judged = preferences_of(preferences)
+    judged = read_preferences(preferences)
     if method == "quality":
         return chosen(judged, {}, k, method, seed)
     if outputs is None:
         raise ConfigError(f"--method {method} needs the answers: give their folder with --outputs")
-    answers = find(outputs, list(judged))
+    answers = find_outputs(outputs, list(judged))
     if missing := sorted(set(judged) - set(answers)):
         print_error(
             f"{outputs} has no answers of {', '.join(missing)}: they count as neither like nor unlike the others", 0
         )
-    return chosen(judged, likeness(answers), k, method, seed)
+    return chosen(judged, output_similarities(answers), k, method, seed)
 
 
 def _of_results(
     results: Path, k: int, method: Method, layer: bool, name: str, seed: int, as_json: bool, file: Path | None
 ) -> None:
     from ...config.load import load
-    from ...evals.selection.choose import choose
-    from ...evals.selection.results import gather
+    from ...evals.selection.choose import choose_mixture
+    from ...evals.selection.outputs import read_results
 
     config = load(file)[0]
-    found = choose(gather(results, config), k, method, seed)
+    found = choose_mixture(read_results(results, config), k, method, seed)
     for warning in found.warnings:
         print_error(warning, 0)
     if layer and not as_json:

@@ -12,7 +12,7 @@ from .eval_run import JudgeName, Limit, MaxConcurrency, MaxCost, Models, OutputD
 
 if TYPE_CHECKING:
     from ...evals.experiments.candidate import Candidate
-    from ...evals.experiments.findings import Results
+    from ...evals.experiments.results import Results
 
 
 def tune(
@@ -39,30 +39,37 @@ def tune(
     continues. Prints the best trade-offs and writes them as mixtures (tuned.toml), with a plot, into the results
     folder.
     """
-    from ...evals.experiments.trial import members, tried
+    from ...evals.experiments.candidate import evaluate_candidates, resolve_members
+    from ...evals.experiments.results import TUNE_HEADER, tune_row, write_tuning
     from ...evals.experiments.tune import Limits
     from ...evals.experiments.tune import tune as search
-    from ...evals.experiments.tuned import HEADER, kept, row
-    from ...evals.session import EvalSpec, session
-    from ...evals.tasks.registry import benchmark
+    from ...evals.session import session
+    from ...evals.tasks.registry import load_task
     from ..terminal.footer import cost
     from ..terminal.progress import progress
 
-    models = members(config, model or [])
-    spec = EvalSpec(
-        benchmark(prompts, None), models, judge, seed, limit, output_dir, max_concurrency, max_cost, config=config
-    )
-    with session(spec) as begun:
-        before = begun.folder.paid
+    models = resolve_members(config, model or [])
+    with session(
+        load_task(prompts),
+        models,
+        judge,
+        seed=seed,
+        limit=limit,
+        output_dir=output_dir,
+        max_concurrency=max_concurrency,
+        max_cost=max_cost,
+        config=config,
+    ) as opened:
+        folder = opened.spec.folder
+        before = folder.paid
 
         async def assess(candidates: Sequence[Candidate], count: int) -> Results:
-            with progress(f"{len(candidates)} on {count} prompts") as tell:
-                return await tried(begun, tell, candidates, count)
+            with progress(f"{len(candidates)} on {count} prompts") as on_progress:
+                return await evaluate_candidates(opened, on_progress, candidates, count)
 
-        found = run_to_end(
-            search(models, assess, len(begun.benchmark.samples), Limits(max_cost_per_question, max_latency))
-        )
-        print_table(HEADER, [row(one) for one in found])
-        for path in kept(begun.folder, found):
+        limits = Limits(max_cost_per_question, max_latency)
+        tuned = run_to_end(search(models, assess, len(opened.spec.task.samples), limits))
+        print_table(TUNE_HEADER, [tune_row(one) for one in tuned])
+        for path in write_tuning(folder, tuned):
             typer.echo(path, err=True)
-        typer.echo(f"spent {cost(begun.folder.paid - before)}, {cost(begun.folder.paid)} in total", err=True)
+        typer.echo(f"spent {cost(folder.paid - before)}, {cost(folder.paid)} in total", err=True)

@@ -48,8 +48,8 @@ def figures(now: Progress, seconds: float) -> str:
     parts = [cost(now.paid)]
     if now.failed:
         parts.append(f"{now.failed} failed")
-    if now.asked and seconds:
-        rate = now.asked / seconds
+    if now.new and seconds:
+        rate = now.new / seconds
         minutes, rest = divmod(round((now.total - now.done) / rate), 60)
         parts = [f"{rate:.1f}/s", *parts, f"{minutes}:{rest:02d} left"]
     return " · ".join(parts)

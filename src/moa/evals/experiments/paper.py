@@ -1,7 +1,7 @@
-"""The paper's experiments: which mixtures each one compares. Tables and figures of Wang et al. 2024, arXiv 2406.04692.
+"""The experiments of the Mixture-of-Agents paper (Wang et al. 2024, arXiv 2406.04692): what each one compares.
 
-An experiment is a list of arms; an arm is something to evaluate, with the place it has in the table and in the plot.
-What arms share, such as the proposals of the same models, is asked once where calls are remembered.
+An experiment is a list of arms. Calls that arms share, such as the proposals of the same models, are made once if
+there is a call cache.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ...errors import ConfigError
 from .candidate import Candidate
 
 COUNTS = (1, 2, 3, 6)
-"""How many proposers Table 3 compares."""
+"""The numbers of proposers in Table 3."""
 
 DEPTHS = (1, 2, 3)
-"""How many layers Table 8 compares, the aggregator counted."""
+"""The numbers of layers in Table 8, the aggregator included."""
 
 KINDS: tuple[tuple[str, Literal["synthesize", "pick"]], ...] = (("synthesizes", "synthesize"), ("picks", "pick"))
 
@@ -27,16 +27,16 @@ Shape = Literal["bars", "lines"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A candidate, the `series` it is a point of, and what stands at its place: a model's name or a number."""
+    """A candidate, with its series and its category (a model's name or a number) in the plot."""
 
     series: str
-    at: str
+    category: str
     candidate: Candidate
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is compared, and how it is drawn. `axis` says what the places of the arms are."""
+    """The arms to compare, and their plot. `axis` is the title of the categories."""
 
     name: str
     title: str
@@ -46,36 +46,39 @@ class Experiment:
     arms: tuple[Arm, ...]
 
 
-def experiment(name: str, models: Sequence[str], aggregator: str | None = None, samples: int = 6) -> Experiment:
-    """The experiment of that name with these models. `aggregator` is the one of arms that share one: the first model
-    where it is not said. `samples` is how often a model is asked that proposes alone. Raises `ConfigError`."""
+def plan_experiment(name: str, models: Sequence[str], aggregator: str | None = None, samples: int = 6) -> Experiment:
+    """Return the experiment of this name with these models. Raises `ConfigError`.
+
+    `aggregator` is that of arms that share one, by default the first model. `samples` is the number of proposals of a
+    model that proposes alone.
+    """
     if name not in EXPERIMENTS:
         raise ConfigError(f"no experiment {name!r}{did_you_mean(name, EXPERIMENTS)}; known: {', '.join(EXPERIMENTS)}")
     if len(models) < 2:
-        raise ConfigError(f"{name} compares models with each other; name at least two with -m")
+        raise ConfigError(f"{name}: compares at least two models, got {len(models)}; add -m MODEL")
     return EXPERIMENTS[name](models, aggregator or models[0], samples)
 
 
 def collaborativeness(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
-    """Each model alone, and with the answers of all of them before it (Figure 1)."""
-    everybody = _once(models)
+    """Compare each model alone, and with the answers of all of them as references (Figure 1)."""
+    all_models = _once(models)
     arms = [
         arm
         for model in models
-        for arm in (Arm("alone", model, _alone(model)), Arm("with answers", model, Candidate(everybody, model)))
+        for arm in (Arm("alone", model, _alone(model)), Arm("with answers", model, Candidate(all_models, model)))
     ]
     title = "Does a model answer better when it is shown the others' answers?"
     return Experiment("collaborativeness", title, "Figure 1", "model", "bars", tuple(arms))
 
 
 def roles(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
-    """Each model as the aggregator of all, and as the only proposer (Table 4)."""
-    everybody = _once(models)
+    """Compare models as the aggregator of all, and as the only proposer (Table 4)."""
+    all_models = _once(models)
     arms = [
         arm
         for model in models
         for arm in (
-            Arm("as aggregator", model, Candidate(everybody, model)),
+            Arm("as aggregator", model, Candidate(all_models, model)),
             Arm("as proposer", model, Candidate(((model, samples),), aggregator)),
         )
     ]
@@ -83,7 +86,7 @@ def roles(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
 
 
 def proposers(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
-    """More and more proposers: different models, and samples of the aggregator's own (Table 3)."""
+    """Compare numbers of proposers: different models, and samples of the aggregator (Table 3)."""
     counts = [count for count in COUNTS if count <= max(len(models), samples)]
     arms = [Arm("one model sampled", str(count), Candidate(((aggregator, count),), aggregator)) for count in counts]
     arms += [
@@ -91,23 +94,23 @@ def proposers(models: Sequence[str], aggregator: str, samples: int) -> Experimen
         for count in counts
         if count <= len(models)
     ]
-    title = "How many proposers, and different ones or one sampled?"
+    title = "How many proposers, and different ones or samples of one?"
     return Experiment("proposers", title, "Table 3", "proposers", "lines", tuple(arms))
 
 
 def layers(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
-    """Each model after no, one and two layers of proposers (Table 8)."""
+    """Compare each model after no, one and two layers of proposers (Table 8)."""
     arms = [
         Arm(model, str(depth), Candidate(_once(models), model, depth) if depth > 1 else _alone(model))
         for model in models
         for depth in DEPTHS
     ]
-    title = "How many layers, the aggregator counted?"
+    title = "How many layers, the aggregator included?"
     return Experiment("layers", title, "Table 8", "layers", "lines", tuple(arms))
 
 
 def ranker(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
-    """The aggregator writes an answer, or only picks the best proposal (Figure 4a)."""
+    """Compare an aggregator that writes an answer with one that picks the best proposal (Figure 4a)."""
     counts = [count for count in COUNTS if 1 < count <= len(models)]
     arms = [
         Arm(series, str(count), Candidate(_once(models[:count]), aggregator, kind=kind))
@@ -119,7 +122,7 @@ def ranker(models: Sequence[str], aggregator: str, samples: int) -> Experiment:
 
 
 EXPERIMENTS: Mapping[str, Callable[[Sequence[str], str, int], Experiment]] = {
-    made.__name__: made for made in (collaborativeness, roles, proposers, layers, ranker)
+    plan.__name__: plan for plan in (collaborativeness, roles, proposers, layers, ranker)
 }
 
 

@@ -1,5 +1,7 @@
-"""Is a mixture worth it for these prompts? It is compared with each of its members alone, and with the best of them
-sampled several times, once for what the mixture costs and once in the time it takes.
+"""Is a mixture worth it for these prompts?
+
+It is compared with each of its members alone, and with the best member sampled several times: once at equal cost, once
+in equal time.
 """
 
 from __future__ import annotations
@@ -14,155 +16,160 @@ from ...config.schema import MixtureTable, Sampling
 from ...costs.forecast import INSTRUCTION
 from ...errors import ConfigError
 from ...model import Model
-from ..manifest import price
-from ..report.measured import Measured
+from ..report.summary import ModelResult
 from ..runner import Progress, Results
-from ..sample import Scored
 from ..scorers.pairwise import PREFERENCE
-from ..session import EvalSpec, Session
-from ..stats.bootstrap import WORTHWHILE, Rival, Worth, worth
-from ..task import Task
+from ..session import Session
+from ..stats.comparison import WORTHWHILE, Rival, Worth, worth
+from ..task import ScoredSample
 from .candidate import Candidate
 
-MOST = 32
-"""Samples of one model at most."""
+MAX_SAMPLES = 32
+"""The most samples of one model."""
 
 VARIED = 0.7
-"""The temperature at which a model is sampled whose mixture asks at 0, where all samples would be the same."""
+"""The temperature of samples if the mixture's is 0, at which all samples would be equal."""
 
 
-def asked(benchmark: Task, mixture: str, judge: str | None, config: Path | None = None) -> EvalSpec:
-    """What is to be evaluated for it. Raises `ConfigError` where that is no mixture."""
+def mixture_and_members(mixture: str, config: Path | None = None) -> list[str]:
+    """Return the full names of a mixture and its proposers, for a session. Raises `ConfigError` for a single model."""
     known = get_builder(config).config
     provider, name = known.resolve(mixture)
     if provider != "moa":
-        raise ConfigError(f"{mixture} is one model, not a mixture; mixtures are: {', '.join(known.mixtures)}")
-    full = f"moa:{name}"
-    return EvalSpec(benchmark, [full, *members(known, full)], judge, config=config)
+        raise ConfigError(f"-m {mixture}: is a single model, not a mixture; mixtures: {', '.join(known.mixtures)}")
+    return [f"moa:{name}", *_members(known, name)]
 
 
-def members(config: Config, mixture: str) -> list[str]:
-    """The models that propose in a mixture, each once."""
-    layers = config.mixtures[mixture.removeprefix("moa:")].proposer_layers
+def _members(config: Config, name: str) -> list[str]:
+    layers = config.mixtures[name].proposer_layers
     return list(dict.fromkeys(":".join(config.resolve(member.model)) for layer in layers for member in layer))
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """The best member sampled, and what is `equal` to the mixture then: "cost", "time", or "cost and time"."""
+class SampledRival:
+    """The best member sampled, with what equals the mixture then: "cost", "time", or "cost and time"."""
 
     candidate: Candidate
     equal: str
 
 
 @dataclass(frozen=True)
-class Question:
-    """Whether a mixture is worth it, in two steps: who the best member is shows only when all have answered.
+class WorthExperiment:
+    """The two steps of the comparison: the best member is known only when all have answered.
 
-    It is not worth it where it surely gains less than `worthwhile` points.
+    The models of the session are the mixture and its members. It is not worth it if it certainly gains less than
+    `worthwhile` points.
     """
 
     session: Session
-    mixture: str
     confidence: float = 0.95
     worthwhile: float = WORTHWHILE
 
     @property
+    def mixture(self) -> str:
+        """The full name of the mixture."""
+        return self.session.spec.models[0].name
+
+    @property
     def members(self) -> list[str]:
-        """The models that propose in it."""
-        return members(self.session.builder.config, self.mixture)
+        """The full names of its proposers."""
+        return [model.name for model in self.session.spec.models[1:]]
 
-    async def first(self, tell: Callable[[Progress], None]) -> Results:
-        """Ask the mixture and its members."""
-        return await self.session.run(self._alone(), tell)
+    async def evaluate_members(self, on_progress: Callable[[Progress], None]) -> Results:
+        """Evaluate the mixture and its members."""
+        return await self.session.run(self.session.models, on_progress)
 
-    async def second(self, results: Results, tell: Callable[[Progress], None]) -> Worth:
-        """Ask the best member sampled, and judge."""
-        arms = self.arms(results)
-        built = {arm.candidate.name: self._sampled(arm.candidate) for arm in arms}
-        results = await self.session.run({**self._alone(), **built}, tell)
+    async def evaluate_rivals(self, results: Results, on_progress: Callable[[Progress], None]) -> Worth:
+        """Evaluate the best member sampled, and decide."""
+        rivals = self.rivals(results)
+        built = {rival.candidate.name: self._build(rival.candidate) for rival in rivals}
+        results = await self.session.run({**self.session.models, **built}, on_progress)
         if not results.complete:
-            raise ConfigError(f"{self.session.folder.path}: not everything is answered; a higher --max-cost goes on")
-        return self._judged(results, arms)
+            raise ConfigError(
+                f"--max-cost: {self.session.spec.folder.path} is incomplete; to continue, repeat the command with a "
+                "higher limit"
+            )
+        return self._worth(results, rivals)
 
-    def arms(self, results: Results) -> list[Arm]:
-        """The best member sampled as often as the mixture's cost allows, and as often as it asks side by side."""
+    def rivals(self, results: Results) -> list[SampledRival]:
+        """Return the best member with as many samples as cost the same, and as many as the widest layer has."""
         layers = self._table.proposer_layers
         best = min(self.members, key=lambda name: sum(gains(results.scored[self.mixture], results.scored[name])))
         width = max(sum(member.samples for member in layer) for layer in layers)
-        arms = [Arm(Candidate(((best, max(width, 2)),), best, len(layers) + 1), "time")]
+        rivals = [SampledRival(Candidate(((best, max(width, 2)),), best, len(layers) + 1), "time")]
         if affordable := self._affordable(results, best):
-            cheap = Candidate(((best, affordable),), best)
-            both = cheap == arms[0].candidate
-            arms = [Arm(cheap, "cost and time")] if both else [Arm(cheap, "cost"), *arms]
+            at_cost = Candidate(((best, affordable),), best)
+            if at_cost == rivals[0].candidate:
+                rivals = [SampledRival(at_cost, "cost and time")]
+            else:
+                rivals = [SampledRival(at_cost, "cost"), *rivals]
         proposers = tuple((member.model, member.samples) for member in layers[0])
         own = Candidate(proposers, self._table.aggregator.model, len(layers) + 1)
-        return [arm for arm in arms if arm.candidate != own]  # which would compare the mixture with itself
+        return [rival for rival in rivals if rival.candidate != own]  # the mixture itself
 
     def _affordable(self, results: Results, best: str) -> int | None:
-        """How many samples, with the call that reads them, cost no more than the mixture: in dollars where they tell
-        something, else in tokens."""
-        mixture, alone = (Measured(name, (), results.scored[name]) for name in (self.mixture, best))
-        limit, once, known = mixture.mean("cost"), alone.mean("cost"), price(self.session.builder.config, best)
-        if limit and once and known:
-            a_token = known["input"] / 1e6
+        """Return how many samples, with their aggregation, cost no more than the mixture: in dollars, or in tokens if
+        costs are zero or unknown."""
+        mixture, alone = (ModelResult(name, (), results.scored[name]) for name in (self.mixture, best))
+        limit, sample, price = mixture.mean("cost"), alone.mean("cost"), self.session.spec.model(best).price
+        if limit and sample and price:
+            per_token = price["input"] / 1e6
         else:
-            limit, once, a_token = mixture.tokens, alone.tokens, 1.0
-        reading, read = once + INSTRUCTION * a_token, (alone.mean("output_tokens") or 0.0) * a_token
-        return max((n for n in range(2, MOST + 1) if n * (once + read) + reading <= limit), default=None)
+            limit, sample, per_token = mixture.tokens, alone.tokens, 1.0
+        aggregation, reference = sample + INSTRUCTION * per_token, (alone.mean("output_tokens") or 0.0) * per_token
+        counts = (n for n in range(2, MAX_SAMPLES + 1) if n * (sample + reference) + aggregation <= limit)
+        return max(counts, default=None)
 
-    def _judged(self, results: Results, arms: Sequence[Arm]) -> Worth:
+    def _worth(self, results: Results, rivals: Sequence[SampledRival]) -> Worth:
         own = results.scored[self.mixture]
-        by_judge = "baseline" in self.session.benchmark.scorer.needs
-        mixture = Measured(self.mixture, (), own)
+        by_judge = "baseline" in self.session.spec.task.scorer.needs
+        mixture = ModelResult(self.mixture, (), own)
 
-        def rival(name: str, shown: str) -> Rival:
-            theirs = results.scored[name]
-            told = Measured(name, (), theirs)
-            longer = [len(one.answer.text) - len(other.answer.text) for one, other in zip(own, theirs, strict=True)]
-            cost, seconds = told.mean("cost"), told.mean("seconds")
-            return Rival(shown, gains(own, theirs), cost, seconds, longer if by_judge else ())
+        def rival(name: str, title: str) -> Rival:
+            scored = results.scored[name]
+            result = ModelResult(name, (), scored)
+            longer = [len(one.answer.text) - len(other.answer.text) for one, other in zip(own, scored, strict=True)]
+            cost, seconds = result.mean("cost"), result.mean("seconds")
+            return Rival(title, gains(own, scored), cost, seconds, longer if by_judge else ())
 
         return worth(
             [rival(name, name) for name in self.members],
-            [rival(arm.candidate.name, f"{arm.candidate.name} (equal {arm.equal})") for arm in arms],
+            [rival(one.candidate.name, f"{one.candidate.name} (equal {one.equal})") for one in rivals],
             cost=mixture.mean("cost"),
             seconds=mixture.mean("seconds"),
             clusters=[one.sample.cluster for one in own],
             confidence=self.confidence,
             worthwhile=self.worthwhile,
-            seed=self.session.asked.seed,
+            seed=self.session.spec.seed,
         )
 
     @property
     def _table(self) -> MixtureTable:
         return self.session.builder.config.mixtures[self.mixture.removeprefix("moa:")]
 
-    def _alone(self) -> dict[str, Model]:
-        return {name: self.session.builder.model(name) for name in (self.mixture, *self.members)}
-
-    def _sampled(self, candidate: Candidate) -> Model:
-        """The candidate, asked with the mixture's own sampling options."""
+    def _build(self, candidate: Candidate) -> Model:
+        """Build the candidate with the mixture's sampling options."""
         options = self._table.model_dump(include=set(Sampling.model_fields), exclude_unset=True)
-        told = candidate.table()
+        table = candidate.table()
         if options.get("temperature") == 0:
-            told["proposers"] = [{**member, "temperature": VARIED} for member in told["proposers"]]
-        table = MixtureTable.model_validate({**options, **told})
-        return self.session.builder.mixture(candidate.name, table)
+            table["proposers"] = [{**member, "temperature": VARIED} for member in table["proposers"]]
+        return self.session.builder.mixture(candidate.name, MixtureTable.model_validate({**options, **table}))
 
 
-def gains(mixture: Sequence[Scored], other: Sequence[Scored]) -> list[float]:
-    """What the mixture gains over another on each prompt, from -1 to 1. Who does not answer has lost; what the judge
-    leaves open is a tie."""
+def gains(mixture: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> list[float]:
+    """Return the gain of the mixture over another on each prompt, from -1 to 1.
+
+    A model without an answer has lost. A prompt that the judge leaves open is a tie.
+    """
     return [_gain(one, their) for one, their in zip(mixture, other, strict=True)]
 
 
-def _gain(one: Scored, their: Scored) -> float:
-    failed = [scored.answer.error is not None for scored in (one, their)]
+def _gain(own: ScoredSample, other: ScoredSample) -> float:
+    failed = [scored.answer.error is not None for scored in (own, other)]
     if any(failed):
         return float(failed[1]) - float(failed[0])
-    if their.scores and their.scores[0].name == PREFERENCE:
-        return 0.0 if their.first is None else 1 - 2 * their.first
-    if one.error or their.error:
+    if other.scores and other.scores[0].name == PREFERENCE:
+        return 0.0 if other.first is None else 1 - 2 * other.first
+    if own.error or other.error:
         return 0.0
-    return (one.first or 0.0) - (their.first or 0.0)
+    return (own.first or 0.0) - (other.first or 0.0)

@@ -1,4 +1,4 @@
-"""The verdict on a mixture, kept beside the results, and how a report shows it."""
+"""The verdict on a mixture: stored in the results folder, and shown in a report."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from dataclasses import asdict
 from typing import Any
 
 from ...paths import write_atomically
-from ..results_folder import Folder
-from ..stats.bootstrap import Worth
-from . import svg as charts
+from ..results_folder import ResultsFolder
+from ..stats.comparison import Worth
 from .html import table
-from .leading import Verdict
+from .summary import Tone, Verdict
+from .svg import Row, interval_plot
 
 WORTH = "worth.json"
 
-TONES = {"worth it": "good", "not worth it": "bad", "not shown": "open"}
+TONES: Mapping[str, Tone] = {"worth it": "good", "not worth it": "bad", "not shown": "open"}
 
 
-def keep(folder: Folder, mixture: str, told: Worth) -> None:
-    """Keep the verdict beside the results."""
+def store_worth(folder: ResultsFolder, mixture: str, worth: Worth) -> None:
+    """Store the verdict in the results folder."""
     with write_atomically(folder.path / WORTH) as file:
-        file.write(json.dumps({"mixture": mixture, **asdict(told)}, ensure_ascii=False, indent=2) + "\n")
+        file.write(json.dumps({"mixture": mixture, **asdict(worth)}, ensure_ascii=False, indent=2) + "\n")
 
 
-def kept(folder: Folder) -> Mapping[str, Any] | None:
-    """The verdict that is kept beside the results, as JSON, or `None`."""
+def stored_worth(folder: ResultsFolder) -> Mapping[str, Any] | None:
+    """Return the stored verdict as JSON, or `None`."""
     path = folder.path / WORTH
     return dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
 
 
 def verdict(worth: Mapping[str, Any]) -> Verdict:
-    """The sentence a page begins with."""
+    """Return the sentence at the start of a report."""
     return f"{worth['mixture']} is {worth['sentence']}.", TONES[worth["verdict"]]
 
 
-def compared(worth: Mapping[str, Any]) -> str:
-    """What the mixture wins over each of its rivals, drawn and as a table."""
+def comparison_section(worth: Mapping[str, Any]) -> str:
+    """Return a plot and a table of the mixture's gains over its rivals."""
     rows, cells = [], []
-    controlled = any(one["controlled"] for one in worth["comparisons"])
-    for one in worth["comparisons"]:
-        gain = one["controlled"] or one["gain"]
-        rows.append(charts.Row(one["rival"], gain["value"], gain["low"], gain["high"]))
-        counted = f"{one['wins']} / {one['ties']} / {one['losses']}"
-        gains = [_points(one["gain"]), *([_points(one["controlled"])] if controlled else [])]
-        ratios = (_times(one["cost_ratio"]), _times(one["seconds_ratio"]))
-        each = one["cost_per_win"]
-        cells.append((one["rival"], counted, *gains, *ratios, "–" if each is None else f"{each:.2g}"))
+    controlled = any(comparison["controlled"] for comparison in worth["comparisons"])
+    for comparison in worth["comparisons"]:
+        gain = comparison["controlled"] or comparison["gain"]
+        rows.append(Row(comparison["rival"], gain["value"], gain["low"], gain["high"]))
+        counts = f"{comparison['wins']} / {comparison['ties']} / {comparison['losses']}"
+        gains = [_points(comparison["gain"]), *([_points(comparison["controlled"])] if controlled else [])]
+        ratios = (_ratio(comparison["cost_ratio"]), _ratio(comparison["seconds_ratio"]))
+        each = comparison["cost_per_win"]
+        cells.append((comparison["rival"], counts, *gains, *ratios, "–" if each is None else f"{each:.2g}"))
     header = ["against", "won / tied / lost", "gain", *(["equal length"] if controlled else [])]
-    header += ["cost", "time", "$ a win"]
+    header += ["cost", "time", "$ per win"]
     note = (
-        f"A gain of one point is one more prompt won, net, of a hundred; intervals at {worth['confidence']:.0%}. "
-        "The bars are what the verdict rests on; $ a win is what one more prompt won costs. "
-        "The first line is the best member, luck in choosing it allowed for."
+        "A gain of one point is one more prompt won, net, out of a hundred. Intervals have a confidence of "
+        f"{worth['confidence']:.0%}. The verdict rests on the plotted gains. $ per win is the cost of one more prompt "
+        "won. The first line is the best member, with an allowance for the luck of choosing it."
     )
-    told = table(header, cells, numbers=range(1, len(header)))
-    return f'{charts.intervals(rows, "", zero=0)}{told}<p class="note">{note}</p>'
+    body = table(header, cells, numbers=range(1, len(header)))
+    return f'{interval_plot(rows, "", zero=0)}{body}<p class="note">{note}</p>'
 
 
 def _points(gain: Mapping[str, float]) -> str:
     return f"{gain['value']:+.1f} ({gain['low']:+.1f} .. {gain['high']:+.1f})"
 
 
-def _times(ratio: float | None) -> str:
+def _ratio(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.1f}x"

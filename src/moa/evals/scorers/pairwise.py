@@ -1,4 +1,4 @@
-"""Which of two answers is better, says a judge that sees them in both orders."""
+"""Pairwise comparison: a judge compares two answers in both orders."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from ...prompts.prompt import Prompt
 from ...types import Request, Response
-from ..sample import Answer, Sample, Score
-from ..task import ScoringContext
+from ..task import Answer, Sample, Score, ScoringContext
 
 PREFERENCE = "preference"
-"""The name of the score: the share of both verdicts that the answer got over the baseline's, a tie being a half."""
+"""The name of the score: the share of the two verdicts won against the baseline; a tie counts half."""
 
 LENGTH = 400
-"""Tokens a verdict may have."""
+"""The most tokens of a verdict."""
 
 COMPARE = """\
 Two assistants have each answered the user's message. Their answers stand below, numbered 1 and 2, each between its \
@@ -34,16 +33,16 @@ _ALONE = re.compile(r"(?i)^\W*(?:answer )?(1|2|tie)\W*$")
 
 
 @dataclass(frozen=True)
-class Preferred:
-    """Has the judge compare each answer with the baseline's, once in each order."""
+class PairwiseScorer:
+    """A scorer whose judge compares each answer with the baseline's, once in each order."""
 
     needs: frozenset[str] = frozenset({"judge", "baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
-        assert judging.baseline
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
+        assert context.baseline
         verdicts, words = [], []
-        for pair in ((answer, judging.baseline), (judging.baseline, answer)):
-            reply = await judging.ask(comparison(sample, *pair))
+        for pair in ((answer, context.baseline), (context.baseline, answer)):
+            reply = await context.ask(comparison(sample, *pair))
             verdicts.append(verdict(reply.text))
             words.append(reply.text)
         shares = [_share(verdicts[0], own="1"), _share(verdicts[1], own="2")]
@@ -53,28 +52,28 @@ class Preferred:
 
 
 def comparison(sample: Sample, first: Answer, second: Answer) -> Request:
-    """What the judge is asked. Temperature 0, so that the same question has the same verdict."""
-    told = Request(sample.messages, temperature=0.0, max_tokens=LENGTH)
-    return PROMPT(told, [Response("", _told(sample, answer)) for answer in (first, second)])
+    """Return the request to the judge, at temperature 0, so that the verdict can be repeated."""
+    request = Request(sample.messages, temperature=0.0, max_tokens=LENGTH)
+    return PROMPT(request, [Response("", _turns(sample, answer)) for answer in (first, second)])
 
 
 def verdict(text: str) -> str | None:
-    """What a judge's reply comes to: "1", "2", "tie", or `None` where that cannot be read."""
-    found = _VERDICT.findall(text) or _ALONE.findall(text.strip().rpartition("\n")[2])
-    return found[-1].lower() if found else None
+    """Return the verdict of a judge's reply: "1", "2", "tie", or `None` if it cannot be read."""
+    verdicts = _VERDICT.findall(text) or _ALONE.findall(text.strip().rpartition("\n")[2])
+    return verdicts[-1].lower() if verdicts else None
 
 
 SWAPPED = {"1": "2", "2": "1", "tie": "tie"}
-"""A verdict as it would be with the answers in the other order."""
+"""Each verdict with the answers in the other order."""
 
 
-def _share(said: str | None, own: str) -> float | None:
-    if said is None:
+def _share(verdict: str | None, own: str) -> float | None:
+    if verdict is None:
         return None
-    return 0.5 if said == "tie" else float(said == own)
+    return 0.5 if verdict == "tie" else float(verdict == own)
 
 
-def _told(sample: Sample, answer: Answer) -> str:
-    """The answer, with the user's further turns where there are some."""
+def _turns(sample: Sample, answer: Answer) -> str:
+    """Return the answer, with further turns of the user."""
     first, *rest = answer.texts
-    return "\n\n".join((first, *(f"User: {asked}\n\n{said}" for asked, said in zip(sample.then, rest, strict=True))))
+    return "\n\n".join((first, *(f"User: {turn}\n\n{text}" for turn, text in zip(sample.then, rest, strict=True))))

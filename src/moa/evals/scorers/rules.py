@@ -1,4 +1,4 @@
-"""Answers that are right or wrong, told by rule: the same text, the same number, the same choice, a pattern."""
+"""Rules for right and wrong answers: the same text, number or choice, or a pattern."""
 
 from __future__ import annotations
 
@@ -11,71 +11,70 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...config.schema import Table
-from ..sample import Answer, Sample, Score
-from ..task import ScoringContext
+from ..task import Answer, Sample, Score, ScoringContext
 
 CORRECT = "correct"
-"""The name of the one score: 1 or 0."""
+"""The name of the only score: 1 or 0."""
 
 LETTERS = "ABCDEFGHIJ"
-"""What choices are called."""
+"""The letters of choices."""
 
 
 class Rule(Table):
-    """How an answer is compared with the right one. What a model says after "Answer:" goes before the rest."""
+    """How an answer is compared with the right one. Text after "Answer:" takes precedence."""
 
     kind: Literal["exact", "numeric", "choice", "regex"]
-    tolerance: Annotated[float, Field(ge=0)] = Field(1e-9, description="numeric: how far off is still right")
-    anywhere: bool = Field(False, description="exact: right also where it stands among other words")
+    tolerance: Annotated[float, Field(ge=0)] = Field(1e-9, description="numeric: the largest accepted difference")
+    anywhere: bool = Field(False, description="exact: also accept the answer among other words")
 
 
 @dataclass(frozen=True)
-class ByRule:
-    """Scores by the rule in a sample's reference: {"rule": ..., "answers": [...], "choices": [...]}."""
+class RuleScorer:
+    """A scorer that applies the rule in a sample's reference: {"rule": ..., "answers": [...], "choices": [...]}."""
 
     needs: frozenset[str] = frozenset()
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
-        told = sample.reference
-        rule = Rule.model_validate(told["rule"])
-        right, read = RULES[rule.kind](rule, answer.text, told["answers"], told["choices"])
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
+        reference = sample.reference
+        rule = Rule.model_validate(reference["rule"])
+        right, read = RULES[rule.kind](rule, answer.text, reference["answers"], reference["choices"])
         return [Score(CORRECT, float(right), {"read": read})]
 
 
 Read = tuple[bool, str | None]
-"""Whether an answer is right, and what was read in it as the answer."""
+"""Whether an answer is right, and the part of the text that was read as the answer."""
 
 
 def exact(rule: Rule, text: str, answers: Sequence[Any], choices: Sequence[str]) -> Read:
-    """The same words, but for case, space and the punctuation around them."""
-    said, wanted = plain(final(text)), [plain(str(answer)) for answer in answers]
+    """Compare words, ignoring case, white space and punctuation around them."""
+    given, right = plain(final(text)), [plain(str(answer)) for answer in answers]
     if rule.anywhere:
-        found = next((one for one in wanted if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", plain(text))), None)
+        found = next((words for words in right if re.search(rf"(?<!\w){re.escape(words)}(?!\w)", plain(text))), None)
         return found is not None, found
-    return said in wanted, said or None
+    return given in right, given or None
 
 
 def numeric(rule: Rule, text: str, answers: Sequence[Any], choices: Sequence[str]) -> Read:
-    """The same number: the first one after "Answer:", else the last one in the text."""
+    """Compare numbers: the first one after "Answer:", else the last one in the text."""
     marked = _after_mark(text)
-    found = _NUMBER.findall(text if marked is None else marked)
-    if not found:
+    numbers = _NUMBER.findall(text if marked is None else marked)
+    if not numbers:
         return False, None
-    said = found[-1 if marked is None else 0]
-    return any(abs(_number(said) - _number(str(one))) <= rule.tolerance for one in answers), said
+    given = numbers[-1 if marked is None else 0]
+    return any(abs(_number(given) - _number(str(answer))) <= rule.tolerance for answer in answers), given
 
 
 def choice(rule: Rule, text: str, answers: Sequence[Any], choices: Sequence[str]) -> Read:
-    """The same letter, or the words of the same choice."""
+    """Compare the letter, or the words, of a choice."""
     letter = _letter(text, choices)
-    wanted = {_letter_of(str(one), choices) for one in answers}
-    return letter in wanted, letter
+    right = {_letter_of(str(answer), choices) for answer in answers}
+    return letter in right, letter
 
 
 def regex(rule: Rule, text: str, answers: Sequence[Any], choices: Sequence[str]) -> Read:
-    """A pattern is found in the text, whatever the case."""
-    found = next(filter(None, (re.search(str(one), text, re.IGNORECASE) for one in answers)), None)
-    return found is not None, found and found[0]
+    """Search for a pattern, ignoring case."""
+    match = next(filter(None, (re.search(str(answer), text, re.IGNORECASE) for answer in answers)), None)
+    return match is not None, match and match[0]
 
 
 RULES: dict[str, Callable[[Rule, str, Sequence[Any], Sequence[str]], Read]] = {
@@ -87,19 +86,19 @@ RULES: dict[str, Callable[[Rule, str, Sequence[Any], Sequence[str]], Read]] = {
 
 
 def final(text: str) -> str:
-    """What stands after the last "Answer:" (or "the answer is", or in a box), up to the end of its line; else all."""
+    """Return the rest of the line after the last "Answer:" (or "the answer is", or a box); else the whole text."""
     marked = _after_mark(text)
     return text if marked is None else marked.strip().partition("\n")[0]
 
 
 def plain(text: str) -> str:
-    """The words of a text without case, more space than needed, and punctuation around them."""
+    """Return a text in lower case, with single spaces and without punctuation around it."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(folded.split()).strip(" .,;:!?\"'`*_()[]{}“”‘’„")
 
 
-def lettered(choices: Sequence[str]) -> str:
-    """The choices as they are shown to a model."""
+def format_choices(choices: Sequence[str]) -> str:
+    """Return the choices as they are shown to a model."""
     return "\n".join(f"{letter}) {words}" for letter, words in zip(LETTERS, choices, strict=False))
 
 
@@ -118,20 +117,20 @@ def _number(text: str) -> float:
 
 def _letter(text: str, choices: Sequence[str]) -> str | None:
     known = LETTERS[: len(choices)] if choices else LETTERS
-    said = final(text).strip()
-    opening = re.match(rf"[\W_]*([{known}{known.lower()}])(?:[).:,\]*]|\s*$)", said) or re.match(
+    given = final(text).strip()
+    opening = re.match(rf"[\W_]*([{known}{known.lower()}])(?:[).:,\]*]|\s*$)", given) or re.match(
         rf"[\W_]*([{known}])\b(?! [a-z])",
-        said,  # "A dog" is no A
+        given,  # "A dog" is not the choice A
     )
     if opening:
         return opening[1].upper()
-    if bracketed := re.findall(rf"\(([{known}])\)", said):
+    if bracketed := re.findall(rf"\(([{known}])\)", given):
         return str(bracketed[-1])
-    spoken = [letter for letter, words in zip(known, choices, strict=False) if plain(words) in plain(said)]
-    return spoken[0] if len(spoken) == 1 else None
+    named = [letter for letter, words in zip(known, choices, strict=False) if plain(words) in plain(given)]
+    return named[0] if len(named) == 1 else None
 
 
 def _letter_of(answer: str, choices: Sequence[str]) -> str:
-    """The letter of the right choice, which may be given by its words."""
+    """Return the letter of a right choice, which may be given by its words."""
     known = {plain(words): letter for letter, words in zip(LETTERS, choices, strict=False)}
     return known.get(plain(answer), answer.strip().upper())

@@ -1,13 +1,13 @@
-"""MT-Bench: 80 questions with a second turn, marked by a judge, or compared with a baseline (arXiv 2306.05685).
+"""MT-Bench: 80 questions of two turns, graded by a judge, or compared with a baseline (arXiv 2306.05685).
 
-The judge is asked once for each turn, for a mark from 1 to 10, with reference answers in math, reasoning and coding:
-160 calls a model, 60 of them with references. `mt_bench_pairwise` compares with the first model named, in both orders;
-a win counts only where both verdicts agree. The folder of data has
+The judge grades each turn from 1 to 10, with reference answers in math, reasoning and coding: 160 calls per model, 60
+of them with references. `mt_bench_pairwise` compares with the first model, in both orders; a win counts only if both
+verdicts agree. The data folder has
 
     question.jsonl                  {question_id, category, turns}
     judge_prompts.jsonl             the judge's prompts by name
     reference_answer_gpt-4.jsonl    {question_id, choices: [{turns}]}
-    reference_answer_own.jsonl      the same, where you know better: some of the published references are wrong
+    reference_answer_own.jsonl      optional corrections in the same form: some of the published references are wrong
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...types import Message, Request
-from ..sample import Answer, Metric, Sample, Score, Scored
-from ..stats.intervals import interval
-from ..task import ScoringContext
-from .files import digest, filled, folder_of, found_in, needed_in, rows_of
+from ..stats.bootstrap import percent_interval
+from ..task import BASELINE, Answer, Metric, Sample, Score, ScoredSample, ScoringContext
+from .data import data_folder, digest, fill, find_file, read_rows, require_file
 
 TEMPERATURES = {
     "writing": 0.7,
@@ -35,91 +34,91 @@ TEMPERATURES = {
     "stem": 0.1,
     "humanities": 0.1,
 }
-"""What an answer is asked for with, by category; 0.7 where there is no such category."""
+"""The temperature of answers by category; 0.7 for other categories."""
 
 WITH_REFERENCE = ("math", "reasoning", "coding")
 TOKENS = 1024
 TURNS = ("turn 1", "turn 2")
 """The names of the scores."""
 
-_MARK = re.compile(r"\[\[(\d+\.?\d*)\]\]")
-_LOOSE_MARK = re.compile(r"\[(\d+\.?\d*)\]")
+_GRADE = re.compile(r"\[\[(\d+\.?\d*)\]\]")
+_LOOSE_GRADE = re.compile(r"\[(\d+\.?\d*)\]")
 
 
 @dataclass(frozen=True)
 class JudgePrompts:
-    """The judge's prompts: `kind` is "single" or "pair"."""
+    """The prompts of the judge. `kind` is "single" or "pair"."""
 
     kind: str
     by_name: Mapping[str, Mapping[str, str]]
 
     def request(self, sample: Sample, turn: int, **answers: str) -> Request:
-        """What the judge is asked about a turn (0 or 1). `answers` go where the prompt has their names."""
+        """Return the request to the judge for a turn (0 or 1). `answers` fill the placeholders of their names."""
         prompt = self.by_name[self.name(sample, turn)]
-        asked = (sample.question, *sample.then)
-        words = {"question": asked[0], **answers}
-        words |= {f"question_{place}": text for place, text in enumerate(asked, 1)}
-        words |= {f"ref_answer_{place}": text for place, text in enumerate(sample.reference or (), 1)}
-        system, user = prompt["system_prompt"], filled(prompt["prompt_template"], **words)
+        turns = (sample.question, *sample.then)
+        values = {"question": turns[0], **answers}
+        values |= {f"question_{number}": text for number, text in enumerate(turns, 1)}
+        values |= {f"ref_answer_{number}": text for number, text in enumerate(sample.reference or (), 1)}
+        system, user = prompt["system_prompt"], fill(prompt["prompt_template"], **values)
         return Request([Message("system", system), Message("user", user)], temperature=0.0, max_tokens=2048)
 
     def name(self, sample: Sample, turn: int) -> str:
-        """Which prompt it is."""
+        """Return the name of the prompt for a turn."""
         general = "v1" if self.kind == "single" else "v2"
         version = general if sample.reference is None else "math-v1"
         return f"{self.kind}-{version}{'-multi-turn' * turn}"
 
 
 @dataclass(frozen=True)
-class Marked:
-    """Has the judge mark each turn."""
+class TurnGrader:
+    """A scorer whose judge grades each turn."""
 
     prompts: JudgePrompts
     needs: frozenset[str] = frozenset({"judge"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
         scores = []
         for turn, text in enumerate(answer.texts):
-            told = {"answer": text} | {f"answer_{place}": one for place, one in enumerate(answer.texts, 1)}
-            reply = await judging.ask(self.prompts.request(sample, turn, **told))
-            scores.append(Score(TURNS[turn], mark(reply.text), {"judgment": reply.text}))
+            answers = {"answer": text} | {f"answer_{number}": text for number, text in enumerate(answer.texts, 1)}
+            reply = await context.ask(self.prompts.request(sample, turn, **answers))
+            scores.append(Score(TURNS[turn], grade(reply.text), {"judgment": reply.text}))
         return scores
 
 
-def mark(judgment: str) -> float | None:
-    """The mark a judgment gives: the first number in double brackets, else in single ones, else none."""
-    found = _MARK.search(judgment) or _LOOSE_MARK.search(judgment)
-    return float(found[1]) if found else None
+def grade(judgment: str) -> float | None:
+    """Return the grade of a judgment: the first number in double brackets, else in single ones, else `None`."""
+    match = _GRADE.search(judgment) or _LOOSE_GRADE.search(judgment)
+    return float(match[1]) if match else None
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Has the judge compare each turn with the baseline's, in both orders. A score is 1, 0, or 0.5 for a tie."""
+class TurnComparer:
+    """A scorer whose judge compares each turn with the baseline's, in both orders: 1, 0, or 0.5 for a tie."""
 
     prompts: JudgePrompts
     needs: frozenset[str] = frozenset({"judge", "baseline"})
 
-    async def score(self, sample: Sample, answer: Answer, judging: ScoringContext) -> Sequence[Score]:
-        assert judging.baseline
+    async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
+        assert context.baseline
         scores = []
         for turn in range(len(answer.texts)):
             judgments = []
-            for a, b in ((answer, judging.baseline), (judging.baseline, answer)):
-                told = {"answer_a": a.texts[turn], "answer_b": b.texts[turn]}
-                for place, (one, other) in enumerate(zip(a.texts, b.texts, strict=True), 1):
-                    told |= {f"answer_a_{place}": one, f"answer_b_{place}": other}
-                judgments.append((await judging.ask(self.prompts.request(sample, turn, **told))).text)
-            scores.append(Score(TURNS[turn], agreed(*map(verdict, judgments)), {"judgments": judgments}))
+            for a, b in ((answer, context.baseline), (context.baseline, answer)):
+                answers = {"answer_a": a.texts[turn], "answer_b": b.texts[turn]}
+                for number, (text_a, text_b) in enumerate(zip(a.texts, b.texts, strict=True), 1):
+                    answers |= {f"answer_a_{number}": text_a, f"answer_b_{number}": text_b}
+                judgments.append((await context.ask(self.prompts.request(sample, turn, **answers))).text)
+            scores.append(Score(TURNS[turn], combined(*map(verdict, judgments)), {"judgments": judgments}))
         return scores
 
 
 def verdict(judgment: str) -> str | None:
-    """Whose answer a judgment prefers: "A", "B", or "C" for a tie; `None` if that cannot be read."""
+    """Return the answer that a judgment prefers: "A", "B", or "C" for a tie; `None` if it cannot be read."""
     return next((letter for letter in "ABC" if f"[[{letter}]]" in judgment), None)
 
 
-def agreed(first: str | None, swapped: str | None) -> float | None:
-    """1 where the model wins in both orders, 0 where the baseline does, else a tie. Nothing read is no score."""
+def combined(first: str | None, swapped: str | None) -> float | None:
+    """Return 1 if the model wins in both orders, 0 if the baseline does, else 0.5; `None` without any verdict."""
     if first is None and swapped is None:
         return None
     if (first, swapped) == ("A", "B"):
@@ -129,24 +128,24 @@ def agreed(first: str | None, swapped: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class MTBench:
-    """The questions. `most` is the best mark."""
+    """The questions."""
 
     name: str
     samples: Sequence[Sample]
-    scorer: Marked | Compared
+    scorer: TurnGrader | TurnComparer
     version: str
 
     @property
     def options(self) -> Mapping[str, Any]:
         return {"max_tokens": TOKENS}
 
-    def figures(self, scored: Sequence[Scored]) -> Sequence[Metric]:
-        """The mean over all turns that have a score, then by turn and by category."""
-        if isinstance(self.scorer, Compared) and scored and not any(one.scores or one.error for one in scored):
-            return [Metric("wins", 50.0, n=len(scored), unit="%", note="the baseline")]
-        title, unit = ("score", "of 10") if isinstance(self.scorer, Marked) else ("wins", "%")
+    def metrics(self, scored: Sequence[ScoredSample]) -> Sequence[Metric]:
+        """Return the mean over all turns with a score, then by turn and by category."""
+        if isinstance(self.scorer, TurnComparer) and scored and not any(one.scores or one.error for one in scored):
+            return [Metric("wins", 50.0, n=len(scored), unit="%", note=BASELINE)]
+        title, unit = ("score", "of 10") if isinstance(self.scorer, TurnGrader) else ("wins", "%")
         categories = dict.fromkeys(one.sample.metadata["category"] for one in scored)
-        whole = self._mean(title, unit, scored, TURNS)
+        overall = self._mean(title, unit, scored, TURNS)
         turns = [self._mean(f"{title}: {turn}", unit, scored, (turn,)) for turn in TURNS]
         parts = [
             self._mean(
@@ -154,37 +153,37 @@ class MTBench:
             )
             for name in categories
         ]
-        return [whole, *turns, *parts]
+        return [overall, *turns, *parts]
 
-    def _mean(self, title: str, unit: str, scored: Sequence[Scored], turns: Sequence[str]) -> Metric:
-        step = 10.0 if unit == "of 10" else 100.0  # of a score, to percent
-        found = [(one, value) for one in scored for turn in turns if (value := one.value(turn)) is not None]
-        missing = len(scored) * len(turns) - len(found)
+    def _mean(self, title: str, unit: str, scored: Sequence[ScoredSample], turns: Sequence[str]) -> Metric:
+        to_percent = 10.0 if unit == "of 10" else 100.0
+        values = [(one, value) for one in scored for turn in turns if (value := one.value(turn)) is not None]
+        missing = len(scored) * len(turns) - len(values)
         note = f"{missing} {'turn' if missing == 1 else 'turns'} without a score" if missing else ""
-        if not found:
+        if not values:
             return Metric(title, None, unit=unit, note=note)
-        low, high = interval([value * step for _, value in found], [one.sample.id for one, _ in found])
-        scale = 1 if unit == "%" else 1 / step
-        mean = sum(value for _, value in found) / len(found) * step
+        low, high = percent_interval([value * to_percent for _, value in values], [one.sample.id for one, _ in values])
+        scale = 1 if unit == "%" else 1 / to_percent
+        mean = sum(value for _, value in values) / len(values) * to_percent
         ends = [None if end is None else end * scale for end in (low, high)]
-        return Metric(title, mean * scale, ends[0], ends[1], len(found), unit, note)
+        return Metric(title, mean * scale, ends[0], ends[1], len(values), unit, note)
 
 
 def read(data: Path, name: str = "mt_bench") -> MTBench:
-    """The benchmark out of a folder of its data. Raises `ConfigError`."""
-    folder = folder_of(data, "mt_bench")
-    questions = needed_in(folder, "question.jsonl", why="holds the questions")
-    prompts = needed_in(folder, "judge_prompts.jsonl", why="holds what the judge is asked")
-    references = needed_in(folder, "reference_answer_gpt-4.jsonl", "gpt-4.jsonl", why="holds the reference answers")
-    own = found_in(folder, "reference_answer_own.jsonl")
-    known = {row["question_id"]: row["choices"][0]["turns"] for row in rows_of(references)}
-    known |= {row["question_id"]: row["choices"][0]["turns"] for row in (rows_of(own) if own else ())}
+    """Read the task from a folder of its data. Raises `ConfigError`."""
+    folder = data_folder(data, "mt_bench")
+    questions = require_file(folder, "question.jsonl", content="the questions")
+    prompts = require_file(folder, "judge_prompts.jsonl", content="the judge's prompts")
+    references = require_file(folder, "reference_answer_gpt-4.jsonl", "gpt-4.jsonl", content="the reference answers")
+    own = find_file(folder, "reference_answer_own.jsonl")
+    known = {row["question_id"]: row["choices"][0]["turns"] for row in read_rows(references)}
+    known |= {row["question_id"]: row["choices"][0]["turns"] for row in (read_rows(own) if own else ())}
     samples = []
-    for row in rows_of(questions):
+    for row in read_rows(questions):
         category, turns = row["category"], row["turns"]
         with_reference = category in WITH_REFERENCE
         if with_reference and row["question_id"] not in known:
-            raise ConfigError(f"{references}: has no reference answer to question {row['question_id']} ({category})")
+            raise ConfigError(f"{references}: question {row['question_id']} ({category}): has no reference answer")
         samples.append(
             Sample(
                 str(row["question_id"]),
@@ -195,12 +194,12 @@ def read(data: Path, name: str = "mt_bench") -> MTBench:
                 {"temperature": TEMPERATURES.get(category, 0.7)},
             )
         )
-    by_name = {row["name"]: row for row in rows_of(prompts)}
+    by_name = {row["name"]: row for row in read_rows(prompts)}
     pairwise = name == "mt_bench_pairwise"
-    judged = JudgePrompts("pair" if pairwise else "single", by_name)
+    judge = JudgePrompts("pair" if pairwise else "single", by_name)
     for sample in samples:
         for turn in range(2):
-            if judged.name(sample, turn) not in by_name:
-                raise ConfigError(f"{prompts}: has no prompt {judged.name(sample, turn)!r}")
-    scorer = Compared(judged) if pairwise else Marked(judged)
+            if judge.name(sample, turn) not in by_name:
+                raise ConfigError(f"{prompts}: {judge.name(sample, turn)}: no such prompt")
+    scorer = TurnComparer(judge) if pairwise else TurnGrader(judge)
     return MTBench(name, samples, scorer, digest(questions, prompts, references, *([own] if own else [])))
