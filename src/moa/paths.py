@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,7 +58,7 @@ def write_atomically(path: Path, mode: str = "w", *, private: bool = False, sync
     if `private`, else the usual ones. Without `sync` a power loss may leave an empty file. The folder must exist.
     Raises `OSError`.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:

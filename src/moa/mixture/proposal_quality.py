@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..text.similarity import cosines
 from ..types import Response
 
 _REFUSAL = re.compile(
@@ -18,6 +17,8 @@ _INABILITY = re.compile(r"\b(?:can['’]?t|cannot|unable|not able|won['’]?t)\b
 
 def best_proposal(proposals: Sequence[Response]) -> Response:
     """Return the proposal that can stand for all: complete, no refusal, no repetition, most similar to the others."""
+    from ..text.similarity import cosines  # not needed by `import moa`, and slow to import
+
     similarities = cosines([proposal.text for proposal in proposals])
 
     def rank(index: int) -> tuple[bool, bool, bool, float]:

@@ -18,7 +18,6 @@ from ...errors import ConfigError, MoaError
 from ...model import Model
 from ...prompts.prompt import SAME, Prompt
 from ...span import CallSpec
-from ...text.similarity import similarities
 from ...types import Request, Response, estimate_tokens
 from ...waker import Waker
 from ...wire.response_format import problem
@@ -89,6 +88,8 @@ def agreement(proposals: Sequence[Response]) -> float:
     """Return the least similarity of any two proposals, 0 to 1; 0 if there are fewer than two or one is incomplete."""
     if len(proposals) < 2 or not all(map(is_complete, proposals)):
         return 0.0
+    from ...text.similarity import similarities  # not needed by `import moa`, and slow to import
+
     rows = similarities([proposal.text for proposal in proposals])
     return min(value for index, row in enumerate(rows) for value in row[:index])
 

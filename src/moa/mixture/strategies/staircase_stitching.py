@@ -7,6 +7,7 @@ What the next step repeats of the text before it is left out.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from ...text.scripts import UNSPACED
 
@@ -16,7 +17,6 @@ MEMORY = 400
 _SPACELESS = f"{UNSPACED}\u3001\u3002\uff01\uff0c\uff1f"
 """Characters that are words by themselves, and the punctuation that goes with them."""
 
-_WORD = re.compile(rf"\s+|[{_SPACELESS}]")
 _SENTENCE = re.compile(r"(?<!\d)[.!?…][)\]\"'”’»*_`]*\s+|[。！？][”’」』）]*|\n\s*")
 _NOTHING = "nothing to add"
 
@@ -77,14 +77,14 @@ class StepStitcher:
         """Return how far the text may be shown while more of it comes."""
         if self._free is None:
             return len(self._raw)
-        return max(_end(_SENTENCE, self._raw), _end(_WORD, self._raw[: self._free]))
+        return max(_end(_SENTENCE, self._raw), _end(_word(), self._raw[: self._free]))
 
     def _cut_end(self) -> int:
         """Return how far the text of a step that was cut off is kept."""
         sentence = _end(_SENTENCE, self._raw)
-        if sentence and sentence >= _end(_WORD, self._raw[: self._free]):
+        if sentence and sentence >= _end(_word(), self._raw[: self._free]):
             return sentence
-        return _end(_WORD, self._raw) or len(self._raw)
+        return _end(_word(), self._raw) or len(self._raw)
 
     def _start(self, over: bool) -> int | None:
         """Return where the new text starts, or `None` while all of it may turn out to be a repetition."""
@@ -115,7 +115,7 @@ class StepStitcher:
 
 def complete_words(text: str) -> str:
     """Return the text without its last word, which may become longer."""
-    return text[: _end(_WORD, text)]
+    return text[: _end(_word(), text)]
 
 
 def may_end(text: str) -> bool:
@@ -132,7 +132,7 @@ def _tails(before: str) -> list[str]:
     """Return the ends of a text that begin with a word, the longest first."""
     end = before[-MEMORY:]
     first = [0] if end == before else []
-    starts = (*first, *(match.end() for match in _WORD.finditer(end)))
+    starts = (*first, *(match.end() for match in _word().finditer(end)))
     return [end[start:] for start in starts if start < len(end)]
 
 
@@ -146,3 +146,9 @@ def _repeats(text: str, tail: str) -> bool:
     if re.match(f"[{_SPACELESS}]", tail[-1]):
         return len(tail) > 3
     return not (tail[-1].isalnum() and text[len(tail) : len(tail) + 1].isalnum())
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Return the pattern of what ends a word. It takes milliseconds to compile, so not at import."""
+    return re.compile(rf"\s+|[{_SPACELESS}]")
