@@ -18,8 +18,8 @@ def test_the_list_of_public_names_is_sorted_and_whole() -> None:
     assert sorted(moa.__all__) == moa.__all__
     defined = {
         alias.name
-        for node in ast.parse(Path(moa.__file__).read_text("utf-8")).body
-        if isinstance(node, ast.ImportFrom)
+        for node in ast.walk(ast.parse(Path(moa.__file__).read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
     assert defined == set(moa.__all__)

@@ -1,5 +1,7 @@
 """Mixture of agents: several language models that answer as one."""
 
+from typing import TYPE_CHECKING
+
 from .api import ask, get_model
 from .budget import Budget
 from .errors import (
@@ -29,8 +31,6 @@ from .model import Model, ModelInfo, WithDefaults
 from .models.scripted import Scripted
 from .prompts.prompt import Prompt, aggregate_and_synthesize
 from .span import CallSpec, Run, Span, generate
-from .store.cache import SQLiteCache
-from .store.store import Store
 from .streaming import Events, stream
 from .trace.tree import Node, Trace
 from .types import Message, Request, Response, Usage
@@ -38,6 +38,24 @@ from .wrappers.cache import Cached, MemoryCache
 from .wrappers.fallback import Fallback
 from .wrappers.limiter import Limited, Limiter
 from .wrappers.retry import Retried
+
+if TYPE_CHECKING:
+    from .store.cache import SQLiteCache
+    from .store.store import Store
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import what stores runs only where it is used."""
+        if name == "SQLiteCache":
+            from .store.cache import SQLiteCache
+
+            return SQLiteCache
+        if name == "Store":
+            from .store.store import Store
+
+            return Store
+        raise AttributeError(f"module 'moa' has no attribute {name!r}")
+
 
 __all__ = [
     "AdaptiveTimeout",
