@@ -45,6 +45,9 @@ proposers = ["lab:a", "lab:gone", "moa:inner"]
 aggregator = "lab:big"
 """
 
+STATES = {"done": "done", "failed": "lost"}
+"""States in the terminal's words, in those of the other surfaces."""
+
 READ = (("show",), ("show", "--json"), ("export",))
 """What `moa runs` is asked afterwards."""
 
@@ -167,8 +170,8 @@ def live(run: Surfaces) -> list[Row]:
         if found := re.match(r"([\d.]*) +(lab:\w+) +[✓✗] (\w+) .*?(cached|\d+)? +[\d.]+ s$", line):
             layer, model, state, tokens = found.groups()
             retried = any(re.search(rf"{model} +↻ retrying", frame) for frame in run.frames)
-            row = {"layer": layer or rows[-1]["layer"], "model": model, "state": state, "retries": int(retried)}
-            output = None if state == "lost" else 0 if tokens == "cached" else int(tokens)
+            row = {"layer": layer or rows[-1]["layer"], "model": model, "state": STATES[state], "retries": int(retried)}
+            output = None if state == "failed" else 0 if tokens == "cached" else int(tokens)
             rows.append({**row, "cached": tokens == "cached", "output": output})
     return rows
 
@@ -184,7 +187,14 @@ def show(run: Surfaces) -> list[Row]:
             above = [*above[: len(lead) // 2], (len(lead) // 2, name)]
             if name.startswith("lab:"):
                 layer, role = placed([name for _, name in above[:-1]], rows)
-                row = {"layer": layer, "role": role, "model": name, "state": state, "retries": 0, "cached": False}
+                row = {
+                    "layer": layer,
+                    "role": role,
+                    "model": name,
+                    "state": STATES[state],
+                    "retries": 0,
+                    "cached": False,
+                }
                 row |= {"input": int(read) if read else None, "output": int(wrote) if wrote else None}
                 rows.append({**row, "about": float(dollars) if dollars else None})
         elif rows and re.match(r"[│ ]*retry attempt=", line):
@@ -333,7 +343,7 @@ def test_the_sums_agree_too(run: Surfaces) -> None:
     costs = [used.cost, whole["cost"], root["moa.total.cost.usd"]]
     assert costs == [pytest.approx(spent["cost"])] * 3
     assert said in run.frames[-1] and said in run.shown
-    assert "1 lost" in run.frames[-1] and "1 lost" in run.shown
+    assert "1 failed" in run.frames[-1] and "1 failed" in run.shown
 
 
 @dataclass(frozen=True)

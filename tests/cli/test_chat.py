@@ -161,4 +161,4 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_chat() -> None:
             until(lambda: server.calls[0].dropped)
             out, err = process.communicate(b"/mixture lab:b\n/again\n", timeout=10)
         assert (process.returncode, out) == (0, b"blue\n")
-        assert b"stopped; /again asks it once more" in err
+        assert b"stopped; /again retries" in err

@@ -112,8 +112,8 @@ def test_a_lost_proposal_is_named_on_standard_error_and_the_answer_stands() -> N
         result = moa("ask", "Which?")
     assert (result.returncode, result.stdout) == (0, "Red.\n")
     lost, figures = result.stderr.splitlines()
-    assert lost.startswith("lost in layer 1: lab:b: HTTP 500: on fire")
-    assert figures.endswith(" · 1 lost")
+    assert lost.startswith("failed in layer 1: lab:b: HTTP 500: on fire")
+    assert figures.endswith(" · 1 failed")
 
 
 def test_an_answer_that_is_not_the_aggregators_is_said_to_be_a_proposal() -> None:
@@ -300,7 +300,7 @@ def test_a_cache_that_cannot_be_written_loses_only_the_proposer_that_needs_it(up
     Path("file").touch()
     result = moa("ask", "-m", "mixed", "Why?", MOA_CACHE=str(Path("file").absolute() / "cache"))
     assert (result.returncode, result.stdout) == (0, "Violet, *of course*.\n")
-    assert "lost in layer 1: local:smollm2" in result.stderr
+    assert "failed in layer 1: local:smollm2" in result.stderr
     assert "cannot be written" in result.stderr
 
 
@@ -444,11 +444,11 @@ def test_a_mixture_is_drawn_with_its_layers_calls_and_cost(upstream: Upstream) -
     for words in ("temperature 0.9", "quorum 2, timeout 60 s", "3 layers, 7 calls per question"):
         assert words in drawn
     # 3 x (1000 + 1000), 3 x (4200 + 1000), 4200 + 1000: at a dollar a million, each way
-    assert "cost at most: $0.027" in drawn
+    assert "maximum cost: $0.027" in drawn
 
 
 def test_an_unknown_price_leaves_the_cost_unknown_and_is_named(upstream: Upstream) -> None:
-    assert "cost at most: unknown, as max_tokens of lab:a" in moa("mixtures", "panel").stdout
+    assert "maximum cost: unknown (without max_tokens of lab:a" in moa("mixtures", "panel").stdout
 
 
 def test_providers_are_listed_with_the_state_of_their_keys() -> None:

@@ -96,13 +96,13 @@ def test_every_call_has_a_row_with_what_it_is_doing_and_its_words_so_far() -> No
     assert header.split() == ["layer", "model", "state", "words", "tokens", "time"]
     assert writing.startswith("1      mylab:a  ") and "writing" in writing and "light is scattered." in writing
     assert thinking.split()[::2] == ["mylab:b", "thinking", "s"] and "0.5 s" in thinking
-    assert "lost" in lost and "HTTP 500: the engine is on" in lost
+    assert "failed" in lost and "HTTP 500: the engine is on" in lost
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_no_row_is_wider_than_the_terminal(width: int) -> None:
     watched = Watched(width).feed(answered("Short.")).close(response("Short."))
-    rows = [line for line in watched.text.splitlines() if "mylab" in line and "lost in layer" not in line]
+    rows = [line for line in watched.text.splitlines() if "mylab" in line and "failed in layer" not in line]
     assert len(rows) == 4
     assert all(len(row) <= width for row in rows)
 
@@ -119,12 +119,12 @@ def test_the_rows_stay_above_the_answer_and_the_figures_come_below_it() -> None:
     assert [line.split()[0] for line in lines[:4]] == ["layer", "1", "mylab:b", "mylab:c"]
     assert lines[4] == "Because of Rayleigh."
     assert lines[5].split() == ["2", "mylab:big", "✓", "done", "the", "answer", "9", "6.9", "s"]
-    assert lines[6] == "4 calls · ~70 tokens in, ~1,250 out · $0 · 9.0 s · first word after 3.0 s · 1 lost"
+    assert lines[6] == "4 calls · ~70 tokens in, ~1,250 out · $0 · 9.0 s · first word after 3.0 s · 1 failed"
 
 
 def test_what_was_lost_is_named_with_its_whole_reason() -> None:
     watched = Watched().feed(answered("Yes.")).close(response("Yes."))
-    assert f"lost in layer 1: {LOST}" in " ".join(watched.text.split())
+    assert f"failed in layer 1: {LOST}" in " ".join(watched.text.split())
 
 
 def test_an_answer_that_was_cut_off_is_said_to_be() -> None:

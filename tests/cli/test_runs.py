@@ -18,7 +18,7 @@ from helpers.command import moa as command
 from helpers.terminal import Terminal
 from helpers.upstream import Body, Reply, Upstream
 from moa import Guarded, Layer, Message, Mixture, Request, Retried, Scripted, Synthesize, Usage
-from moa.cli.terminal.diff import shown
+from moa.cli.terminal.diff import diff_text
 from moa.store.rows import moment
 from moa.text.diff import words
 from moa.trace.tree import Trace
@@ -85,7 +85,7 @@ def test_a_run_is_shown_as_a_tree_with_what_was_retried_and_lost(ask_once: Any) 
     ]
     assert result.stdout.count("retry attempt=1 wait=0.5 error=lab:flaky: HTTP 500: busy") == 2
     assert result.stdout.count("│   lab:gone: HTTP 400: no") == 2
-    assert "\npurple it is\n" in result.stdout and "13 calls · " in result.stdout and " · 2 lost" in result.stdout
+    assert "\npurple it is\n" in result.stdout and "13 calls · " in result.stdout and " · 2 failed" in result.stdout
 
 
 def test_the_messages_are_shown_as_they_were_sent(ask_once: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_run_that_failed_is_shown_and_replayed_as_failed() -> None:
         command("ask", "-m", "bare", "Which?")
     again = command("runs", "replay")
     assert (again.returncode, again.stdout) == (0, "") and again.stderr.startswith("failed: lab:big: HTTP 500: on fire")
-    assert "└ lab:big  ✗ lost" in command("runs", "show").stdout
+    assert "└ lab:big  ✗ failed" in command("runs", "show").stdout
     assert json.loads(command("runs", "show", "--json").stdout)["state"] == "failed"
 
 
@@ -155,7 +155,7 @@ def test_runs_are_exported_imported_and_removed(ask_once: Any) -> None:
     lines = command("runs", "export").stdout
     Path("runs.jsonl").write_text(lines, "utf-8")
     assert command("runs", "purge").returncode == 2
-    assert command("runs", "purge", "--all").stderr == "removed 1 run\n"
+    assert command("runs", "purge", "--all").stderr == "deleted 1 run\n"
     assert command("runs").stdout == ""
     assert command("runs", "import", "runs.jsonl").stderr == "imported 1 run; 0 already stored\n"
     assert command("runs", "import", "-", stdin=lines).stderr == "imported 0 runs; 1 already stored\n"
@@ -197,7 +197,7 @@ def test_two_runs_are_compared_word_by_word_and_in_figures() -> None:
     output = command("runs", "diff", *ids).stdout.splitlines()
     assert output[0] == "It is [-red-] {+purple,+} and [-blue.-]"
     rows = dict(line.split("\t", 1) for line in output if "\t" in line)
-    assert (rows["calls"], rows["lost"], rows["aggregator lab:big"]) == ("3\t3", "0\t0", "1\t1")
+    assert (rows["calls"], rows["failed"], rows["aggregator lab:big"]) == ("3\t3", "0\t0", "1\t1")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_two_runs_are_compared_word_by_word_and_in_figures() -> None:
     ],
 )
 def test_what_differs_is_marked(one: str, other: str, entry: str) -> None:
-    assert shown(words(one, other)).plain == entry
+    assert diff_text(words(one, other)).plain == entry
 
 
 def test_what_was_asked_cannot_command_the_terminal() -> None:

@@ -116,7 +116,7 @@ def test_it_says_beforehand_which_calls_it_makes_and_what_they_cost(upstream: Up
     done = moa("runs", "rerun", "--without", "lab:m0", "--json")
     plan = [line for line in done.stderr.splitlines() if "about" in line]
     assert plan[0].startswith(
-        f"moa:deep again, from run {output['run']}: 2 proposals as they were, 3 calls to make, about $0.0"
+        f"rerun of {output['run']} with moa:deep: 2 proposals reused, 3 calls to make, about $0.0"
     )
     assert [line.split(",")[0].strip() for line in plan[1:]] == [
         "layer 2: lab:m1",
@@ -134,7 +134,7 @@ def test_a_run_made_again_is_kept_and_names_the_one_it_is_made_from(upstream: Up
     again, first = Store(Path("state/moa/runs.sqlite").absolute()).runs()
     assert (again.parent, first.parent, again.question) == (first.id, None, "Which colour?")
     shown = moa("runs", "show").stdout
-    assert f"made from {first.id}: aggregator lab:other" in shown
+    assert f"rerun of {first.id}: aggregator lab:other" in shown
     assert ask_once(upstream, "runs", "rerun") == ["big"]  # one made again can itself be made again
 
 
@@ -148,7 +148,7 @@ def test_on_a_terminal_it_asks_whether_to_go_on(upstream: Upstream) -> None:
     moa("ask", "Which colour?")
     before = len(upstream.calls)
     code, written = on_a_terminal("runs", "rerun", answer="n\n")
-    assert (code, len(upstream.calls)) == (1, before) and "1 call to make" in written and "Go on? [Y/n]" in written
+    assert (code, len(upstream.calls)) == (1, before) and "1 call to make" in written and "Continue? [Y/n]" in written
     assert on_a_terminal("runs", "rerun", "--yes")[0] == 0
     assert [call.model for call in upstream.calls[before:]] == ["big"]
 

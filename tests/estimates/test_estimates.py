@@ -138,11 +138,11 @@ def upstream() -> Iterator[Upstream]:
 
 def test_where_nobody_can_be_asked_the_quote_is_all(upstream: Upstream) -> None:
     done = command("ask", "--estimate", "Which colour?")
-    assert "no call of it is stored yet" in done.stdout and "3 calls, cost unknown" in done.stdout
+    assert "no past runs; upper bound" in done.stdout and "3 calls, cost unknown" in done.stdout
     command("ask", "Which colour?")
     before = len(upstream.calls)
     done = command("ask", "--estimate", "Which colour?")
-    assert done.stdout.startswith("moa:panel: about 3 calls, ") and "from 1 run of it" in done.stdout
+    assert done.stdout.startswith("moa:panel: about 3 calls, ") and "from 1 past run" in done.stdout
     figures = json.loads(command("ask", "--estimate", "--json", "Which colour?").stdout)
     assert (figures["model"], figures["calls"], figures["runs"]) == ("moa:panel", 3, 1)
     assert len(upstream.calls) == before
@@ -154,13 +154,13 @@ def test_a_run_that_was_quoted_says_how_right_that_was(upstream: Upstream) -> No
     assert done.stdout == "purple it is\n" and "moa:panel: about 3 calls" in done.stderr
     assert "tokens +0%, cost +0%, seconds " in done.stderr
     shown = command("runs", "show").stdout
-    assert "estimate: 3 calls, " in shown and "of the quote" in shown
+    assert "estimate: 3 calls, " in shown and "against the estimate" in shown
     assert json.loads(command("runs", "show", "--json").stdout)["estimate"]["calls"] == 3
 
 
 def test_on_a_terminal_it_asks_whether_to_ask(upstream: Upstream) -> None:
     code, written = on_a_terminal("ask", "--estimate", "Which colour?", answer="n\n")
-    assert (code, upstream.calls) == (1, []) and "Ask it? [Y/n]" in written
+    assert (code, upstream.calls) == (1, []) and "Continue? [Y/n]" in written
     code, written = on_a_terminal("ask", "--estimate", "Which colour?", answer="y\n")
     assert code == 0 and len(upstream.calls) == 3
 

@@ -429,7 +429,7 @@ def test_purging_runs_removes_remembered_answers_too() -> None:
     with Upstream(SAYS) as upstream:
         settings(upstream, '[store]\ncache = "all"\n')
         models(upstream, "ask", "Which?")
-        assert "removed 1 run and 4 remembered answers" in command("runs", "purge", "--all").stderr
+        assert "deleted 1 run and 4 cached answers" in command("runs", "purge", "--all").stderr
         assert models(upstream, "ask", "Which?") == ["a", "a", "b", "big"]
 
 

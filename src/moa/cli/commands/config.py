@@ -10,25 +10,25 @@ import typer
 from ...errors import ConfigError
 from ..shared import ConfigFile, help_without_command
 
-settings = typer.Typer(help="Check or create moa.toml.", rich_markup_mode=None)
-settings.callback(invoke_without_command=True)(help_without_command)
+config = typer.Typer(help="Check or create moa.toml.", rich_markup_mode=None)
+config.callback(invoke_without_command=True)(help_without_command)
 
 
-@settings.command("check")
-def check_config(config: ConfigFile = None) -> None:
+@config.command("check")
+def check_config(file: ConfigFile = None) -> None:
     """Validate moa.toml."""
     from ...api import get_builder
     from ...config.load import load
 
-    loaded, path = load(config)
-    builder = get_builder(config)
+    loaded, path = load(file)
+    builder = get_builder(file)
     for name in loaded.mixtures:
         builder.model(f"moa:{name}")  # reads the prompt files too
     found = f"{path} is valid" if path else "no moa.toml found; the built-in configuration is valid"
     typer.echo(f"{found}: {len(loaded.mixtures)} mixtures, {len(loaded.providers)} providers, default {loaded.default}")
 
 
-@settings.command("schema")
+@config.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of moa.toml, for editors."""
     import json
@@ -38,7 +38,7 @@ def print_schema() -> None:
     typer.echo(json.dumps(schema(), indent=2))
 
 
-@settings.command("init")
+@config.command("init")
 def init_config(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("moa.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -56,7 +56,7 @@ def init_config(
     typer.echo(f"wrote {file}; draw its mixture with: moa mixtures panel", err=True)
 
 
-@settings.command("path")
+@config.command("path")
 def print_path() -> None:
     """Print the path of the moa.toml in use."""
     from ...config.load import find

@@ -210,7 +210,7 @@ def rerun_run(
     again = Rerun(builder, trace, Changes(aggregator, _read(prompt) if prompt else None, without, layer, proposer))
     for line in planned(found, again.plan()):
         typer.echo(line, err=True)
-    if not yes and can_confirm() and not confirm("Go on?"):
+    if not yes and can_confirm() and not confirm("Continue?"):
         raise typer.Exit(1)
     download_weights(builder.config, aggregator or found.model)
     with event_sink(config) as emit:
@@ -238,12 +238,12 @@ def compare_runs(
 
     from ...runs.compare import compare_answers
     from ...trace.tree import Trace
-    from ..terminal.diff import figures, shown
+    from ..terminal.diff import diff_text, figures
 
     store = _store(config)
     found = [store.find(name) for name in (one, other)]
     traces = [Trace.of(store.events(run.id)) for run in found]
-    Console(highlight=False).print(shown(compare_answers(*traces)), soft_wrap=not sys.stdout.isatty())
+    Console(highlight=False).print(diff_text(compare_answers(*traces)), soft_wrap=not sys.stdout.isatty())
     typer.echo()
     header = ("", *(run.id[:SHORT] for run in found))
     print_table(header, figures(list(zip(found, traces, strict=True))))
@@ -348,4 +348,4 @@ def purge_runs(
     gone = store.purge(days=max_age_days, megabytes=max_size_mb)
     answers = SQLiteCache(answers_beside(store)).purge(days=max_age_days, megabytes=max_size_mb)
     more = f" and {answers} cached answer{'s' * (answers != 1)}" if answers else ""
-    typer.echo(f"removed {gone} run{'s' * (gone != 1)}{more}", err=True)
+    typer.echo(f"deleted {gone} run{'s' * (gone != 1)}{more}", err=True)

@@ -28,10 +28,10 @@ Turn = tuple[Message, Response]
 
 
 class Chat:
-    """What was said, who answers, and the commands that a line beginning with / gives.
+    """A conversation, its model, and the commands that begin with /.
 
-    `build` makes a model of a name (`None` is the default), `view` a view for one answer, `read` returns the next line
-    after showing a prompt, or `None` at the end. `options` are the sampling options of every question; `emit` is told
+    `build` returns the model of a name (`None` is the default), `view` a view for one answer. `read` shows a prompt and
+    returns the next line, or `None` at the end. `options` are the sampling options of every question. `emit` receives
     every event.
     """
 
@@ -59,8 +59,8 @@ class Chat:
         self._options = options or {}
 
     def run(self) -> int:
-        """Talk until the end of the input. Returns the exit code: that of the last question that failed, else 0."""
-        _print(f"{self._model.name}. /help for commands, Ctrl-D to leave")
+        """Read and answer until the end of the input. Return the exit code of the last failure, or 0."""
+        _print(f"{self._model.name}. /help for commands, Ctrl-D to quit")
         with asyncio.Runner() as runner:
             for turn in self._turns():
                 try:
@@ -75,7 +75,7 @@ class Chat:
                     self.exit_code = error.exit_code
                     _print(f"moa: {error}")
                 except KeyboardInterrupt:
-                    _print("\nstopped; /again asks it once more")
+                    _print("\nstopped; /again retries")
         return self.exit_code
 
     def _turns(self) -> Iterator[str]:
@@ -83,7 +83,7 @@ class Chat:
             try:
                 turn = question(self._read)
             except KeyboardInterrupt:
-                _print("\nCtrl-D or /quit leaves")
+                _print("\nCtrl-D or /quit to quit")
                 continue
             if turn is None:
                 return
@@ -91,7 +91,7 @@ class Chat:
                 yield turn
 
     def _ask(self, text: str, turns: Sequence[Turn], runner: asyncio.Runner) -> None:
-        """Ask, after what was said before. A question without an answer is kept for /again."""
+        """Ask a question with the turns before it. Without an answer, /again retries it."""
         self._unanswered = text
         history = [message for question, answer in turns for message in (question, Message("assistant", answer.text))]
         message = Message("user", text)
@@ -130,7 +130,7 @@ class Chat:
 
     def _proposals(self) -> None:
         if not self._history:
-            raise ConfigError("there is no answer yet")
+            raise ConfigError("no answer yet")
         references = self._history[-1][1].references
         if not references:
             _print("the last answer had no proposals")
@@ -146,7 +146,7 @@ class Chat:
         try:
             path.write_text(self.as_json() if path.suffix == ".json" else self.as_markdown(), "utf-8")
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise ConfigError(f"{path}: cannot write: {error.strerror or error}") from error
         self._saved.add(path)
         _print(f"saved to {path}")
 
@@ -199,7 +199,7 @@ def _block(line: str, read: Callable[[str], str | None]) -> str:
     return text.rstrip().removesuffix(quotes).strip("\n")
 
 
-def typed(prompt: str) -> str | None:
+def read_typed_line(prompt: str) -> str | None:
     """Read a line from the terminal, with the editing and the history of `readline`."""
     with suppress(ImportError):  # without it the terminal has its own editing
         import readline  # noqa: F401
@@ -213,7 +213,7 @@ def typed(prompt: str) -> str | None:
         return ""
 
 
-def piped(prompt: str) -> str | None:
+def read_piped_line(prompt: str) -> str | None:
     """Read a line from standard input that is not a terminal."""
     line = sys.stdin.buffer.readline()
     try:

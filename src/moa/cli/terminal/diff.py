@@ -1,4 +1,4 @@
-"""Two runs side by side: their answers word by word, their calls, cost and time."""
+"""Two runs side by side: answers word by word, calls, cost and time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MARKS = {"same": ("", ""), "gone": ("[-", "-]"), "new": ("{+", "+}")}
 _STYLES = {"same": "", "gone": "red", "new": "green"}
 
 
-def shown(changes: Iterator[tuple[Change, str]]) -> Text:
-    """Two texts as one: [-what only the first has-], {+what only the second has+}."""
+def diff_text(changes: Iterator[tuple[Change, str]]) -> Text:
+    """Return two texts as one, with [-removed-] and {+added+} words."""
     line = Text()
     for change, text in changes:
         before, after = _MARKS[change]
@@ -28,7 +28,7 @@ def shown(changes: Iterator[tuple[Change, str]]) -> Text:
 
 
 def figures(runs: Sequence[tuple[StoredRun, Trace]]) -> list[tuple[str, ...]]:
-    """A row for each figure in which two runs can differ: what it is, and how it was in each of them."""
+    """Return a row per statistic, with its value in each of the runs."""
     columns = [_figures(run, trace) for run, trace in runs]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     calls = compare_calls([trace for _, trace in runs])
@@ -45,6 +45,6 @@ def _figures(run: StoredRun, trace: Trace) -> dict[str, str]:
         "cost": cost(usage.cost) if usage else "",
         "tokens in": f"{usage.input_tokens:,}" if usage else "",
         "tokens out": f"{usage.output_tokens:,}" if usage else "",
-        "lost": str(len(trace.lost)),
+        "failed": str(len(trace.lost)),
         "calls": str(len(trace.calls)),
     }

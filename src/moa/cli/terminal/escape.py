@@ -1,4 +1,4 @@
-"""What a model or an upstream says is shown without the characters that would command the terminal."""
+"""Removes control characters from untrusted text, so that it cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 
 
 def printable(text: str) -> str:
-    """The text without control characters, with which a model could take over a terminal."""
+    """Return the text without control characters."""
     return text.translate(_CONTROLS)

@@ -1,4 +1,4 @@
-"""What a question is likely to take, said before it is asked."""
+"""The estimate of a question, before it is asked."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from .escape import printable
 from .footer import cost
 
 
-def quoted(quote: Quote, most: Forecast) -> Iterator[str]:
-    """A line or two; where no past call is known, the most that it can cost, which is `most`, stands for it."""
+def estimate_lines(quote: Quote, most: Forecast) -> Iterator[str]:
+    """Yield a line or two. Without past runs they show `most`, the upper bound."""
     if not quote.known:
-        unknown = f" (nobody knows {', '.join(most.unknown)})" if most.unknown else ""
-        yield printable(f"{quote.model}: no call of it is stored yet, so all that is known is the most it can take:")
+        unknown = f" (unknown: {', '.join(most.unknown)})" if most.unknown else ""
+        yield printable(f"{quote.model}: no past runs; upper bound:")
         yield printable(f"  {most.calls} call{'s' * (most.calls != 1)}, {cost(most.cost)}{unknown}")
         return
     yield printable(f"{quote.model}: about {estimated(quote)}")
     yield (
-        f"  from {quote.runs} run{'s' * (quote.runs != 1)} of it" if quote.runs else "  from other calls of its models"
+        f"  from {quote.runs} past run{'s' * (quote.runs != 1)}" if quote.runs else "  from past calls of its models"
     )
     if quote.unknown:
-        yield printable(f"  assuming the length of answers of {', '.join(quote.unknown)}, of which no call is stored")
+        yield printable(
+            f"  without past calls of {', '.join(quote.unknown)}, whose answers are assumed to have a typical length"
+        )
 
 
 def estimated(quote: Quote) -> str:
-    """The figures."""
+    """Return calls, tokens, cost and time."""
     parts = [
         f"{quote.calls} call{'s' * (quote.calls != 1)}",
         f"{quote.input_tokens:,} tokens in, {quote.output_tokens:,} out",
@@ -35,5 +37,5 @@ def estimated(quote: Quote) -> str:
     if quote.seconds is not None:
         parts.append(f"{quote.seconds:.1f} s")
     if quote.at_most is not None:
-        parts.append(f"95 of 100 within {quote.at_most:.1f} s")
+        parts.append(f"95th percentile {quote.at_most:.1f} s")
     return ", ".join(parts)

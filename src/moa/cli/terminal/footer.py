@@ -1,4 +1,4 @@
-"""What is said under an answer: one line of calls, tokens, cost and time, and a line for whatever went wrong."""
+"""The lines under an answer: calls, tokens, cost and time, and what failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...types import Response, Usage
 
 
 def summary(trace: Trace, response: Response) -> str:
-    """One line. What was estimated is marked with ~, and a cost that nobody knows is said to be unknown."""
+    """Return the line of calls, tokens, cost and time. Estimates are marked with ~."""
     calls = len(trace.calls)
     parts = [f"{calls} call{'s' * (calls != 1)}", tokens(response.usage), cost(response.usage.cost)]
     parts.append(f"{trace.time:.1f} s")
@@ -19,19 +19,19 @@ def summary(trace: Trace, response: Response) -> str:
     if response.finish_reason == "length":
         parts.append("cut off by max_tokens")
     if trace.lost:
-        parts.append(f"{len(trace.lost)} lost")
+        parts.append(f"{len(trace.lost)} failed")
     if wrong := missed(trace):
-        parts.append(", ".join(f"{name} {part:+.0%}" for name, part in wrong.items()) + " of the quote")
+        parts.append(", ".join(f"{name} {part:+.0%}" for name, part in wrong.items()) + " against the estimate")
     return " · ".join(parts)
 
 
 def remarks(trace: Trace, response: Response) -> list[str]:
-    """A line for each proposal that did not arrive, with the reason, each model that another stood in for, and one if
-    the answer is not the aggregator's."""
-    lines = [f"lost in layer {one.layer}: {one}" for one in trace.lost]
+    """Return a line for each failed proposal and each model replaced by its fallback, and one if the answer is not the
+    aggregator's."""
+    lines = [f"failed in layer {one.layer}: {one}" for one in trace.lost]
     if not response.fallback and trace.root:
         fallbacks = (note for node in trace.root.walk() for note in node.notes_of(notes.Fallback))
-        lines += [f"another stood in: {note.error}" for note in fallbacks]
+        lines += [f"fallback model used: {note.error}" for note in fallbacks]
     return [*lines, f"fallback: {response.fallback}"] if response.fallback else lines
 
 
@@ -43,12 +43,13 @@ def early_exit(note: notes.EarlyExit) -> str:
 
 
 def tokens(usage: Usage) -> str:
+    """Return the tokens of a usage."""
     mark = "~" if usage.estimated else ""
     return f"{mark}{usage.input_tokens:,} tokens in, {mark}{usage.output_tokens:,} out"
 
 
 def cost(dollars: float | None) -> str:
-    """US dollars, to two digits that count."""
+    """Return US dollars with two significant digits."""
     if dollars is None:
         return "cost unknown"
     if dollars == 0:

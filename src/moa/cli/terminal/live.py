@@ -35,9 +35,9 @@ STYLES = {
     "prewarming": "cyan",
     "writing": "blue",
     "done": "green",
-    "lost": "red",
+    "failed": "red",
 }
-MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "lost": "✗", "stopped": "■"}
+MARKS = {"queued": "·", "retrying": "↻", "done": "✓", "failed": "✗", "stopped": "■"}
 _READABLE = 100
 """Maximum columns of an answer: longer lines are hard to read."""
 
@@ -45,7 +45,7 @@ _READABLE = 100
 def state(node: Node) -> str:
     """Return the state of a call in one word."""
     if node.end:
-        return "lost" if node.error else "done"
+        return "failed" if node.error else "done"
     if node.start.role == "prewarm":
         return "prewarming"
     if node.text:
@@ -240,7 +240,7 @@ def _ahead(node: Node) -> str:
     note = next(iter(node.notes_of(notes.Prewarmed)), None)
     if note is None:
         return "skipped: the model was busy" if node.end else "the proposals, while they are written"
-    return f"{note.tokens} tokens ahead, {note.saved:.1f} s saved"
+    return f"{note.tokens} prompt tokens prefilled, about {note.saved:.1f} s saved"
 
 
 def _flat(text: str) -> str:

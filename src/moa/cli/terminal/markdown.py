@@ -1,4 +1,4 @@
-"""Markdown from a model on a terminal: not a word of it lost, and in blocks that are final as early as can be."""
+"""Markdown on a terminal: nothing is hidden, and blocks are final as early as possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.segment import Segment
 
 
 class Answer:
-    """A model's words, `printable` ones, without the empty lines that lists, tables and code begin and end with."""
+    """A model's text, already `printable`, without the empty lines around lists, tables and code."""
 
     def __init__(self, text: str) -> None:
         self._markdown = _Markdown(text)
@@ -23,20 +23,20 @@ class Answer:
 
 
 def settled(text: str) -> int:
-    """How many characters of a growing text are blocks that no further words can change."""
+    """Return the number of characters of a growing text that further text cannot change."""
     whole = text[: text.rfind("\n") + 1]
     starts = [token.map[0] for token in _parser().parse(whole) if token.level == 0 and token.map and token.nesting >= 0]
     return sum(len(line) + 1 for line in whole.split("\n")[: starts[-1]]) if starts else 0
 
 
 class _Heading(Heading):
-    """To the left, like all the rest."""
+    """A heading that is left-aligned, like the text."""
 
     LEVEL_ALIGN = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
 
 
 class _Markdown(Markdown):
-    """HTML and link definitions are words too, and a line break is a line break."""
+    """Markdown that shows HTML and link definitions as text, and keeps line breaks."""
 
     elements = {**Markdown.elements, "heading_open": _Heading}  # noqa: RUF012
 

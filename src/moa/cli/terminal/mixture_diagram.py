@@ -1,4 +1,4 @@
-"""A mixture drawn as its layers, one below the other, as a question goes through them."""
+"""A diagram of a mixture: its layers from the question to the answer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ...estimates.worst_case import ASSUMED, bound
 from .footer import cost
 
 
-def drawing(config: Config, name: str) -> RenderableType:
-    """The layers of the mixture `name`, the settings of each, and what a question costs."""
+def diagram(config: Config, name: str) -> RenderableType:
+    """Return the layers of a mixture with their settings, and the maximum cost of a question."""
     table = config.mixtures[name]
     parts: list[RenderableType] = [Text.assemble((f"moa:{name}", "bold"), f"  {table.description}"), "  question"]
     layers = table.proposer_layers
@@ -34,7 +34,7 @@ def drawing(config: Config, name: str) -> RenderableType:
 
 
 WIDTH = 78
-"""Columns of a box at most."""
+"""Maximum width of a box."""
 
 _ARROW = Text("  │\n  ▼", "dim")
 
@@ -78,7 +78,7 @@ def _aggregator(config: Config, table: AggregatorTable) -> list[tuple[str, str]]
 
 
 def _waiting(table: MixtureTable) -> Iterator[str]:
-    """How long a layer waits, and for how many."""
+    """Yield the settings that decide how long a layer waits."""
     yield f"quorum {table.quorum}"
     if isinstance(table.timeout, AdaptiveTimeoutTable):
         yield f"timeout learned from past latencies, at most {table.timeout.max:g} s"
@@ -90,9 +90,9 @@ def _waiting(table: MixtureTable) -> Iterator[str]:
 
 def _reading(table: MixtureTable) -> str:
     order = {
-        None: "as declared, or as it has read them ahead",
+        None: "as declared, or by arrival where they are prewarmed",
         "declared": "as declared",
-        "arrival": "as they arrive",
+        "arrival": "by arrival",
         "shuffled": "shuffled by seed",
     }[table.reference_order]
     place = {"system": "in the system message", "user": "in the last user message"}[table.references_in]
@@ -105,18 +105,20 @@ def _figures(config: Config, name: str) -> Iterator[RenderableType]:
         yield Text(f"unless noted otherwise: {', '.join(shared)}")
     if table.early_exit:
         rest = "the layers after it" if table.early_exit.skip == "layers" else "the layers after it and the aggregator"
-        yield Text(f"where the proposals of a layer agree ({table.early_exit.threshold:g}), {rest} are skipped")
+        yield Text(
+            f"early exit: if the proposals of a layer agree ({table.early_exit.threshold:g}), {rest} are skipped"
+        )
     if table.staircase:
-        yield Text(f"the aggregator begins with the first {table.staircase} tokens of the proposals, step by step")
+        yield Text(
+            f"staircase: the aggregator starts with the first {table.staircase} tokens of the proposals, step by step"
+        )
     most = bound(config, name)
     layers = len(table.proposer_layers) + 1
     yield Text(f"{layers} layers, {most.calls} call{'s' * (most.calls != 1)} per question")
     if most.cost is None:
-        yield Text(
-            f"cost at most: unknown, as {_listed(most.unknown)} {'is' if len(most.unknown) == 1 else 'are'} unknown"
-        )
+        yield Text(f"maximum cost: unknown (without {_listed(most.unknown)})")
     else:
-        yield Text(f"cost at most: {cost(most.cost)}  ({ASSUMED})")
+        yield Text(f"maximum cost: {cost(most.cost)}  ({ASSUMED})")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def _bar_or_lines(name: str, unit: str = "", scale: float = 1) -> Iterator[Repor
 
 
 def _lines(name: str, unit: str, scale: float) -> Report:
-    reached = 0
+    reached = -STEP if unit else 0  # a download may take long until its first 10 percent
 
     def report(done: int, total: int, details: str) -> None:
         nonlocal reached

@@ -1,4 +1,4 @@
-"""Where the sentences of an answer come from, as lines: its proposals by number, then sentence by sentence."""
+"""The provenance of an answer: its proposals by number, then its sentences with their sources."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.text import Text
 from ...provenance.attribution import AttributedSentence, Provenance
 from .escape import printable
 
-LEGEND = "how alike the words are, in percent; own = in no proposal   ≠ the proposal says otherwise"
+LEGEND = "similarity of the wording in percent; own = not in any proposal   ≠ contradicted by the proposal"
 
 
 def sources(answer: str, found: Provenance) -> Iterator[Text | Table]:
-    """The proposals with their shares of the answer, and for each sentence what supports and what contradicts it."""
+    """Yield the proposals with their shares of the answer, and each sentence with what supports or contradicts it."""
     payload = found.as_json()
     width = len(str(len(found.proposals)))
     for number, one in enumerate(payload["proposals"], 1):
@@ -41,5 +41,5 @@ def _highlighted(answer: str, sentence: AttributedSentence) -> Text:
     shown = Text(printable(words if sentence.kind == "code" else " ".join(words.split())))
     for source in sentence.sources:
         if source.relation == "contradicts":
-            shown.append(f"\n≠ {source.proposal + 1}: {printable(source.why or 'says otherwise')}", "red")
+            shown.append(f"\n≠ {source.proposal + 1}: {printable(source.why or 'contradicts')}", "red")
     return shown

@@ -1,7 +1,7 @@
-"""The last lines of a terminal, drawn again in place; what is put above them stays and scrolls away like any output.
+"""The last lines of a terminal, redrawn in place. Output above them is final and scrolls away as usual.
 
-This file knows nothing of models. It stands in for `rich.live`, whose lines are lost from the scrollback when they are
-more than the screen holds, and are doubled when the window is made narrower.
+It replaces `rich.live`, which loses lines from the scrollback when they do not fit the screen, and repeats them when
+the window is made narrower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 class Region:
-    """Use as a context manager: the cursor is hidden inside it and back after it, whatever happens."""
+    """A context manager that hides the cursor and redraws the last lines of the terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -38,7 +38,7 @@ class Region:
         self._write(_SHOW)
 
     def draw(self, live: Sequence[RenderableType], above: Sequence[RenderableType] = ()) -> None:
-        """Put `above` for good where the region was, and `live` below it, cut at the top to what the screen holds."""
+        """Print `above` where the region was, and draw `live` below it, cut at the top to the height of the screen."""
         lines = self._lines(live)[-max(1, self.console.height - 1) :] if live else []
         done = self._lines(above)
         old = self._height()
@@ -49,7 +49,7 @@ class Region:
         self._widths = [cell_len(_ESCAPES.sub("", line)) for line in lines]
 
     def _height(self) -> int:
-        """How many lines were drawn last. A window made narrower has wrapped them to more since."""
+        """Return the number of lines drawn last, including those that a narrower window has wrapped."""
         return sum(max(1, -(-cells // self.console.width)) for cells in self._widths)
 
     def _lines(self, renderables: Sequence[RenderableType]) -> list[str]:
@@ -70,5 +70,5 @@ def _up(lines: int) -> str:
 
 
 def _trimmed(line: str) -> str:
-    """Without the spaces at its end, which would wrap when the window is made narrower."""
+    """Return the line without trailing spaces, which would wrap if the window is made narrower."""
     return line.rstrip(" ")

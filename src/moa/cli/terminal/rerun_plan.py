@@ -1,4 +1,4 @@
-"""What making a run again will do: which calls it makes, and about what they cost."""
+"""The plan of a rerun: the calls it makes and their estimated cost."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from .footer import cost, tokens
 
 
 def planned(run: StoredRun, plan: Trace) -> Iterator[str]:
-    """A line for the whole, and one for each call that is really made."""
+    """Yield a line for the whole run, and one for each call to make."""
     kept, made = split(plan)
-    again = (
-        f"{len(kept)} proposal{'s' * (len(kept) != 1)} as they were, {len(made)} call{'s' * (len(made) != 1)} to make"
-    )
+    again = f"{len(kept)} proposal{'s' * (len(kept) != 1)} reused, {len(made)} call{'s' * (len(made) != 1)} to make"
     total = Usage.total(call.usage or Usage() for call in made)
-    yield printable(f"{run.model} again, from run {run.id}: {again}, about {cost(total.cost)}")
+    yield printable(f"rerun of {run.id} with {run.model}: {again}, about {cost(total.cost)}")
     for call in made:
         start, usage = call.start, call.usage or Usage()
         place = f"layer {start.layer}" if start.layer else start.role

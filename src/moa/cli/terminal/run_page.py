@@ -1,4 +1,4 @@
-"""A stored run, shown: when and what was asked, the tree of its calls, the answer; if wished, what each was sent."""
+"""A stored run: its question, the tree of its calls, the messages they were sent, and the answer."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .waterfall import tree
 def shown(
     run: StoredRun, trace: Trace, messages: bool, width: int, traced: Provenance | None = None
 ) -> Iterator[RenderableType]:
-    """The parts of what is shown, in so many columns; the answer with its provenance, where that is given."""
+    """Yield the parts of the page, `width` columns wide. With `traced`, the answer is shown with its provenance."""
     assert trace.root
     yield Text(f"{run.id}  {run.model}  {run.state}  {when(run.started)}", "bold")
     for note in trace.root.notes:
         match note.data:
             case notes.Rerun(of=of, changed=changed):
-                yield Text(printable(f"made from {of}: {changed}"), "dim")
+                yield Text(printable(f"rerun of {of}: {changed}"), "dim")
             case notes.Estimated() as estimate:
                 yield Text(f"estimate: {estimated(Quote(**estimate.as_json()))}", "dim")
     if trace.root.start.request:
@@ -55,7 +55,7 @@ def shown(
 
 
 def _sent(call: Node) -> Iterator[RenderableType]:
-    """What a model was sent, message by message, and what it answered."""
+    """Yield the messages that a model was sent, and its answer."""
     place = f"layer {call.start.layer}: " if call.start.layer else ""
     yield Text(printable(f"## {place}{call.start.model} ({call.start.role})"), "bold")
     messages = [(message["role"], message_text(message)) for message in messages_sent(call)]

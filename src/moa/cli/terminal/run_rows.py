@@ -12,13 +12,13 @@ QUESTION = 40
 
 
 def row(run: StoredRun, cut: bool) -> tuple[str, ...]:
-    """What a list says of a run besides its id. `cut` shortens the question."""
+    """Return the cells of a row after the id. `cut` shortens the question."""
     usage, question = run.usage, printable(run.question or "")
     return (
         when(run.started),
         printable(run.model),
         run.state,
-        "" if run.calls is None else f"{run.calls}{f' ({run.lost} lost)' * bool(run.lost)}",
+        "" if run.calls is None else f"{run.calls}{f' ({run.lost} failed)' * bool(run.lost)}",
         f"{'~' * usage.estimated}{usage.input_tokens + usage.output_tokens:,}" if usage else "",
         cost(usage.cost) if usage else "",
         "" if run.seconds is None else f"{run.seconds:.1f} s",

@@ -1,4 +1,4 @@
-"""A row of the figures of stored runs."""
+"""A row of `moa runs stats`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from ...store.stats import Figures, Spread
 from .escape import printable
 from .footer import cost
 
-HEADER = ("mixture", "role", "model", "calls", "lost", "time", "95 %", "first word", "tokens", "cost", "share")
+HEADER = ("mixture", "role", "model", "calls", "failed", "time", "p95", "first word", "tokens", "cost", "share")
 
 
 def row(figures: Figures) -> tuple[str, ...]:
-    """What is unknown is left empty."""
+    """Return the cells of a row; unknown ones are empty."""
     counts, took = figures.counts, figures.seconds
     root = figures.role == "root"
     return (

@@ -15,7 +15,7 @@ from ...streaming import stream
 from ...types import Request, Response
 
 INTERVAL = 0.08
-"""Seconds between two drawings, unless drawing itself takes long."""
+"""Seconds between two redraws, unless drawing takes long."""
 
 
 class View(Protocol):
@@ -33,7 +33,7 @@ class View(Protocol):
         ...
 
     def close(self, response: Response | None) -> None:
-        """Show the end: the answer, or `None` if there is none."""
+        """Show the final state. `response` is the answer, if there is one."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A run as the tree of its calls, with their times, tokens and cost, and when each of them waited and wrote."""
+"""A run as a tree of its calls, with a timeline of each call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .escape import printable
 from .footer import cost
 from .live import MARKS, STYLES, state
 
-LEGEND = "· waits its turn   ─ until its first word   █ its words"
+LEGEND = "· queued   ─ until the first word   █ writing"
 _SEEN = (
     notes.ProposalLost,
     notes.Queued,
@@ -22,11 +22,11 @@ _SEEN = (
     notes.Rerun,
     notes.Estimated,
 )
-"""Notes that are told in other places: at the call that was lost, in the bar, with the messages, with the run."""
+"""Notes that are shown elsewhere: at the failed call, in the timeline, with the messages or with the run."""
 
 
 def tree(trace: Trace, over: bool, width: int) -> list[Text]:
-    """All calls of a run, a line each in so many columns, with its bar. `over` says that nothing goes on any longer."""
+    """Return a line per call, `width` columns wide. `over` marks unfinished calls as stopped."""
     rows = list(_rows(trace.root, "", "")) if trace.root else []
     names = min(max((len(lead) + len(_name(node)) for lead, _, node in rows), default=0), max(20, width // 3))
     room = max(8, width - names - 50)
@@ -50,7 +50,7 @@ def tree(trace: Trace, over: bool, width: int) -> list[Text]:
 
 
 def bar(node: Node, total: float, width: int) -> Text:
-    """When a call waited, thought and wrote, on a line as long as the run."""
+    """Return the timeline of a call, scaled to the length of the run."""
     scale = width / total if total else 0.0
 
     def place(moment: float) -> int:
@@ -66,7 +66,7 @@ def bar(node: Node, total: float, width: int) -> Text:
 
 
 def _rows(node: Node, lead: str, below: str) -> Iterator[tuple[str, str, Node]]:
-    """Every call with the lines that lead to it, and those that go on below it."""
+    """Yield every call with the branches before it and below it."""
     yield lead, below, node
     for place, child in enumerate(node.children):
         last = place == len(node.children) - 1
@@ -82,7 +82,7 @@ def _seconds(node: Node, trace: Trace) -> float:
 
 
 def _remarks(node: Node) -> Iterator[str]:
-    """What there is to say of a call besides its figures, a line each."""
+    """Yield the error and the notes of a call."""
     if node.error and not any(child.error for child in node.children):
         yield " ".join(node.error.split())
     for note in node.notes:
@@ -95,5 +95,5 @@ def _short(value: object) -> str:
 
 
 def _cells(text: str, width: int) -> str:
-    """The text in so many columns."""
+    """Return the text padded or cut to a width in cells."""
     return set_cell_size(text, width) if len(text) <= width else set_cell_size(text, width - 1) + "…"
