@@ -45,16 +45,13 @@ proposers = ["lab:a", "lab:gone", "moa:inner"]
 aggregator = "lab:big"
 """
 
-STATES = {"done": "done", "failed": "lost"}
-"""States in the terminal's words, in those of the other surfaces."""
-
 READ = (("show",), ("show", "--json"), ("export",))
 """What `moa runs` is asked afterwards."""
 
 COLUMNS = ("layer", "role", "model", "state", "retries", "cached")
 RUN = (
     ("1", "proposer", "lab:a", "done", 0, False),
-    ("1", "proposer", "lab:gone", "lost", 0, False),
+    ("1", "proposer", "lab:gone", "failed", 0, False),
     ("1.1", "proposer", "lab:a", "done", 0, True),
     ("1.1", "proposer", "lab:flaky", "done", 1, False),
     ("1.2", "aggregator", "lab:b", "done", 0, False),
@@ -153,7 +150,7 @@ def provider_log(upstream: Upstream, replies: list[tuple[Body, Reply]]) -> list[
         row = calls.setdefault(call.headers["traceparent"].split("-")[2], {"model": f"lab:{call.model}", "retries": -1})
         spent = usage(body, reply.text)
         row["retries"] += 1
-        row["state"] = "done" if reply.status == 200 else "lost"
+        row["state"] = "done" if reply.status == 200 else "failed"
         row["input"], row["output"] = (
             (spent["prompt_tokens"], spent["completion_tokens"]) if reply.status == 200 else (None, None)
         )
@@ -170,7 +167,7 @@ def live(run: Surfaces) -> list[Row]:
         if found := re.match(r"([\d.]*) +(lab:\w+) +[✓✗] (\w+) .*?(cached|\d+)? +[\d.]+ s$", line):
             layer, model, state, tokens = found.groups()
             retried = any(re.search(rf"{model} +↻ retrying", frame) for frame in run.frames)
-            row = {"layer": layer or rows[-1]["layer"], "model": model, "state": STATES[state], "retries": int(retried)}
+            row = {"layer": layer or rows[-1]["layer"], "model": model, "state": state, "retries": int(retried)}
             output = None if state == "failed" else 0 if tokens == "cached" else int(tokens)
             rows.append({**row, "cached": tokens == "cached", "output": output})
     return rows
@@ -191,7 +188,7 @@ def show(run: Surfaces) -> list[Row]:
                     "layer": layer,
                     "role": role,
                     "model": name,
-                    "state": STATES[state],
+                    "state": state,
                     "retries": 0,
                     "cached": False,
                 }
@@ -247,7 +244,7 @@ def of_tree(node: Mapping[str, Any], within: str = "", before: int = 0) -> Itera
             "layer": within if node["role"] == "proposer" else f"{within}{before + 1}",
             "role": node["role"],
             "model": node["model"],
-            "state": "lost" if "error" in node else "done",
+            "state": "failed" if "error" in node else "done",
             "retries": notes.count("retry"),
             "cached": "cached" in notes,
             "input": spent.get("input_tokens"),
@@ -277,7 +274,7 @@ def opentelemetry(run: Surfaces) -> list[Row]:
                     "layer": ".".join(layers(span, spans)),
                     "role": known["moa.role"],
                     "model": f"{known['gen_ai.provider.name']}:{known['gen_ai.request.model']}",
-                    "state": "lost" if known.get("moa.lost") else "done" if span.status.is_ok else "failed",
+                    "state": "failed" if known.get("moa.lost") or not span.status.is_ok else "done",
                     "retries": known.get("moa.retries", 0),
                     "cached": known.get("moa.cached", False),
                     "input": known.get("gen_ai.usage.input_tokens"),

@@ -31,7 +31,7 @@ describe("the lines of a waterfall", () => {
   });
 
   it("have retries and the reason of a failure", () => {
-    expect([b!.state, b!.retries, b!.failure, b!.bars]).toEqual(["lost", [2], "on fire", [{ phase: "thinking", from: 0, until: 6 }]]);
+    expect([b!.state, b!.retries, b!.failure, b!.bars]).toEqual(["failed", [2], "on fire", [{ phase: "thinking", from: 0, until: 6 }]]);
   });
 
   it("extend to the current time while a call is running, and give the reason of a failure once", () => {

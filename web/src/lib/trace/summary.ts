@@ -14,12 +14,12 @@ export type CallState =
   | "prewarming"
   | "writing"
   | "done"
-  | "lost"
+  | "failed"
   | "stopped";
 
 // `state` is that of the run: if it was stopped, its unfinished calls were stopped too.
 export function callState(node: Node, state: State): CallState {
-  if (node.end) return node.error === undefined ? "done" : isStopped(node, state) ? "stopped" : "lost";
+  if (node.end) return node.error === undefined ? "done" : isStopped(node, state) ? "stopped" : "failed";
   if (state !== "running") return "stopped";
   if (node.start.role === "prewarm") return "prewarming";
   if (node.text || voice(node)?.text) return "writing";
