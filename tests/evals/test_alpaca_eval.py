@@ -62,9 +62,9 @@ def liked(question: str) -> float:
 
 def judge(body: Body) -> Reply:
     """Says `m` or `M` with probabilities that depend on the question, whichever answer comes first."""
-    told = body["messages"][-1]["content"]
-    question = told.split('"asked": "')[1].split('"')[0]
-    own_first = told.index("m: mine") if "m: mine" in told else -1
+    prompt = body["messages"][-1]["content"]
+    question = prompt.split('"asked": "')[1].split('"')[0]
+    own_first = prompt.index("m: mine") if "m: mine" in prompt else -1
     first = liked(question) if own_first >= 0 else 1 - liked(question)
     tokens = {"m": 0.9 * first, "M": 0.9 * (1 - first), "The": 0.1}
     choice = {

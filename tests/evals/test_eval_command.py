@@ -86,8 +86,8 @@ def test_a_folder_goes_on_only_with_the_same_evaluation() -> None:
 
 def test_open_prompts_are_compared_with_the_first_model_by_the_judge() -> None:
     def judge(body: Body) -> str:
-        told = body["messages"][-1]["content"]
-        return "Verdict: 1" if told.index("GOOD") < told.index("BAD") else "Verdict: 2"
+        prompt = body["messages"][-1]["content"]
+        return "Verdict: 1" if prompt.index("GOOD") < prompt.index("BAD") else "Verdict: 2"
 
     with Upstream({"a": "BAD", "b": "GOOD", "j": judge}) as upstream:
         configured(upstream, '[mixtures.panel]\nproposers = ["lab:a"]\naggregator = "lab:b"\n')
@@ -162,9 +162,9 @@ def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
         process = subprocess.Popen([*MOA, "eval", "run", "sums.jsonl", "-m", "lab:a", "--output-dir", "out"], stderr=-1)
         until(lambda: Path("out/scores.jsonl").exists())
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate()
+        _, stderr = process.communicate()
         assert process.returncode == 130
-        assert b"moa: stopped; the answers so far are stored, and the same command continues\n" in told
+        assert b"moa: stopped; the answers so far are stored, and the same command continues\n" in stderr
 
 
 def test_an_unknown_suite_names_those_there_are() -> None:

@@ -119,12 +119,12 @@ def test_an_experiment_prints_its_table_and_leaves_a_page_with_plots() -> None:
     scores = {(series, model): float(score) for series, model, score, *_ in rows}
     assert all(scores["with answers", model] > scores["alone", model] for _, model in scores)
     assert re.search(r"On average alone \d+\.\d, with answers \d+\.\d\. Best: ", done.stderr)
-    told = json.loads(Path("out/collaborativeness.json").read_text("utf-8"))
-    assert [(one["series"], one["category"]) for one in told["arms"]] == [(row[0], row[1]) for row in rows]
-    assert [one["mixture"] for one in told["similarity"]] == [
+    results = json.loads(Path("out/collaborativeness.json").read_text("utf-8"))
+    assert [(one["series"], one["category"]) for one in results["arms"]] == [(row[0], row[1]) for row in rows]
+    assert [one["mixture"] for one in results["similarity"]] == [
         f"lab:a + lab:b + lab:c -> lab:{model}" for model in "abc"
     ]
-    similarity = told["similarity"][0]
+    similarity = results["similarity"][0]
     assert set(similarity["similarity"]) == {"lab:a", "lab:b", "lab:c"}
     assert similarity["correlation"]["levenshtein"]["mean"] > 0.5  # a wrong proposal is unlike the majority's figure
     page = Path("out/collaborativeness.html").read_text("utf-8")

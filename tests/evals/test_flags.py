@@ -48,9 +48,9 @@ def test_a_report_tells_the_evidence_of_every_flag() -> None:
         done = moa(*ask)
         assert done.returncode == 0, done.stderr
     assert moa("eval", "report", "out").returncode == 0
-    told = Path("out/report.html").read_text("utf-8")
-    assert "moa:panel: 10 of 10 answers are, or start with, the same text" in told
-    assert "moa:panel: lab:judge judges itself" in told
-    assert "moa:panel: in 10 of 10 comparisons the verdict depends on the order" in told
-    assert "moa:panel: 1 of 10 prompts occur in its instructions" in told
-    assert "lab:b: " not in told.split("Warnings")[1].split("<h2")[0]
+    report = Path("out/report.html").read_text("utf-8")
+    assert "moa:panel: 10 of 10 answers are, or start with, the same text" in report
+    assert "moa:panel: lab:judge judges itself" in report
+    assert "moa:panel: in 10 of 10 comparisons the verdict depends on the order" in report
+    assert "moa:panel: 1 of 10 prompts occur in its instructions" in report
+    assert "lab:b: " not in report.split("Warnings")[1].split("<h2")[0]

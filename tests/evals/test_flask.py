@@ -90,13 +90,13 @@ def test_the_command_has_all_skills_of_an_answer_marked_in_one_call(tmp_path: Pa
         judged = upstream.to("j")
     assert len(judged) == 3
     assert {(call.body["temperature"], call.body["max_tokens"]) for call in judged} == {(0.0, 1024)}
-    told = next(call for call in judged if "name a river" in call.messages[-1]["content"])
-    assert told.system == "check well"
+    call = next(call for call in judged if "name a river" in call.messages[-1]["content"])
+    assert call.system == "check well"
     rubric = (
         "\nFactuality: how Factuality?" + "".join(f"\nScore {one}: Factuality {one}" for one in range(1, 6)) + "\n\n"
     )
     other = rubric.replace("Factuality", "Readability")
-    assert told.messages[-1]["content"] == f"First.{rubric}{other}Q name a river R right 2 A my answer Last."
+    assert call.messages[-1]["content"] == f"First.{rubric}{other}Q name a river R right 2 A my answer Last."
     rows = {row[1]: (row[2], row[4]) for row in (line.split("\t") for line in done.stdout.splitlines())}
     assert rows["score"] == ("2.86 of 5", "7")
     assert rows["score: correctness"] == ("3.00 of 5", "2")
@@ -143,8 +143,8 @@ def test_a_skill_is_known_by_its_first_word_or_the_second_of_the_logical_ones() 
 
 async def test_a_review_that_cannot_be_read_is_counted_and_not_marked(tmp_path: Path) -> None:
     def asked(request: Request) -> str:
-        told = request.messages[1].text
-        return "It is good." if "name a river" in told else judge(told)
+        prompt = request.messages[1].text
+        return "It is good." if "name a river" in prompt else judge(prompt)
 
     results = await evaluate(read(written(tmp_path)), {"a": Scripted("a", "words")}, judge=Scripted("j", asked))
     assert results.metrics["a"][0].note == "1 reviews not read"
@@ -195,8 +195,8 @@ async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark()
 
 def test_the_report_draws_the_skills_around_a_circle(tmp_path: Path) -> None:
     def asked(body: Body) -> str:
-        told = body["messages"][-1]["content"]
-        return judge(told).replace("5", "1") if "words of b" in told else judge(told)
+        prompt = body["messages"][-1]["content"]
+        return judge(prompt).replace("5", "1") if "words of b" in prompt else judge(prompt)
 
     with Upstream({"a": "words of a", "b": "words of b", "j": asked}) as upstream:
         configured(upstream)

@@ -122,7 +122,7 @@ def written(folder: Path, preferences: list[Any], words: str | None = None, pack
     rows = [f"brief,{dice.random()},0,{dice.normal()},{dice.normal()},False" for _ in range(50)]
     head = "model,preference,index,std_delta_len,instruction_difficulty,not_gamed_baseline\n"
     (data / "df_gamed.csv").write_text(head + "\n".join(rows))
-    told = [
+    rows = [
         {
             "instruction": f"question {place}",
             "output_1": "word " * (place % 17),
@@ -134,7 +134,7 @@ def written(folder: Path, preferences: list[Any], words: str | None = None, pack
         for place, preference in enumerate(preferences)
     ]
     path = folder / "annotations.json"
-    text = json.dumps(told).encode()
+    text = json.dumps(rows).encode()
     path.write_bytes(gzip.compress(text) if packed else text)
     return path
 

@@ -53,8 +53,11 @@ def written(folder: Path) -> Path:
         math = "math" in name
         for turn, template in enumerate((first, second)):
             right = "".join(f"R{one} {{ref_answer_{one}}} " for one in range(1, turn + 2)) if math else ""
-            told = {"system_prompt": f"be {name} {turn + 1}", "prompt_template": template.replace("{reference}", right)}
-            prompts.append({"name": name + "-multi-turn" * turn, **told})
+            prompt = {
+                "system_prompt": f"be {name} {turn + 1}",
+                "prompt_template": template.replace("{reference}", right),
+            }
+            prompts.append({"name": name + "-multi-turn" * turn, **prompt})
     for name, rows in (("question", questions), ("reference_answer_gpt-4", references), ("judge_prompts", prompts)):
         (data / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return folder
@@ -82,8 +85,10 @@ def test_the_command_asks_two_turns_and_has_both_marked(tmp_path: Path) -> None:
     assert len(judged) == 16
     with_reference = [call for call in judged if "R1 right" in call.messages[-1]["content"]]
     assert len(with_reference) == 6
-    told = {call.system: call.messages[-1]["content"] for call in judged if "ask math" in call.messages[-1]["content"]}
-    assert told == {
+    prompts = {
+        call.system: call.messages[-1]["content"] for call in judged if "ask math" in call.messages[-1]["content"]
+    }
+    assert prompts == {
         "be single-math-v1 1": "R1 right math Q ask math A said 1",
         "be single-math-v1 2": "R1 right math R2 and right again Q ask math A said 1 Q ask more of math A said 3",
     }
@@ -114,10 +119,10 @@ async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_
     """Three first turns and one second turn with a mark: (4 + 4 + 4 + 8) / 4, not (4 + 8) / 2."""
 
     def judge(request: Request) -> str:
-        told = request.messages[1].text
-        if "ask more" in told:
-            return "[[8]]" if "stem" in told else "no mark"
-        return "[[4]]" if any(name in told for name in ("stem", "math", "coding")) else "no mark"
+        prompt = request.messages[1].text
+        if "ask more" in prompt:
+            return "[[8]]" if "stem" in prompt else "no mark"
+        return "[[4]]" if any(name in prompt for name in ("stem", "math", "coding")) else "no mark"
 
     results = await evaluate(read(written(tmp_path)), {"a": Scripted("a", "words")}, judge=Scripted("j", judge))
     figures = {figure.name: figure for figure in results.metrics["a"]}
@@ -157,8 +162,8 @@ async def test_pairwise_has_every_turn_judged_in_both_orders(tmp_path: Path) -> 
     bench = read(written(tmp_path), "mt_bench_pairwise")
 
     def judge(request: Request) -> str:
-        told = request.messages[1].text
-        return "[[A]]" if told.index("good") < told.index("bad") else "[[B]]"
+        prompt = request.messages[1].text
+        return "[[A]]" if prompt.index("good") < prompt.index("bad") else "[[B]]"
 
     models = {"base": Scripted("base", "bad"), "mine": Scripted("mine", "good")}
     asked = Scripted("j", judge)
@@ -209,7 +214,7 @@ async def test_the_real_questions_take_160_calls_60_of_them_with_references() ->
 @pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_goes_through_mt_bench_and_flask(tmp_path: Path) -> None:
-    """From the question to the figures, with a judge that is told what to say."""
+    """From the question to the figures, with a judge whose replies are scripted."""
     data = written(tmp_path)
     questions = [{"question_id": 1, "category": "writing", "turns": ["Say yes.", "Say no."]}]
     (data / "mt_bench" / "question.jsonl").write_text(json.dumps(questions[0]))

@@ -60,11 +60,11 @@ def words(page: str) -> str:
 
 
 async def test_it_begins_with_who_did_best_and_whether_that_is_more_than_luck(tmp_path: Path) -> None:
-    told = words(report_html(await both(tmp_path)))
+    text = words(report_html(await both(tmp_path)))
     assert re.search(
         r"sums: 12 samples good: 100\.0 % correct \([\d.]+ \.\. 100\.0\); ahead of bad with 8\.33 % "
         r"\(difference \+\d\d\.\d \.\. \+\d[\d.]* points\)",
-        told,
+        text,
     )
 
 

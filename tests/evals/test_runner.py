@@ -89,8 +89,8 @@ async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_
 async def test_a_further_turn_is_asked_after_the_answer_to_the_one_before() -> None:
     a = Scripted("a", ["first", "second"])
     await evaluate(Tiny(count=1, then=("and then?",)), {"a": a}, judge=Scripted("judge", "1"))
-    told = [(message.role, message.text) for message in a.requests[1].messages]
-    assert told == [("user", "question 0"), ("assistant", "first"), ("user", "and then?")]
+    messages = [(message.role, message.text) for message in a.requests[1].messages]
+    assert messages == [("user", "question 0"), ("assistant", "first"), ("user", "and then?")]
 
 
 async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_time(tmp_path: Path) -> None:
@@ -123,12 +123,12 @@ async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
 
 async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
-    told: list[Progress] = []
+    progress: list[Progress] = []
     folder = ResultsFolder.open(tmp_path, {}, Tiny(count=9).samples)
     stopped = await evaluate(
-        Tiny(count=9), {"a": a}, judge=judge, folder=folder, max_cost=0.11, on_progress=told.append
+        Tiny(count=9), {"a": a}, judge=judge, folder=folder, max_cost=0.11, on_progress=progress.append
     )
-    assert (stopped.complete, len(a.requests), told[-1].paid) == (False, 5, pytest.approx(0.1))
+    assert (stopped.complete, len(a.requests), progress[-1].paid) == (False, 5, pytest.approx(0.1))
     rest = await evaluate(Tiny(count=9), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, []), max_cost=1)
     assert (rest.complete, len(a.requests), len(judge.requests)) == (True, 9, 9)
 

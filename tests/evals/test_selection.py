@@ -172,8 +172,8 @@ def written(folder: Path) -> tuple[Path, Path]:
     for name, text in words.items():
         rows = [{"instruction": "pets?", "output": text}]
         if name == "other":
-            told = json.dumps([{"instruction": "pets?", "output_1": "the baseline", "output_2": text}])
-            (annotations / f"{name}.json").write_text(told)
+            rows = json.dumps([{"instruction": "pets?", "output_1": "the baseline", "output_2": text}])
+            (annotations / f"{name}.json").write_text(rows)
         elif name == "kin-b":
             (outputs / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode()))
         else:
@@ -259,8 +259,8 @@ async def chosen(*models: str, k: int = 2, method: Method = "both") -> SelectedM
     """What is chosen out of an evaluation of these models."""
     suite = counting()
     named = [name for name in models if "->" not in name]  # an experiment's own mixtures are not named by anybody
-    told = {"task": "counting", "data": suite.version, "judge": None, "models": named}
-    folder = ResultsFolder.open(Path("results", "one"), told, suite.samples)
+    manifest = {"task": "counting", "data": suite.version, "judge": None, "models": named}
+    folder = ResultsFolder.open(Path("results", "one"), manifest, suite.samples)
 
     def speaking(name: str) -> Scripted:
         right = RIGHT.get(name, range(12) if name.endswith("lab:c") else range(0))
@@ -324,21 +324,21 @@ def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> No
         asked = ("-m", "lab:a", "-m", "lab:c", "-m", "moa:by-a", "-m", "moa:by-c")
         done = moa("eval", "run", "counting.jsonl", *asked)
         assert done.returncode == 0, done.stderr
-    told = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine").stdout
-    assert tomllib.loads(told) == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
-    assert told.startswith("# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, rank 1 of 2")
-    assert "# lab:c aggregates: the best of those with the same proposals" in told
+    toml = moa("select", "--from", "results", "--k", "2", "--layer", "--name", "mine").stdout
+    assert tomllib.loads(toml) == {"mixtures": {"mine": {"proposers": ["lab:a", "lab:c"], "aggregator": "lab:c"}}}
+    assert toml.startswith("# Chosen by moa select on 12 prompts.\n# lab:a proposes: 66.7 % alone, rank 1 of 2")
+    assert "# lab:c aggregates: the best of those with the same proposals" in toml
     config = load(Path("moa.toml"))[0]
-    assert of_toml(config, told).table.aggregator.model == "lab:c"
+    assert of_toml(config, toml).table.aggregator.model == "lab:c"
 
 
 def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
     Path("open.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n')
     suite = JsonlTask.read(Path("open.jsonl"))
-    told = {"task": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
+    manifest = {"task": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
     models = {"lab:a": Scripted("lab:a", "plain"), "lab:b": Scripted("lab:b", "better")}
     judge = Scripted("lab:j", ["Verdict: 1", "Verdict: 2", "Verdict: 1", "Verdict: tie"])
-    folder = ResultsFolder.open(Path("results"), told, suite.samples)
+    folder = ResultsFolder.open(Path("results"), manifest, suite.samples)
     asyncio.run(evaluate(suite, models, judge=judge, folder=folder, max_concurrency=1))
     quality = {one.name: list(one.quality.values()) for one in read_results(Path("results"), configuration())}
     assert quality == {"lab:a": [0.5, 0.5], "lab:b": [1.0, 0.75]}

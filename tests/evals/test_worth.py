@@ -18,14 +18,14 @@ def gains(wins: int, ties: int, losses: int) -> list[float]:
 
 
 def test_a_mixture_that_wins_clearly_over_every_rival_is_worth_it() -> None:
-    told = worth(
+    result = worth(
         [Rival("a", gains(60, 20, 20), cost=0.01, seconds=1.0), Rival("b", gains(80, 10, 10), cost=0.01, seconds=1.0)],
         [Rival("a sampled 6 times", gains(55, 20, 25), cost=0.06, seconds=2.0)],
         cost=0.06,
         seconds=2.5,
     )
-    assert told.verdict == "worth it"
-    first, second = told.comparisons
+    assert result.verdict == "worth it"
+    first, second = result.comparisons
     assert (first.rival, first.wins, first.ties, first.losses) == ("a", 60, 20, 20)
     assert (round(first.gain.value), round(first.cost_ratio or 0), first.seconds_ratio) == (40, 6, 2.5)
     assert first.cost_per_win == pytest.approx(0.05 * 100 / 40)
@@ -33,21 +33,21 @@ def test_a_mixture_that_wins_clearly_over_every_rival_is_worth_it() -> None:
     assert re.fullmatch(
         r"worth it for these prompts: \+30\.0 points, interval \+\d+\.\d\.\.\+\d+\.\d over a sampled 6 times, "
         r"1\.0x the cost, 1\.2x the time",
-        told.sentence,
+        result.sentence,
     )
 
 
 def test_one_rival_that_does_as_well_is_enough_to_make_it_not_worth_it() -> None:
     better, equal = Rival("a", gains(600, 0, 400)), Rival("a sampled 6 times", gains(500, 0, 500))
-    told = worth([better], [equal])
-    assert told.verdict == "not worth it"
-    assert "over a sampled 6 times" in told.sentence
+    result = worth([better], [equal])
+    assert result.verdict == "not worth it"
+    assert "over a sampled 6 times" in result.sentence
 
 
 def test_a_gain_that_few_prompts_cannot_tell_is_said_to_be_not_shown_and_how_many_could() -> None:
-    told = worth([Rival("a", gains(12, 2, 6))])
-    assert told.verdict == "not shown"
-    assert (needed := re.search(r"about (\d+) such prompts could decide", told.sentence))
+    result = worth([Rival("a", gains(12, 2, 6))])
+    assert result.verdict == "not shown"
+    assert (needed := re.search(r"about (\d+) such prompts could decide", result.sentence))
     assert worth([Rival("a", gains(12, 2, 6) * (int(needed[1]) // 20 + 1))]).verdict == "worth it"
 
 
@@ -75,9 +75,9 @@ def test_a_rival_that_is_plainly_better_is_compared_as_if_it_were_the_only_one()
 
 def test_a_win_that_length_alone_explains_is_no_gain_with_length_held_equal() -> None:
     longer = [float(500 - number) for number in range(1000)]
-    told = worth([Rival("a", [1.0 if more > 0 else -1.0 if more < 0 else 0.0 for more in longer], longer=longer)])
-    assert told.comparisons[0].controlled
-    assert abs(told.comparisons[0].controlled.value) < 1
+    result = worth([Rival("a", [1.0 if more > 0 else -1.0 if more < 0 else 0.0 for more in longer], longer=longer)])
+    assert result.comparisons[0].controlled
+    assert abs(result.comparisons[0].controlled.value) < 1
     wordy = worth([Rival("a", [1.0] * 700 + [-1.0] * 300, longer=[900.0] * 999 + [901.0])])
     assert wordy.comparisons[0].gain.value == pytest.approx(40)
 
@@ -92,11 +92,11 @@ def test_prompts_that_belong_together_count_as_one() -> None:
 
 
 def test_prompts_that_all_say_the_same_still_leave_an_interval() -> None:
-    told = worth([Rival("a", [0.0] * 20)])
-    gain = told.comparisons[0].gain
+    result = worth([Rival("a", [0.0] * 20)])
+    gain = result.comparisons[0].gain
     assert gain.value == 0
     assert (gain.low, gain.high) == (pytest.approx(-16.8, abs=0.1), pytest.approx(16.8, abs=0.1))
-    assert told.verdict == "not worth it"
+    assert result.verdict == "not worth it"
     every = worth([Rival("a", [1.0] * 20)])
     assert (every.verdict, every.comparisons[0].gain.high) == ("worth it", 100)
 

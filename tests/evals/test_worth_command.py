@@ -69,12 +69,12 @@ def test_a_mixture_that_the_judge_likes_no_better_is_not_worth_it() -> None:
         configured(upstream, PANEL)
         prompts(answers=False)
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl", "--judge", "lab:j")
-        told = json.loads(next(Path("results").glob("*/worth.json")).read_text("utf-8"))
-    assert told["verdict"] == "not worth it"
-    assert [(one["wins"], one["ties"], one["losses"]) for one in told["comparisons"]] == [(0, 24, 0)] * len(
-        told["comparisons"]
+        stored = json.loads(next(Path("results").glob("*/worth.json")).read_text("utf-8"))
+    assert stored["verdict"] == "not worth it"
+    assert [(one["wins"], one["ties"], one["losses"]) for one in stored["comparisons"]] == [(0, 24, 0)] * len(
+        stored["comparisons"]
     )
-    assert told["comparisons"][0]["controlled"] is not None
+    assert stored["comparisons"][0]["controlled"] is not None
     assert "is not worth it for these prompts" in done.stdout
 
 
@@ -92,9 +92,9 @@ def test_who_does_not_answer_has_lost() -> None:
         configured(upstream, PANEL)
         prompts()
         done = moa("eval", "worth", "-m", "panel", "--prompts", "mine.jsonl")
-        told = json.loads(next(Path("results").glob("*/worth.json")).read_text("utf-8"))
+        stored = json.loads(next(Path("results").glob("*/worth.json")).read_text("utf-8"))
     assert done.returncode == 0, done.stderr
-    assert (told["verdict"], told["comparisons"][0]["rival"]) == ("not worth it", "lab:c")
+    assert (stored["verdict"], stored["comparisons"][0]["rival"]) == ("not worth it", "lab:c")
 
 
 def test_a_single_model_is_no_mixture() -> None:

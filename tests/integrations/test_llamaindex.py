@@ -55,12 +55,12 @@ def panel(*proposers: Model, aggregator: Model | None = None) -> Mixture:
 
 
 def test_a_mixture_completes_a_prompt_and_tells_its_run() -> None:
-    told = MixtureLLM(panel()).complete(QUESTION)
-    assert told.text == "purple it is"
-    run = told.additional_kwargs
+    completion = MixtureLLM(panel()).complete(QUESTION)
+    assert completion.text == "purple it is"
+    run = completion.additional_kwargs
     assert [(one["model"], one["text"]) for one in run["references"]] == [("a", "red"), ("b", "blue")]
     assert run["usage"] == {"input_tokens": 11, "output_tokens": 5, "cost": 1.0}
-    assert told.raw == {"usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}}
+    assert completion.raw == {"usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}}
 
 
 async def test_all_ways_of_asking_give_the_same_answer() -> None:
@@ -149,13 +149,13 @@ def test_a_message_goes_to_llamaindex_and_back(message: Message) -> None:
 
 def test_an_image_is_handed_over_and_a_thought_is_not() -> None:
     pixel = b"\x89PNG\r\n\x1a\n" + bytes(8)
-    told = from_llamaindex(
+    message = from_llamaindex(
         ChatMessage(
             role=MessageRole.USER,
             blocks=[ThinkingBlock(content="hm"), ImageBlock(image=pixel, image_mimetype="image/png")],
         )
     )
-    (part,) = told.content
+    (part,) = message.content
     assert isinstance(part, dict)
     assert part["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
 
@@ -259,7 +259,7 @@ async def test_options_that_an_llm_does_not_take_are_said() -> None:
 def test_the_example_answers_both_questions_both_ways() -> None:
     example = Path(__file__).parents[2] / "examples" / "llamaindex_ollama.py"
     done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=300, check=True)
-    told = done.stdout.split("\n=== ")[1:]
+    sections = done.stdout.split("\n=== ")[1:]
     questions = ["How to reduce anger in Python?", "How to be a good generative AI engineer?"] * 2
-    assert [one.partition("\n")[0].partition("?")[0].split(": ")[-1] + "?" for one in told] == questions
-    assert all(len(one.partition("?")[2].split()) > 5 for one in told)
+    assert [one.partition("\n")[0].partition("?")[0].split(": ")[-1] + "?" for one in sections] == questions
+    assert all(len(one.partition("?")[2].split()) > 5 for one in sections)

@@ -1,7 +1,7 @@
-"""Mixtures as models of Inspect: `inspect eval task.py --model moa/panel`, or `moa/groq:llama-3.3-70b-versatile`.
+"""A model provider for Inspect: `inspect eval task.py --model moa/panel`, or `moa/groq:llama-3.3-70b-versatile`.
 
-Inspect finds this by an entry point. It asks in its own process, with the `moa.toml` that the command line would find,
-or the one named by `-M config_file=PATH`.
+Inspect finds it by an entry point. It runs in the process of Inspect, with the `moa.toml` of the command line, or that
+of `-M config_file=PATH`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from ..span import generate
 from ..types import Message, MessageRole, Part, Request, Response, Usage
 
 EXTRA = ("frequency_penalty", "presence_penalty", "top_k", "logit_bias", "logprobs", "top_logprobs", "reasoning_effort")
-"""Options of Inspect's that are sent on as they are, to who knows them."""
+"""Options of Inspect that are passed through unchanged."""
 
-STOPPED: Mapping[str, StopReason] = {
+STOP_REASONS: Mapping[str, StopReason] = {
     "stop": "stop",
     "length": "max_tokens",
     "tool_calls": "tool_calls",
@@ -43,12 +43,12 @@ STOPPED: Mapping[str, StopReason] = {
 
 @modelapi(name="moa")
 def moa() -> type[ModelAPI]:
-    """The provider `moa`."""
-    return Mixtures
+    """Return the class of the provider `moa`."""
+    return MixtureAPI
 
 
-class Mixtures(ModelAPI):
-    """Asks the mixture or model of a name. Raises `ConfigError` where there is no such."""
+class MixtureAPI(ModelAPI):
+    """A model of Inspect that calls a mixture or model by its name. Raises `ConfigError` for an unknown name."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class Mixtures(ModelAPI):
         settings = model_args.pop("config_file", None)
         if model_args or base_url:
             wrong = next(iter(model_args), "base_url")
-            raise ConfigError(f"moa/{model_name}: unknown option {wrong!r}; known: config_file, a moa.toml")
+            raise ConfigError(f"moa/{model_name}: {wrong}: unknown option; known: config_file, the path of a moa.toml")
         self._model = get_model(model_name, settings)
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """Answer, with the cost in US dollars and the proposals beside it, as metadata."""
+        """Return the answer, with its cost in US dollars, and the proposals as metadata."""
         try:
             response = await generate(self._model, _request(input, tools, tool_choice, config))
         except ContextOverflow as error:
@@ -80,53 +80,53 @@ def _request(
     messages: Sequence[ChatMessage], tools: Sequence[ToolInfo], choice: ToolChoice, config: GenerateConfig
 ) -> Request:
     if (config.num_choices or 1) > 1:
-        raise ConfigError("a mixture gives one answer; leave out num_choices")
+        raise ConfigError(f"num_choices: must be 1, got {config.num_choices}; a mixture gives one answer")
     options = {name: value for name in EXTRA if (value := getattr(config, name)) is not None}
     return Request(
-        [_message(one) for one in messages],
+        [_message(message) for message in messages],
         temperature=config.temperature,
         top_p=config.top_p,
         max_tokens=config.max_tokens,
         seed=config.seed,
         stop=tuple(config.stop_seqs or ()),
-        tools=tuple(_tool(one) for one in tools) if choice != "none" else (),
+        tools=tuple(_tool(tool) for tool in tools) if choice != "none" else (),
         tool_choice=_choice(choice) if tools and choice != "none" else None,
         response_format=_format(config),
         extra=options,
     )
 
 
-def _message(told: ChatMessage) -> Message:
+def _message(message: ChatMessage) -> Message:
     calls: tuple[Mapping[str, Any], ...] = ()
-    if isinstance(told, ChatMessageAssistant) and told.tool_calls:
+    if isinstance(message, ChatMessageAssistant) and message.tool_calls:
         calls = tuple(
             {
-                "id": one.id,
+                "id": call.id,
                 "type": "function",
-                "function": {"name": one.function, "arguments": json.dumps(one.arguments)},
+                "function": {"name": call.function, "arguments": json.dumps(call.arguments)},
             }
-            for one in told.tool_calls
+            for call in message.tool_calls
         )
-    answers = told.tool_call_id if isinstance(told, ChatMessageTool) else None
-    content = told.content if isinstance(told.content, str) else tuple(_parts(told.content))
-    return Message(cast(MessageRole, told.role), content, tool_calls=calls, tool_call_id=answers)
+    answered = message.tool_call_id if isinstance(message, ChatMessageTool) else None
+    content = message.content if isinstance(message.content, str) else tuple(_parts(message.content))
+    return Message(cast(MessageRole, message.role), content, tool_calls=calls, tool_call_id=answered)
 
 
 def _parts(content: Sequence[Content]) -> Iterator[Part]:
-    for one in content:
-        if one.type == "text":
-            yield {"type": "text", "text": one.text}
-        elif one.type == "image":
-            yield {"type": "image_url", "image_url": {"url": one.image}}
-        elif one.type != "reasoning":  # which a model does not read again
-            raise ConfigError(f"a mixture cannot be shown content of the kind {one.type!r}")
+    for part in content:
+        if part.type == "text":
+            yield {"type": "text", "text": part.text}
+        elif part.type == "image":
+            yield {"type": "image_url", "image_url": {"url": part.image}}
+        elif part.type != "reasoning":  # not sent back to models
+            raise ConfigError(f"message: content of type {part.type!r} cannot be sent to a mixture; use text or images")
 
 
-def _tool(told: ToolInfo) -> dict[str, Any]:
-    parameters = told.parameters.model_dump(exclude_none=True)
+def _tool(tool: ToolInfo) -> dict[str, Any]:
+    parameters = tool.parameters.model_dump(exclude_none=True)
     return {
         "type": "function",
-        "function": {"name": told.name, "description": told.description, "parameters": parameters},
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
     }
 
 
@@ -139,30 +139,30 @@ def _choice(choice: ToolChoice) -> str | dict[str, Any]:
 def _format(config: GenerateConfig) -> dict[str, Any] | None:
     if config.response_schema is None:
         return None
-    told = config.response_schema
-    schema = {"name": told.name, "schema": told.json_schema.model_dump(exclude_none=True)}
+    wanted = config.response_schema
+    schema = {"name": wanted.name, "schema": wanted.json_schema.model_dump(exclude_none=True)}
     return {"type": "json_schema", "json_schema": schema}
 
 
 def _output(response: Response, name: str) -> ModelOutput:
-    calls = [_called(one) for one in response.tool_calls]
-    said = ChatMessageAssistant(content=response.text, tool_calls=calls or None, model=name, source="generate")
-    stopped = STOPPED.get(response.finish_reason, "unknown")
-    references = [{"model": one.model, "text": one.text} for one in response.references]
+    calls = [_tool_call(call) for call in response.tool_calls]
+    message = ChatMessageAssistant(content=response.text, tool_calls=calls or None, model=name, source="generate")
+    stop_reason = STOP_REASONS.get(response.finish_reason, "unknown")
+    references = [{"model": reference.model, "text": reference.text} for reference in response.references]
     return ModelOutput(
         model=name,
-        choices=[ChatCompletionChoice(message=said, stop_reason=stopped)],
+        choices=[ChatCompletionChoice(message=message, stop_reason=stop_reason)],
         usage=_usage(response.usage),
         metadata={"references": references} if references else None,
     )
 
 
-def _called(told: Mapping[str, Any]) -> ToolCall:
-    function = told["function"]
+def _tool_call(call: Mapping[str, Any]) -> ToolCall:
+    function = call["function"]
     try:
-        return ToolCall(told["id"], function["name"], json.loads(function["arguments"] or "{}"))
+        return ToolCall(call["id"], function["name"], json.loads(function["arguments"] or "{}"))
     except ValueError as error:
-        return ToolCall(told["id"], function["name"], {}, parse_error=f"the arguments are not JSON: {error}")
+        return ToolCall(call["id"], function["name"], {}, parse_error=f"the arguments are not JSON: {error}")
 
 
 def _usage(usage: Usage) -> ModelUsage:

@@ -1,6 +1,6 @@
-"""LlamaIndex: a mixture as its LLM, and any of its LLMs as a model of a mixture.
+"""LlamaIndex: a mixture as its LLM, and its LLMs as models of a mixture.
 
-It needs `pip install "mixture-of-agents[llamaindex]"`.
+Requires `pip install "mixture-of-agents[llamaindex]"`.
 """
 
 from .llm import MixtureLLM

@@ -1,4 +1,4 @@
-"""A mixture as an LLM of LlamaIndex's, in this process."""
+"""An LLM of LlamaIndex that runs a mixture in this process."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ OPTIONS = frozenset(field.name for field in fields(Request)) - {"messages"}
 
 
 class MixtureLLM(CustomLLM):
-    """`MixtureLLM("moa:panel")`, or with a model made in Python instead of a name; `config` is a `moa.toml`.
+    """An LLM of LlamaIndex that runs a mixture, by its name or as a model object. `config` is a `moa.toml`.
 
-    Further keywords, here or with a question, are the options of a `Request`. The `additional_kwargs` of a response
-    hold the run: `references`, `usage` with its `cost` in US dollars or `None`, what was `lost`, `timing` in seconds.
-    A stream tells the proposals first, as `thinking_delta`.
+    Further keywords, of the LLM or of a call, are the options of a `Request`. The `additional_kwargs` of a response
+    describe the run: `references`, `usage` with its `cost` in US dollars or `None`, `lost` proposals, `timing` in
+    seconds. A stream starts with the proposals, as `thinking_delta`.
     """
 
     model: str
@@ -54,7 +54,7 @@ class MixtureLLM(CustomLLM):
     _model: Model = PrivateAttr()
 
     def __init__(self, model: str | Model, config: str | None = None, **options: Any) -> None:
-        own = options.pop("options", {})  # as they are when an LLM is copied or read back
+        own = options.pop("options", {})  # set when an LLM is copied or deserialized
         known = {key: options.pop(key) for key in OPTIONS & set(options)}
         built = get_model(model, config) if isinstance(model, str) else model
         super().__init__(model=built.name, options={**own, **known}, **options)
@@ -66,7 +66,7 @@ class MixtureLLM(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """The context window is the smallest one known among the members."""
+        """The metadata, with the smallest known context window of the members."""
         limit = self.options.get("max_tokens")
         limits = {"num_output": limit} if limit else {}
         return LLMMetadata(
@@ -75,7 +75,7 @@ class MixtureLLM(CustomLLM):
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return _waited(self._chat(messages, **kwargs))
+        return _wait(self._chat(messages, **kwargs))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -83,7 +83,7 @@ class MixtureLLM(CustomLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        yield from _each(self._parts(messages, **kwargs))
+        yield from _iterate(self._parts(messages, **kwargs))
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
@@ -95,38 +95,38 @@ class MixtureLLM(CustomLLM):
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return _completion(_waited(self._chat(_asked(prompt), **kwargs)))
+        return _completion(_wait(self._chat(_messages(prompt), **kwargs)))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return _completion(await self._chat(_asked(prompt), **kwargs))
+        return _completion(await self._chat(_messages(prompt), **kwargs))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        for part in _each(self._parts(_asked(prompt), **kwargs)):
+        for part in _iterate(self._parts(_messages(prompt), **kwargs)):
             yield _completion(part)
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         async def parts() -> CompletionResponseAsyncGen:
-            async for part in self._parts(_asked(prompt), **kwargs):
+            async for part in self._parts(_messages(prompt), **kwargs):
                 yield _completion(part)
 
         return parts()
 
     def _request(self, messages: Sequence[ChatMessage], options: dict[str, Any]) -> Request:
         if unknown := set(options) - OPTIONS:
-            raise RequestError(f"no option {min(unknown)!r}; known: {', '.join(sorted(OPTIONS))}")
+            raise RequestError(f"{min(unknown)!r}: unknown option; known: {', '.join(sorted(OPTIONS))}")
         chosen = {**self.options, **options}
-        for several in ("stop", "tools"):
-            if several in chosen:
-                chosen[several] = tuple(chosen[several] or ())
+        for name in ("stop", "tools"):
+            if name in chosen:
+                chosen[name] = tuple(chosen[name] or ())
         return Request([from_llamaindex(message) for message in messages], **chosen)
 
     async def _chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
         trace = Trace()
         response = await generate(self._model, self._request(messages, options), trace.add)
-        return _told(response, trace)
+        return _chat_response(response, trace)
 
     async def _parts(self, messages: Sequence[ChatMessage], **options: Any) -> AsyncIterator[ChatResponse]:
         trace, narration = Trace(), Narration()
@@ -135,27 +135,27 @@ class MixtureLLM(CustomLLM):
             async for event in events:
                 trace.add(event)
                 for piece in narration.add(event):
-                    said = piece.kind == "text"
-                    text, thinking = (text + piece.text, thinking) if said else (text, thinking + piece.text)
-                    delta, thought = (piece.text, None) if said else ("", piece.text)
+                    is_text = piece.kind == "text"
+                    text, thinking = (text + piece.text, thinking) if is_text else (text, thinking + piece.text)
+                    delta, thought = (piece.text, None) if is_text else ("", piece.text)
                     yield ChatResponse(
                         message=ChatMessage(role=MessageRole.ASSISTANT, blocks=_blocks(text, thinking)),
                         delta=delta,
                         additional_kwargs={"thinking_delta": thought},
                     )
-            yield _told(events.response, trace, thinking)
+            yield _chat_response(events.response, trace, thinking)
 
 
-def _told(response: Response, trace: Trace, thinking: str = "") -> ChatResponse:
-    """A whole response, with what its run has to tell."""
+def _chat_response(response: Response, trace: Trace, thinking: str = "") -> ChatResponse:
+    """Return a complete response with the description of its run."""
     run = {key: value for key, value in trace.summary(response).items() if key != "answer"}
     blocks = [*_blocks(response.text, thinking or response.reasoning), *map(tool_call, response.tool_calls)]
-    asked, answered = response.usage.input_tokens, response.usage.output_tokens
-    counts = {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+    prompt, completion = response.usage.input_tokens, response.usage.output_tokens
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return ChatResponse(
         message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks),
         delta="",
-        raw={"usage": counts},  # where LlamaIndex's own token counter looks
+        raw={"usage": counts},  # read by the token counter of LlamaIndex
         additional_kwargs={**run, "thinking_delta": None},
     )
 
@@ -170,11 +170,11 @@ def _completion(part: ChatResponse) -> CompletionResponse:
     return CompletionResponse(text=text, delta=part.delta, raw=part.raw, additional_kwargs=part.additional_kwargs)
 
 
-def _asked(prompt: str) -> list[ChatMessage]:
+def _messages(prompt: str) -> list[ChatMessage]:
     return [ChatMessage(role=MessageRole.USER, content=prompt)]
 
 
-def _waited(work: Coroutine[Any, Any, Result]) -> Result:
+def _wait(work: Coroutine[Any, Any, Result]) -> Result:
     future = begin(work)
     try:
         return future.result()
@@ -183,8 +183,8 @@ def _waited(work: Coroutine[Any, Any, Result]) -> Result:
         raise
 
 
-def _each(parts: AsyncIterator[ChatResponse]) -> Iterator[ChatResponse]:
-    """The parts as they come, for code that is not asynchronous. Leaving early cancels what makes them."""
+def _iterate(parts: AsyncIterator[ChatResponse]) -> Iterator[ChatResponse]:
+    """Yield parts as they arrive, for synchronous code. Closing the iterator cancels the run."""
     queue: SimpleQueue[ChatResponse | None] = SimpleQueue()
 
     async def fill() -> None:

@@ -1,4 +1,4 @@
-"""LlamaIndex's chat messages, to and from ours, both directions side by side."""
+"""Conversion of messages from and to LlamaIndex."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ROLES: Mapping[MessageRole, Role] = {
 
 
 def from_llamaindex(message: ChatMessage) -> Message:
-    """Our message. What an assistant thought is left out. Raises `RequestError` for sounds, videos and files."""
+    """Convert a message from LlamaIndex, without reasoning. Raises `RequestError` for audio, video and files."""
     parts: list[Part] = []
     calls: list[Mapping[str, object]] = []
     for block in message.blocks:
@@ -47,7 +47,7 @@ def from_llamaindex(message: ChatMessage) -> Message:
             case ThinkingBlock() | CachePoint():
                 pass
             case _:
-                raise RequestError(f"a message's {block.block_type} block cannot be read; say it in words")
+                raise RequestError(f"message: a block of type {block.block_type!r} cannot be read; use text or images")
     text = "".join(part["text"] for part in parts if part["type"] == "text")
     only_text = all(part["type"] == "text" for part in parts)
     id = message.additional_kwargs.get("tool_call_id")
@@ -55,14 +55,14 @@ def from_llamaindex(message: ChatMessage) -> Message:
 
 
 def to_llamaindex(message: Message) -> ChatMessage:
-    """LlamaIndex's message."""
+    """Convert a message to LlamaIndex. Raises `RequestError` for parts other than text and images."""
     known = {"tool_call_id": message.tool_call_id} if message.tool_call_id else {}
     blocks = [*_blocks(message), *map(tool_call, message.tool_calls)]
     return ChatMessage(role=MessageRole(message.role), blocks=blocks, additional_kwargs=known)
 
 
 def tool_call(call: Mapping[str, object]) -> ToolCallBlock:
-    """A tool call of ours as a block. Arguments that are no JSON object stay text."""
+    """Convert a tool call to a block. Arguments that are not a JSON object stay text."""
     function = call["function"]
     assert isinstance(function, Mapping)
     text = function["arguments"]
@@ -85,15 +85,16 @@ def _blocks(message: Message) -> Iterator[ContentBlock]:
             case {"type": "image_url", "image_url": {"url": str(url)}}:
                 yield ImageBlock(url=url)
             case _:
-                raise RequestError(f"a part of type {part.get('type')!r} cannot be handed to LlamaIndex")
+                kind = part.get("type")
+                raise RequestError(f"message: a part of type {kind!r} cannot be sent to LlamaIndex; use text or images")
 
 
 def _url(block: ImageBlock) -> str:
     return str(block.url) if block.url else block.inline_url()
 
 
-def _call(block: ToolCallBlock, place: int) -> Mapping[str, object]:
+def _call(block: ToolCallBlock, index: int) -> Mapping[str, object]:
     kwargs = block.tool_kwargs
     arguments = kwargs if isinstance(kwargs, str) else json.dumps(kwargs)
     function = {"name": block.tool_name, "arguments": arguments}
-    return {"id": block.tool_call_id or f"call_{place}", "type": "function", "function": function}
+    return {"id": block.tool_call_id or f"call_{index}", "type": "function", "function": function}
