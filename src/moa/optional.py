@@ -1,4 +1,4 @@
-"""What only some people install: a missing library is told as the extra it comes with."""
+"""Optional dependencies: an error for a missing one names the extra that installs it."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ async def cancel_on_disconnect(receive: Receive, work: Awaitable[HTTPResponse]) 
     try:
         return await work
     except asyncio.CancelledError:
-        if not disconnected or task.uncancel():  # cancelled by somebody else
+        if not disconnected or task.uncancel():  # cancelled from outside
             raise
         return NoResponse()
     finally:

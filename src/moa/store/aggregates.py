@@ -1,7 +1,7 @@
-"""What each model gave and took, counted as runs are written, so that figures of 100,000 runs are read from few rows.
+"""Counts the calls of each model as runs are written, so that statistics of 100,000 runs are read from few rows.
 
-A call of a run belongs to a series: one day, one mixture, one role, one model. A series holds the sums of its calls,
-and how their times are spread over slots that grow by a twentieth each. What is removed is subtracted.
+A call of a run belongs to a series: one day, one mixture, one role, one model. A series holds the sums of its calls and
+the distribution of their times, in slots that grow by a twentieth each. Removed runs are subtracted.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _CALL = f"""
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """One call: who was asked, what for, in which mixture. Times are slots, `None` unless it was made (and watched)."""
+    """One call: its model, role and mixture. Times are slots, `None` unless the call was made (and streamed)."""
 
     span: str
     mixture: str
@@ -88,17 +88,17 @@ class Called:
 
 
 def slot(seconds: float) -> int:
-    """Where a time belongs."""
+    """Return the slot of a time."""
     return round(math.log(min(max(0.001, seconds), 1e9)) / GROWTH)
 
 
 def seconds(slot: int) -> float:
-    """The time that a slot stands for."""
+    """Return the time that a slot stands for."""
     return math.exp(slot * GROWTH)
 
 
 def day(moment: float) -> str:
-    """The date of a moment, here; "" for one that no calendar has."""
+    """Return the local date of a moment, or "" for one outside the calendar."""
     try:
         return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d")
     except (ValueError, OverflowError, OSError):
@@ -106,7 +106,7 @@ def day(moment: float) -> str:
 
 
 def called(trace: Trace) -> list[Called]:
-    """The calls of a run that is over, the whole run first. A spare that stood in for a model counts as that model."""
+    """Return the calls of a finished run, the whole run first. A fallback that answered counts as its model."""
     assert trace.root
     root = trace.root
     return [_called(root, root.start.model, trace.first_word), *_below(root, root.start.model)]
@@ -161,7 +161,7 @@ def fill(db: sqlite3.Connection) -> None:
 
 
 def put(db: sqlite3.Connection, over: Iterable[Over]) -> None:
-    """Count runs that are over."""
+    """Count finished runs."""
     series: dict[tuple[str, str, str, str, str], list[tuple[int, Called]]] = {}
     for run, started, owner, trace in over:
         on = day(started)
@@ -189,12 +189,12 @@ def remove(db: sqlite3.Connection, run: int) -> None:
 
 
 def clear(db: sqlite3.Connection) -> None:
-    """Forget the series of which nothing is left."""
+    """Delete empty series."""
     db.execute("DELETE FROM series WHERE calls = 0")
 
 
 def share(db: sqlite3.Connection, run: int, shares: Mapping[str, float]) -> None:
-    """Say which part of a run's answer came from these calls, by their spans; it is known then, once for all."""
+    """Store which share of a run's answer came from these calls, by span."""
     db.execute("UPDATE runs SET traced = 1 WHERE number = ?", (run,))
     for span, part in shares.items():
         made = db.execute(

@@ -1,4 +1,4 @@
-"""Which part of the answers came from whom: traced afterwards, for some runs at a time, as it takes a while."""
+"""Traces which share of the answers came from which proposer, some runs at a time because it is slow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from .reader import Reader, StoredRun
 
 
 def trace_shares(reader: Reader, limit: int, owner: str | None, tell: Callable[[str], object]) -> int:
-    """Trace the latest answers that are not traced yet, at most `limit`; how many they were. `tell` is told once of
-    each that cannot be read: whose words it was stays unknown."""
+    """Trace the latest untraced answers, at most `limit`, and return their number.
+
+    `tell` is called once for each run that cannot be read.
+    """
     mine = "" if owner is None else " AND owner = ?"
     sql = f"SELECT number, id FROM runs WHERE {aggregates.UNTRACED}{mine} ORDER BY id DESC LIMIT ?"  # noqa: S608
     chosen = reader.db.execute(sql, (*([] if owner is None else [owner]), limit)).fetchall()

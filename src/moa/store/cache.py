@@ -1,4 +1,4 @@
-"""Answers of models in one file, so that no call is paid for twice, in whichever process it is made."""
+"""A cache of responses in one SQLite file, shared by all processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = logging.getLogger("moa.store")
 
 
 class SQLiteCache(Cache):
-    """Answers in one SQLite file, by default in the user's state folder. Several processes may use it at once.
+    """Cached responses in one SQLite file, by default in the user's state folder. Several processes may use it at once.
 
-    Give it to `get_model`, to `Builder`, or to a `Cached` of your own. `when` says which calls are remembered: those
-    with a seed or temperature 0 ("seeded"), or "all". An answer is in the file before it is used: a process that is
-    killed loses none that it has gone on from. (A power cut may cost the last moments before it.) Answers older than
-    `days` are removed, and the oldest when all of them take more than `megabytes`; `None` is no limit. What cannot be
-    read or written is told to `tell`, once, and stands in `problem`; the call is then made all the same.
+    Pass it to `get_model`, to `Builder`, or to your own `Cached`. `when` selects the calls to cache: those with a seed
+    or temperature 0 ("seeded"), or "all". A response is in the file before it is used, so a killed process loses none
+    (a power cut may lose the last moments). Responses older than `days` are removed, and the oldest ones beyond
+    `megabytes`; `None` is no limit. If the file cannot be read or written, `tell` is called once and `problem` is set;
+    calls are made anyway.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SQLiteCache(Cache):
             return super().keep(key, given)
 
     def purge(self, *, days: float | None = None, megabytes: float | None = None) -> int:
-        """Remove the answers that are older or beyond that size, all of them where neither is said; how many they were.
+        """Remove the responses beyond these limits, or all without limits, and return their number.
 
         Raises `StoreError`.
         """
@@ -83,7 +83,7 @@ class SQLiteCache(Cache):
         return purge(self.path, limits) if self.path.exists() else 0
 
     def close(self) -> None:
-        """Let go of the file. The next call opens it again."""
+        """Close the file. The next call opens it again."""
         with self._opening:
             file, self._file = self._file, None
         if file:

@@ -1,4 +1,4 @@
-"""The file of remembered answers while it is open: it is read where somebody asks, and written by one thread."""
+"""The open cache file: any thread reads it, one thread writes it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ Row = tuple[bytes, float, str, float, str]
 
 
 class CallFile:
-    """Opens it, or makes it. `tell` is told what cannot be done, or `None` once it can again. Raises `StoreError`."""
+    """Opens or creates the file. Raises `StoreError`.
+
+    `tell` is called with a problem, and with `None` once it is solved.
+    """
 
     def __init__(self, path: Path, limits: Limits, tell: Callable[[str | None], None]) -> None:
         self.process = os.getpid()
@@ -58,7 +61,7 @@ class CallFile:
         self._swept = float("-inf")
 
     def find(self, key: str) -> CachedAnswer | None:
-        """The answer of a key. Raises `StoreError`."""
+        """Return the response of a key. Raises `StoreError`."""
         with self._lock, reported(self._path):
             found = self._reading.execute(
                 "SELECT seconds, response FROM calls WHERE key = ?", (bytes.fromhex(key),)
@@ -72,7 +75,7 @@ class CallFile:
             raise StoreError(f"{self._path}: an answer cannot be read: {error}") from error
 
     def keep(self, key: str, given: CachedAnswer) -> Future[None]:
-        """Have an answer written: done when it is, or cannot be. Raises `StoreError` where it cannot be JSON."""
+        """Write a response; the future is done when that ended. Raises `StoreError` if it is not JSON."""
         try:
             response = orjson.dumps(given.response).decode()
         except TypeError as error:  # such as text that is not Unicode
@@ -81,14 +84,14 @@ class CallFile:
         return self._writer.submit(self._write)
 
     def close(self) -> None:
-        """Write what there is and let go of the file."""
+        """Write everything that is waiting and close the file."""
         self._writer.shutdown()
         self._reading.close()
         if self._writing:
             self._writing.close()
 
     def _write(self) -> None:
-        """Write all that waits, in one go: for some of it, a later call of this finds nothing left to do."""
+        """Write everything that is waiting at once; later calls may find nothing left."""
         rows: list[Row] = []
         while self._waiting:
             rows.append(self._waiting.popleft())

@@ -1,8 +1,7 @@
-"""One run as records, in the order of its events, and the events out of the records again, exactly as they were.
+"""Encodes a run as records in the order of its events, and decodes the events exactly as they were.
 
-A record is an event as `to_json` gives it, with its long texts named by hash. The words between two other events are
-one record, so that a word costs no more than its time and itself; once a call has ended with its whole text, its words
-are only their lengths in it.
+A record is an event as `to_json` gives it, with its long texts named by hash. The text deltas between two other events
+are one record. Once a call has ended with its whole text, its deltas are only lengths in that text.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ LONG = frozenset({"request", "text", "error", "data"})
 
 
 class Recorded:
-    """A run on its way into the store. `kept` says whether its words are kept, `owner` whose it is."""
+    """A run on its way into the store. `kept` says whether its content is stored, `owner` is its client."""
 
     def __init__(self, start: SpanStart, kept: bool, owner: str | None = None) -> None:
         self.start = start
@@ -44,7 +43,7 @@ class Recorded:
         return self.trace.root is not None and self.trace.root.end is not None
 
     def add(self, event: Event) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         if type(event) is TextDelta:
             self._hear(event)
             return
@@ -57,11 +56,11 @@ class Recorded:
         self._records.append(self._record(event))
 
     def pieces(self) -> list[LiveRun]:
-        """The records that are not written yet, as JSON has them: whose words they are is a place in a list."""
+        """Return the records that are not written yet, as JSON."""
         return [one | {"voices": list(one["voices"])} if one["type"] == "words" else one for one in self._records]
 
     def written(self) -> None:
-        """Say that these, and the new texts, are written."""
+        """Mark these records and texts as written."""
         self._records, self.texts.new, self._words = [], {}, None
 
     def _record(self, event: Event) -> LiveRun:
@@ -90,7 +89,7 @@ class Recorded:
 
 
 def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]:
-    """The records of a run, changed so that the words of a call that has ended with them are lengths in its text."""
+    """Return the records of a run with the text deltas of finished calls replaced by lengths."""
     values: dict[str, list[tuple[list[Any], int]]] = {}
     for record in records:
         if record["type"] == "words":
@@ -110,7 +109,7 @@ def shortened(records: list[LiveRun], texts: Mapping[str, str]) -> list[LiveRun]
 
 
 def events(records: Iterable[LiveRun], texts: Mapping[str, str]) -> Iterator[Event]:
-    """The events of the records."""
+    """Yield the events of the records."""
     records = list(records)
     version = records[0].get("version", 1) if records else 1
     ended = (record for record in records if record["type"] == "span_end" and _kept(record.get("text")))

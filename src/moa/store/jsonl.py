@@ -1,4 +1,4 @@
-"""Runs as JSON lines: each event as `events.to_json` gives it, run after run."""
+"""Imports runs from JSON lines: each event as `events.to_json` gives it, run after run."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def runs_of(lines: Iterable[bytes]) -> Iterator[list[Event]]:
 
 @dataclass
 class _Run:
-    """A run of which not all lines have been read, and the version of the events that it was written in."""
+    """A run whose lines are still being read, and the version of its events."""
 
     version: int
     events: list[Event] = field(default_factory=list)
 
 
 def taken(lines: Iterable[bytes], there: Callable[[str], bool], put: Callable[[Event], None]) -> tuple[int, int]:
-    """Put the runs of these lines where they are not there yet; how many were put, and how many were there."""
+    """Store the runs of these lines. Return how many were new and how many were stored already."""
     put_in = known = 0
     for run in runs_of(lines):
         start = run[0]

@@ -1,4 +1,4 @@
-"""The tables of a store: how they are made, how older ones become newer, and what is refused."""
+"""The schema of a store: creating it, upgrading older versions, and refusing unknown ones."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ WAIT = 10.0
 
 @contextmanager
 def reported(path: Path) -> Iterator[None]:
-    """What SQLite and the disk have to say of this store, as a `StoreError` that says what to do."""
+    """Turn errors of SQLite and the disk into a `StoreError` that says what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -187,7 +187,7 @@ def connected(
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing, after whoever else is writing."""
+    """Run the block as one transaction, after other writers."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -231,7 +231,7 @@ def _upgrade(
 
 
 def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str], expected: int) -> int:
-    """How far the store has come, 0 for an empty file. Raises `StoreError` where it is none of ours."""
+    """Return the schema version of a store, 0 for an empty file. Raises `StoreError` for an unknown file."""
     used = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first, as another process may make it now
     version, application = (
         int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id")
@@ -247,8 +247,10 @@ def _version(db: sqlite3.Connection, path: Path, migrations: Sequence[str], expe
 
 
 def _saved(path: Path, version: int) -> None:
-    """Copy the store to a file beside it, as it was before it is brought up to date. (A connection that is writing
-    cannot be copied from, so it is another one.)"""
+    """Back up the store beside it before an upgrade.
+
+    A connection that writes cannot be copied from, so this opens another one.
+    """
     beside = path.with_name(f"{path.name}.version-{version}")
     beside.unlink(missing_ok=True)
     _created(beside)

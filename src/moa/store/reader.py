@@ -1,4 +1,4 @@
-"""What is in a store: a list of its runs, one run by the beginning of its id, its events."""
+"""Reads a store: its list of runs, one run by the beginning of its id, and its events."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ State = Literal["running", "answered", "failed", "stopped", "unfinished"]
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as a list of runs tells it.
+    """A run as an entry of a list.
 
-    `started` is Unix time in seconds, `parent` the run that it was made from, `question` the beginning of what was
-    asked and `error` why it failed, both `None` where words are not kept. What follows is `None` until it is over: the
-    `seconds` it took, those to the `first_word` of the answer, how many `calls` it made and lost, and the `usage`.
-    `owner` is the id of the client that asked, `None` where it was whoever the store belongs to.
+    `started` is Unix time in seconds, `parent` the run that it is a rerun of. `question` (its beginning) and `error`
+    are `None` if content is not stored. The rest is `None` until the run is over: the `seconds` it took, the time to
+    the `first_word` of the answer, the number of `calls` and of `lost` ones, and the `usage`. `owner` is the id of the
+    client, `None` for the local user.
     """
 
     id: str
@@ -59,7 +59,7 @@ _COLUMNS = (
 
 
 class Reader:
-    """Reads the store at `path`. Raises `StoreError`, also where there is none."""
+    """Reads the store at `path`. Raises `StoreError`, also if there is none."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -68,7 +68,7 @@ class Reader:
         self.db = connected(path)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self.db.close()
 
     def runs(
@@ -82,7 +82,7 @@ class Reader:
         before: str | None = None,
         search: str | None = None,
     ) -> list[StoredRun]:
-        """The latest runs, the last one first, of which all that is asked for holds."""
+        """Return the latest runs that match all conditions, the last one first."""
         conditions: dict[str, Any] = {}
         if model is not None:
             conditions["model = ?"] = model
@@ -114,7 +114,7 @@ class Reader:
         return found
 
     def find(self, name: str) -> StoredRun:
-        """The run of this id, or whose id begins so, where it is the only one; `last` is the latest."""
+        """Return the run with this id or unique beginning of an id; "last" is the latest."""
         with reported(self._path):
             if name == "last":
                 rows = self.db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC LIMIT 1").fetchall()  # noqa: S608
@@ -128,7 +128,7 @@ class Reader:
             return self._run(rows[0])
 
     def events(self, run: StoredRun) -> Iterator[Event]:
-        """The events of a run, in order, as they were emitted."""
+        """Return the events of a run in the order they were emitted."""
         with reported(self._path):
             (number,) = self.db.execute("SELECT number FROM runs WHERE id = ?", (run.id,)).fetchone()
             chunks = self.db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
@@ -139,7 +139,7 @@ class Reader:
             raise StoreError(f"{self._path}: run {run.id} cannot be read: {error}") from error
 
     def trace(self, run: StoredRun) -> Trace:
-        """A run as a tree. Raises `StoreError`, also where some of its events are missing."""
+        """Return a run as a tree. Raises `StoreError`, also if events are missing."""
         try:
             trace = Trace.of(self.events(run))
             if trace.root is None:

@@ -1,6 +1,6 @@
-"""How long runs are kept: until they are too old, or all together too large; then the oldest go first.
+"""Removes old runs: those older than a limit, then the oldest ones beyond a total size.
 
-A run that is being written stays.
+Runs in progress are never removed.
 """
 
 from __future__ import annotations
@@ -27,27 +27,26 @@ PIECE = 200
 DAY = 86_400.0
 
 Remove = Callable[[str, object, int], int]
-"""Removes the oldest rows for which a condition with a value holds, at most so many; how many they were."""
+"""Removes at most this many of the oldest rows that match a condition; returns how many."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`days` is the age of the oldest run that is kept, `megabytes` (10**6 bytes) the size of all of them together;
-    `None` is no limit."""
+    """`days` is the maximum age of a run, `megabytes` (10**6 bytes) the maximum total size; `None` is no limit."""
 
     days: float | None = None
     megabytes: float | None = None
 
 
 class Sweeper:
-    """Removes what is beyond the limits, once an hour whichever process does it."""
+    """Removes runs beyond the limits, at most once an hour across processes."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._next = 0.0
 
     def sweep(self, db: sqlite3.Connection, path: Path) -> None:
-        """Do it if it is time."""
+        """Remove runs if it is time."""
         if self._limits == Limits() or time.time() < self._next:
             return
         self._next = time.time() + EVERY
@@ -62,12 +61,12 @@ class Sweeper:
 
 
 def purge(db: sqlite3.Connection, limits: Limits) -> int:
-    """Remove the runs that are beyond the limits, and give their place back; how many they were."""
+    """Remove the runs beyond the limits, free their space, and return their number."""
     return trim(db, limits, "runs", "started", partial(_remove, db))
 
 
 def trim(db: sqlite3.Connection, limits: Limits, table: str, began: str, remove: Remove) -> int:
-    """Remove the oldest rows of a table, whose ages follow from the column `began`, until it is within the limits."""
+    """Remove the oldest rows of a table, by the column `began`, until it is within the limits."""
     removed = 0
     if limits.days is not None:
         since = time.time() - limits.days * DAY
@@ -84,7 +83,7 @@ def trim(db: sqlite3.Connection, limits: Limits, table: str, began: str, remove:
 
 
 def remove(db: sqlite3.Connection, run: str) -> None:
-    """Remove the run of this id, also one that was cut off."""
+    """Remove the run with this id, also an unfinished one."""
     with transaction(db):
         for (number,) in db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchall():
             _drop(db, number)
@@ -92,7 +91,7 @@ def remove(db: sqlite3.Connection, run: str) -> None:
 
 
 def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
-    """Mark the runs whose process is gone."""
+    """Mark the runs whose process has ended."""
     writers = [name for (name,) in db.execute("SELECT DISTINCT writer FROM runs WHERE state = 'running'")]
     for name in writers:
         if not writer_lock.is_held(path, name):
@@ -102,7 +101,7 @@ def mark_unfinished(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _remove(db: sqlite3.Connection, which: str, value: object, most: int) -> int:
-    """Remove some of the oldest runs of which something holds, and the texts that no other run uses."""
+    """Remove at most this many of the oldest matching runs, and texts that no other run uses. Return their number."""
     chosen = f"SELECT number FROM runs WHERE state != 'running' AND {which} ORDER BY id LIMIT {most}"  # noqa: S608
     with transaction(db):
         runs = [number for (number,) in db.execute(chosen, (value,))]
@@ -123,7 +122,7 @@ def _drop(db: sqlite3.Connection, number: int) -> None:
 
 
 def _megabytes(db: sqlite3.Connection) -> float:
-    """The size of what is kept, without the places that are free again."""
+    """Return the size of the stored data, without free space."""
     count, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )

@@ -1,4 +1,4 @@
-"""A stored run as a row of a list, and as JSON."""
+"""Stored runs as rows of a list, and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def moment(since: str) -> float:
-    """The moment, as Unix time, that is so long ago ("30m", "2h", "7d", "1w"), or that a date says, in local time.
+    """Return a moment as Unix time: a time ago ("30m", "2h", "7d", "1w"), or a date in local time.
 
     Raises `RequestError`.
     """
@@ -35,12 +35,12 @@ def moment(since: str) -> float:
 
 
 def when(started: float) -> str:
-    """A moment in local time, to the second."""
+    """Return a moment in local time, to the second."""
     return datetime.fromtimestamp(started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def row(trace: Trace, state: State, error: str | None, owner: str | None) -> StoredRun:
-    """A run that is not read from a store, as a list has it."""
+    """Return a run that is not read from a store as a row of a list."""
     assert trace.root
     start = trace.root.start
     rerun = next(iter(trace.root.notes_of(notes.Rerun)), None)
@@ -84,7 +84,7 @@ def listed(run: StoredRun) -> ListedRunJSON:
 
 
 def whole(run: StoredRun, trace: Trace) -> dict[str, Any]:
-    """A run as one JSON object: what `Trace.summary` tells of it, how it stands, and the tree of its calls."""
+    """Return a run as one JSON object: the summary of its trace, its state, and the tree of its calls."""
     assert trace.root
     request = trace.root.start.request
     return {
@@ -99,5 +99,5 @@ def whole(run: StoredRun, trace: Trace) -> dict[str, Any]:
 
 
 def when_exactly(started: float) -> str:
-    """A moment in ISO 8601, with its offset from UTC."""
+    """Return a moment in ISO 8601 with its offset from UTC."""
     return datetime.fromtimestamp(started).astimezone().isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Words found in what was asked and answered: an index of SQLite's own, written as each run begins and ends."""
+"""Full-text search of questions and answers, with an SQLite index that is written as each run begins and ends."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ _TERMS = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def put(db: sqlite3.Connection, number: int, question: str, answer: str) -> None:
-    """Have the run of this number found by these words, and by no others."""
+    """Index a run by these texts, in place of earlier ones."""
     row = number, spaced(question), spaced(answer)
     db.execute("INSERT OR REPLACE INTO search (rowid, question, answer) VALUES (?, ?, ?)", row)
 
 
 def remove(db: sqlite3.Connection, number: int) -> None:
-    """Forget the words of a run."""
+    """Remove a run from the index."""
     db.execute("DELETE FROM search WHERE rowid = ?", (number,))
 
 
 def query(typed: str) -> str:
-    """What a person typed, as SQLite wants it: all the words; begin* is how some begin, "several in quotation marks"
-    stand next to each other. Nothing to look for is ""."""
+    """Return what a user typed as an SQLite query: all the words, prefix*, "several words next to each other".
+
+    It is "" if there is nothing to search for.
+    """
     items = []
     for phrase, word in _TERMS.findall(typed):
         if term := " ".join(re.findall(r"\w+", spaced(phrase or word))):
@@ -43,7 +45,7 @@ def fill(db: sqlite3.Connection) -> None:
 
 
 def _words(db: sqlite3.Connection, number: int) -> tuple[str, str]:
-    """What a stored run was asked, and what it answered, or why it did not."""
+    """Return the question of a stored run, and its answer or error."""
     chunks = db.execute("SELECT body FROM chunks WHERE run = ? ORDER BY number", (number,)).fetchall()
     records = [record for (body,) in chunks for record in orjson.loads(body)]
     texts = whole(stored_texts(db, number))

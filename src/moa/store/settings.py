@@ -1,4 +1,4 @@
-"""What is kept, and where: `$MOA_STORE`, else what `[store]` says, else in the user's state folder."""
+"""Opens the store and the cache as configured: `$MOA_STORE`, else `[store]`, else the user's state folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OFF = "off"
 
 
 def chosen(table: StoreTable, tell: Callable[[str], None] | None = None) -> Store:
-    """The store to read, also where nothing is kept at present."""
+    """Return the store to read, also if storing is disabled."""
     named = os.environ.get("MOA_STORE")
     path = named if named and named != OFF else table.path
     return Store(
@@ -32,14 +32,14 @@ def chosen(table: StoreTable, tell: Callable[[str], None] | None = None) -> Stor
 
 
 def keeping(table: StoreTable, tell: Callable[[str], None] | None = None) -> Store | None:
-    """The store to write to, or `None` where nothing is to be kept."""
+    """Return the store to write to, or `None` if storing is disabled."""
     named = os.environ.get("MOA_STORE")
     off = named == OFF if named else not table.enabled
     return None if off else chosen(table, tell)
 
 
 def remembering(table: StoreTable) -> SQLiteCache | None:
-    """Where answers are remembered, beside the runs, or `None` where none are: also where no words are to be kept."""
+    """Return the cache beside the store, or `None` if it is disabled or content is not stored."""
     store = keeping(table)
     if store is None or table.cache == "off" or not table.store_content:
         return None
@@ -47,7 +47,7 @@ def remembering(table: StoreTable) -> SQLiteCache | None:
 
 
 def answers_beside(store: Store) -> Path:
-    """The file of remembered answers that belongs to a store."""
+    """Return the path of the cache that belongs to a store."""
     return store.path.with_name(FILE)
 
 

@@ -1,4 +1,4 @@
-"""What models gave, took and cost in the runs that are kept: of each mixture, of each of its models, day by day."""
+"""Statistics of stored runs: calls, tokens, times and cost of each mixture and each of its models, also by day."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[str | None, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How long calls took, in seconds, to a twentieth: half of them no longer than `p50`."""
+    """Percentiles of the times of calls, in seconds, to a twentieth."""
 
     calls: int
     p10: float
@@ -39,10 +39,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of one model in one role of one mixture; in the role "root", of whole runs.
+    """The statistics of one model in one role of one mixture; in the role "root", of whole runs.
 
-    `day` is a date where figures are asked for day by day. Of the `seconds`, those to the `first_word` are known only
-    where somebody watched. `None` is what nobody knows.
+    `day` is a date if they are by day. `first_word` counts only calls that were streamed. `None` is unknown.
     """
 
     mixture: str
@@ -55,16 +54,16 @@ class Figures:
 
     @property
     def cost(self) -> float | None:
-        """In US dollars; unknown where that of a single call is."""
+        """US dollars; `None` if the cost of any call is unknown."""
         return None if self.counts.unpriced else self.counts.cost
 
     @property
     def share(self) -> float | None:
-        """The part of the answers that came from it, from 0 to 1, over the runs that were traced."""
+        """The share of the answers that came from it, from 0 to 1, over the traced runs."""
         return self.counts.share / self.counts.shared if self.counts.shared else None
 
     def as_json(self) -> FiguresJSON:
-        """As JSON: counts of calls, sums of tokens and dollars, percentiles in seconds."""
+        """Return counts of calls, sums of tokens and dollars, and percentiles in seconds."""
         counts = self.counts
         figures: FiguresJSON = {
             "mixture": self.mixture,
@@ -90,7 +89,9 @@ class Figures:
 def figures(
     db: sqlite3.Connection, since: str | None, mixture: str | None, owner: str | None, by_day: bool
 ) -> list[Figures]:
-    """The figures of all calls since a day, of one mixture and one owner or of all: by mixture, the whole run first."""
+    """Return the statistics of all calls since a day, of one mixture and owner or of all: by mixture, the whole runs
+    first.
+    """
     conditions = {"day >= ?": since, "mixture = ?": mixture, "owner = ?": owner}
     given = {condition: value for condition, value in conditions.items() if value is not None}
     where, values = " AND ".join(("calls > 0", *given)), tuple(given.values())

@@ -1,4 +1,4 @@
-"""A store of runs: what is given its `emit` is kept, and can be read again."""
+"""A store of runs: it stores the events passed to `emit`, and reads them back."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = logging.getLogger("moa.store")
 class Store:
     """Runs in one SQLite file, by default in the user's state folder. Several processes may write to it at once.
 
-    Give `store.emit` to `generate` or `stream`; any number of runs may go on at the same time. It never raises and
-    never waits: a thread writes. What cannot be stored is told to `tell`, in one line, and stands in `problem`. With
-    `text=False` only the shape of a run is kept: who was asked when, tokens, cost, and the length of every text. Runs
-    older than `days` are removed, and the oldest when all of them take more than `megabytes`; `None` is no limit.
+    Pass `store.emit` to `generate` or `stream`; any number of runs may be in progress. It never raises and never waits:
+    a thread writes. If a run cannot be stored, `tell` is called with one line and `problem` is set. With `text=False`
+    only the shape of a run is stored: times, models, tokens, cost, and the length of every text. Runs older than `days`
+    are removed, and the oldest ones beyond `megabytes`; `None` is no limit.
     """
 
     def __init__(
@@ -62,19 +62,21 @@ class Store:
         return self._writer.problem if self._writer else None
 
     def emit(self, event: Event, owner: str | None = None) -> None:
-        """Keep an event. Its run must be given from its first event on, which says whose it is: `owner` is the id of a
-        client, `None` whoever this store belongs to."""
+        """Store an event. A run is stored only from its first event on, with its `owner`.
+
+        `owner` is the id of a client, `None` for the local user.
+        """
         writer = self._writer
         if writer is None or (isinstance(event, SpanStart) and event.parent is None and not writer.running):
             writer = self._writer = self._opened()
         writer.put(event, owner)
 
     def flush(self, seconds: float = 10.0) -> bool:
-        """Wait until all that was emitted is written; whether that came to be in so many seconds."""
+        """Wait until all events so far are written; return whether they were within this many seconds."""
         return self._writer is None or self._writer.flush(seconds)
 
     def settled(self) -> Future[None]:
-        """Done when the runs that are over by now are written, or given up."""
+        """Return a future that is done when the runs that are over by now are written or given up."""
         if self._writer:
             return self._writer.settled()
         done: Future[None] = Future()
@@ -82,7 +84,7 @@ class Store:
         return done
 
     def close(self, seconds: float = 10.0) -> bool:
-        """Write what there is and let go of the file; whether that came to be in so many seconds."""
+        """Write all events and close the file; return whether that was done within this many seconds."""
         writer, self._writer = self._writer, None
         if writer is None:
             return True
@@ -101,12 +103,13 @@ class Store:
         before: str | None = None,
         search: str | None = None,
     ) -> list[StoredRun]:
-        """The runs, the latest first: of one `model`, `since` a moment (Unix time), only those that `failed`, were
-        stopped or cut off, at most `limit`; of one `owner`, else of all; of one `state`; those `before` the run of this
-        id; those in whose question and answer are the words of `search`, in the order in which they were stored.
+        """Return the runs, the latest first, that match all conditions.
 
-        Words are whole words, begin* is how some begin, and "several in quotation marks" stand next to each other.
-        Raises `StoreError`."""
+        `model` is a name, `since` a moment (Unix time), `failed` selects runs that failed or were stopped, `limit` is
+        the maximum number, `owner` a client, `state` a state, `before` the id of a later run. `search` selects runs
+        with these words in question or answer, in the order in which they were stored. Words are whole words, prefix*
+        matches their beginning, and "several in quotation marks" must stand next to each other. Raises `StoreError`.
+        """
         from .reader import Reader
 
         self.flush()
@@ -114,7 +117,7 @@ class Store:
             return reader.runs(model, since, failed, limit, owner, state, before, search)
 
     def find(self, name: str) -> StoredRun:
-        """The run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""
+        """Return the run whose id is, or alone begins with, `name`; "last" is the latest. Raises `StoreError`."""
         from .reader import Reader
 
         self.flush()
@@ -122,7 +125,7 @@ class Store:
             return reader.find(name)
 
     def events(self, name: str) -> list[Event]:
-        """The events of a run, as they were emitted; its name as in `find`. Raises `StoreError`."""
+        """Return the events of a run as they were emitted; `name` as in `find`. Raises `StoreError`."""
         from .reader import Reader
 
         self.flush()
@@ -137,10 +140,10 @@ class Store:
         owner: str | None = None,
         by_day: bool = False,
     ) -> list[Figures]:
-        """What each model gave, took and cost in the runs that are over: all of them, or those begun `since` a day (the
-        one of that Unix time, here), of one `mixture` or model that was asked, of one `owner`.
+        """Return the statistics of each model in finished runs.
 
-        Raises `StoreError`.
+        They are of all runs, or of those since a day (the local one of that Unix time), of one `mixture` or model, and
+        of one `owner`. Raises `StoreError`.
         """
         from .aggregates import day
         from .migrations import reported
@@ -152,9 +155,11 @@ class Store:
             return figures(reader.db, None if since is None else day(since), mixture, owner, by_day)
 
     def trace_shares(self, limit: int, *, owner: str | None = None, tell: Callable[[str], object] = log.warning) -> int:
-        """Find out which part of their answers came from whom, for the latest runs of which that is not known yet, at
-        most `limit`: some 10 ms for each. How many they were; `figures` knows them then. One that cannot be read is
-        left out, and `tell` is told so. Raises `StoreError`."""
+        """Trace the sources of the latest untraced answers, at most `limit`, at about 10 ms each; return their number.
+
+        `figures` has the shares afterwards. Runs that cannot be read are skipped, and reported to `tell`. Raises
+        `StoreError`.
+        """
         from .attribution import trace_shares
         from .migrations import reported
         from .reader import Reader
@@ -164,7 +169,8 @@ class Store:
             return trace_shares(reader, limit, owner, tell)
 
     def take(self, lines: Iterable[bytes]) -> tuple[int, int]:
-        """Take in runs as JSON lines (`moa ask --jsonl`, `moa runs export`): how many, and how many were there already.
+        """Import runs from JSON lines (`moa ask --jsonl`, `moa runs export`); return how many were new and known
+        already.
 
         Raises `StoreError`.
         """
@@ -177,7 +183,7 @@ class Store:
         return counts
 
     def remove(self, name: str) -> None:
-        """Remove a run for good; its name as in `find`. Raises `StoreError`, also for one that is going on."""
+        """Remove a run permanently; `name` as in `find`. Raises `StoreError`, also for a run in progress."""
         from .migrations import reported
         from .reader import Reader
         from .retention import remove
@@ -190,9 +196,9 @@ class Store:
             remove(reader.db, found.id)
 
     def purge(self, *, days: float | None = None, megabytes: float | None = None) -> int:
-        """Remove the runs that are older or beyond that size, all of them where neither is said; how many they were.
+        """Remove the runs beyond these limits, or all without limits, and return their number.
 
-        A run that is going on stays. Raises `StoreError`.
+        Runs in progress stay. Raises `StoreError`.
         """
         from .migrations import reported
         from .reader import Reader

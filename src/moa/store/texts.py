@@ -1,7 +1,7 @@
-"""Long texts are kept once and named by their hash, whichever message or proposal they stand in.
+"""Stores long texts once, named by their hash, however many messages or proposals contain them.
 
-In stored JSON, `{"#": "<hash>"}` stands for a text, and `{"#": 12}` for one of 12 characters that was not kept. A key
-of the caller's own that begins with # gets one more of them.
+In stored JSON, `{"#": "<hash>"}` stands for a text, and `{"#": 12}` for one of 12 characters that was not stored. Keys
+of the caller that begin with # get one more of them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _NAMES = frozenset(
 
 @dataclass
 class Texts:
-    """The texts of one run on their way into the store: each by its hash, and not yet written ones in `new`.
+    """The texts of one run on their way into the store by hash; `new` has those that are not written yet.
 
-    A text in which another one stands, such as a prompt with its references, is kept as the pieces around it.
+    A text that contains another one, such as a prompt with its references, is stored as the pieces around it.
     """
 
     new: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Texts:
         return {name: text for text, name in self._known.items()}
 
     def folded(self, value: Any) -> Any:
-        """The JSON value with each long text in it named by its hash."""
+        """Return the JSON value with each long text in it named by its hash."""
         if isinstance(value, str):
             return value if len(value) < SHORT else {"#": self._named(value)}
         if isinstance(value, list):
@@ -73,7 +73,7 @@ def _split(text: str, known: list[tuple[str, str]]) -> list[Any]:
 
 
 def unfolded(value: Any, texts: Mapping[str, str]) -> Any:
-    """The JSON value as it was, with the texts of these hashes."""
+    """Return the JSON value with the texts of these hashes put back."""
     if isinstance(value, list):
         return [unfolded(one, texts) for one in value]
     if isinstance(value, dict):
@@ -85,12 +85,12 @@ def unfolded(value: Any, texts: Mapping[str, str]) -> Any:
 
 
 def pieces(body: str) -> list[str]:
-    """The hashes of the texts that a joined one is made of."""
+    """Return the hashes of the texts that a joined one is made of."""
     return [piece["#"] for piece in json.loads(body) if isinstance(piece, dict)]
 
 
 def stored_texts(db: sqlite3.Connection, number: int) -> dict[str, tuple[str, bool]]:
-    """All texts of a run as they are stored."""
+    """Return all texts of a run as they are stored."""
     found = db.execute(
         "SELECT hex(hash), body, joined FROM uses JOIN texts ON texts.number = uses.text WHERE run = ?", (number,)
     )
@@ -98,7 +98,7 @@ def stored_texts(db: sqlite3.Connection, number: int) -> dict[str, tuple[str, bo
 
 
 def whole(stored: Mapping[str, tuple[str, bool]]) -> dict[str, str]:
-    """The texts by their hashes, out of what is stored: the text itself, or the pieces it is joined of."""
+    """Return the texts by hash, with joined ones put together."""
     texts: dict[str, str] = {}
 
     def text(name: str) -> str:
@@ -117,7 +117,7 @@ def whole(stored: Mapping[str, tuple[str, bool]]) -> dict[str, str]:
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """The JSON value with the length in place of every string that is content."""
+    """Return the JSON value with the length in place of every string that is content."""
     if isinstance(value, str):
         return value if key in _NAMES else {"#": len(value)}
     if isinstance(value, list):

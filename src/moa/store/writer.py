@@ -1,7 +1,7 @@
-"""The one thread that writes: it takes the events that have come, some at a time, and puts them into the store.
+"""The thread that writes events into the store, several at a time.
 
-Whoever emits an event only puts it into a queue. What cannot be written is told, and the runs it belongs to are given
-up; the next run tries again.
+Emitting an event only puts it into a queue. If events cannot be written, that is reported and their runs are given up;
+the next run tries again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BREATH = 0.05
 """Seconds from one write to the next even then: on a busy server several runs end meanwhile."""
 
 BITE, REST = 0.0005, 0.002
-"""Seconds that it works and rests in turn, unless somebody waits: while it works an event loop hardly gets on."""
+"""Seconds of work and of rest in turn, unless a caller waits: while it works, an event loop is slowed down."""
 
 BEHIND = 10_000
 """Events that may wait before it no longer rests."""
@@ -52,7 +52,7 @@ WORDS = 200
 
 
 class Writer:
-    """Writes the runs whose events it is given. `tell` is told what cannot be stored, and why."""
+    """Writes the runs whose events it receives. `tell` is called with problems."""
 
     def __init__(self, path: Path, text: bool, limits: Limits, tell: Callable[[str], None]) -> None:
         self.problem: str | None = None
@@ -63,13 +63,13 @@ class Writer:
         self._waiting: deque[Event | threading.Event | Future[None] | None] = deque()
         self._begun = threading.Event()  # there is something to do
         self._hurry = threading.Event()  # a run has ended
-        self._urgent = threading.Event()  # somebody waits
+        self._urgent = threading.Event()  # a caller waits
         self._refused: str | None = None  # the last run for which there was no place
         self._roots: set[str] = set()
         self._owners: dict[str, str] = {}  # by the id of a run's first span, until that is taken
         self._runs: dict[str, Recorded] = {}  # by the ids of their spans
         self._touched: dict[str, Recorded] = {}  # with something to write, by id
-        self._rushed = False  # somebody waits for what is being written
+        self._rushed = False  # a caller waits for what is being written
         self._rested = 0.0
         self._next = 0.0  # when all of them are written
         self._numbers: dict[str, int] = {}  # of the runs that are in the store and not over, by id
@@ -80,11 +80,11 @@ class Writer:
 
     @property
     def running(self) -> bool:
-        """Whether its thread is there: it is not in a forked child."""
+        """Whether its thread runs, which it does not in a forked child."""
         return self._thread.is_alive()
 
     def put(self, event: Event, owner: str | None = None) -> None:
-        """Have an event written; its run is the `owner`'s. It is quick, and raises nothing."""
+        """Queue an event of a run that belongs to `owner`. It is fast and never raises."""
         if owner is not None and type(event) is SpanStart and event.parent is None:
             self._owners[event.span] = owner
         self._waiting.append(event)
@@ -102,19 +102,19 @@ class Writer:
                 self._begun.set()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all that was put so far is written, or given up; whether that came to be in time."""
+        """Wait until everything so far is written or given up; return whether that was in time."""
         done = threading.Event()
         self._urge(done)
         return done.wait(seconds)
 
     def settled(self) -> Future[None]:
-        """Done when the runs whose end was put are written, or given up."""
+        """Return a future that is done when the finished runs are written or given up."""
         done: Future[None] = Future()
         self._urge(done)
         return done
 
     def close(self, seconds: float) -> bool:
-        """Write what there is and end; whether that came to be in time."""
+        """Write everything and end; return whether that was in time."""
         self._urge(None)
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -192,7 +192,7 @@ class Writer:
         self._rested = time.monotonic()
 
     def _write_due(self, everything: bool) -> None:
-        """Write the runs that are over, and the others if it is long enough since they were written."""
+        """Write the finished runs, and the others if it is time."""
         now = time.monotonic()
         everything = everything or now >= self._next
         if everything:
@@ -231,7 +231,7 @@ class Writer:
                 yield number, run.started, run.owner, run.trace
 
     def _write_run(self, db: sqlite3.Connection, run: Recorded) -> int | None:
-        """Write what is new of a run. Its number, or `None` where one of its name is there already."""
+        """Write what is new of a run. Return its number, or `None` if its id is stored already."""
         import orjson
 
         begun = self._numbers.get(run.start.run)
@@ -311,7 +311,7 @@ class Writer:
             self._runs.pop(node.start.span, None)
 
     def _close(self) -> None:
-        """Leave the store in order: what has not ended will not."""
+        """Leave the store in order: mark runs that have not ended."""
         if self._db and self._numbers:
             try:
                 with reported(self._path), transaction(self._db):
@@ -324,7 +324,7 @@ class Writer:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        """Let go of the store. What was being written to it is over, as nobody is there to write on."""
+        """Close the connection. Runs that were being written to it are over."""
         if self._db:
             self._db.close()
         if self._lock:
@@ -336,13 +336,15 @@ class Writer:
 
 
 def question(request: Request) -> str:
-    """What was asked, as a list shows it."""
+    """Return the question as a list shows it."""
     return " ".join(request.question.split())[:WORDS]
 
 
 def _put(db: sqlite3.Connection, name: str, body: str, joined: bool) -> Iterator[int]:
-    """Have a text in the store; the numbers of those a run that says it uses. One that was there before may be joined
-    of others than the run itself would have named, so these are used too."""
+    """Store a text, and return the numbers of all texts that the run then uses.
+
+    A text that was stored before may be joined of others than this run would have named, so these are used too.
+    """
     key = bytes.fromhex(name)
     made = db.execute(
         "INSERT INTO texts (hash, body, joined) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, body, joined)

@@ -16,7 +16,7 @@ from ...types import PrewarmResult, Request, Response, Usage
 from ..references import PendingPrompt
 
 CHUNK = 64
-"""New tokens that are worth a call. The real call may have to wait until a call for so many has ended."""
+"""New tokens that are worth a call. The real call may have to wait until such a call has ended."""
 
 ENOUGH = 128
 """Tokens that must have been sent before to tell whether a server keeps them."""

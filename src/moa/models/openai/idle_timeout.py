@@ -20,7 +20,7 @@ class IdleTimeout:
         self._limit = asyncio.timeout(None)
 
     def reset(self) -> None:
-        """Begin to wait anew, as data arrived."""
+        """Restart the timeout, because data arrived."""
         self._last = self._loop.time()
 
     async def __aenter__(self) -> Self:
