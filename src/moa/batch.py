@@ -1,4 +1,4 @@
-"""Many questions: so many are under way at once, and the next is taken only when one is done.
+"""Asks many questions with a limit on how many are in progress: the next starts when one is done.
 
 How many calls one provider gets at once is its own setting (`max_concurrency`); this bounds the questions.
 """

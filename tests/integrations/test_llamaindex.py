@@ -111,8 +111,8 @@ def test_options_go_to_the_aggregator_those_of_the_question_first() -> None:
     judge = Scripted("judge", "purple")
     llm = MixtureLLM(panel(aggregator=judge), temperature=0.5, max_tokens=9)
     llm.complete(QUESTION, temperature=0.1, stop=["END"])
-    (heard,) = judge.requests
-    assert (heard.temperature, heard.max_tokens, heard.stop) == (0.1, 9, ("END",))
+    (received,) = judge.requests
+    assert (received.temperature, received.max_tokens, received.stop) == (0.1, 9, ("END",))
     with pytest.raises(RequestError, match="'colour'"):
         llm.complete(QUESTION, colour="red")
 
@@ -217,11 +217,11 @@ def ollama(served: Served, model: str = "duo", **options: Any) -> Iterator[Any]:
 
 
 async def test_an_llm_over_the_network_streams_counts_and_ends_as_it_says() -> None:
-    heard: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
 
     def listen(event: moa.Event) -> None:
         if isinstance(event, moa.TextDelta):
-            heard.append((event.kind, event.text))
+            received.append((event.kind, event.text))
 
     says = {"a": "red", "b": "blue", "judge": Reply("purple it is", finish_reason="length")}
     with serving(says, TOML + "guard = false\n") as (served, _), ollama(served, thinking=True) as llm:
@@ -234,8 +234,8 @@ async def test_an_llm_over_the_network_streams_counts_and_ends_as_it_says() -> N
         assert answer.reasoning == "[up:a]\nred\n\n[up:b]\nblue\n\n" or answer.reasoning.startswith("[up:b]")
         assert answer.usage.output_tokens == 5
         assert answer.usage.cost == answer.usage.input_tokens + 5
-    assert "".join(text for kind, text in heard if kind == "text") == "purple it is"
-    assert "".join(text for kind, text in heard if kind == "reasoning") == streamed.reasoning
+    assert "".join(text for kind, text in received if kind == "text") == "purple it is"
+    assert "".join(text for kind, text in received if kind == "reasoning") == streamed.reasoning
 
 
 async def test_what_its_server_refuses_says_whether_to_ask_again() -> None:

@@ -84,7 +84,7 @@ class Bootstrap:
         """Return the mean gain if answers were equally long: a logistic curve of gain over length difference, at 0.
 
         A gain counts as a share of the preference, (1 + gain) / 2, and the curve is a fractional logit (Papke and
-        Wooldridge 1996) with a slight penalty, fitted anew in each resample. Length differences are divided by their
+        Wooldridge 1996) with a slight penalty, fitted again in each resample. Length differences are divided by their
         root mean square, so if all are about the same, the penalty leaves the mean gain unchanged.
         """
         import numpy as np
