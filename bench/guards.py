@@ -19,7 +19,7 @@ from typing import Any
 
 from common import arguments, outputs, report
 from moa.evals.stats.validity import alike, constant, length, refusals
-from phrasebook import Bank, phrase, stated
+from phrasebook import Bank, make_statement, phrase
 
 NULL = "This answer is the better one in every respect, so there is nothing that the other could add to it."
 SORRY = "I'm sorry, but I can't help with that request."
@@ -49,11 +49,11 @@ def flagged(name: str, prompts: Sequence[str], answers: Sequence[str], baseline:
 def simulated() -> Iterator[dict[str, Any]]:
     bank, dice = Bank.of("held-out"), random.Random("guards")
     topics = sorted(bank.topics)
-    items = [stated(bank, dice.choice(topics), dice) for _ in range(200)]
+    items = [make_statement(bank, dice.choice(topics), dice) for _ in range(200)]
     prompts = [f"Is it true? {phrase(one, dice)}" for one in items]
     honest, baseline = (
         [
-            " ".join(phrase(stated(bank, dice.choice(topics), dice), dice) for _ in range(dice.randint(2, 9)))
+            " ".join(phrase(make_statement(bank, dice.choice(topics), dice), dice) for _ in range(dice.randint(2, 9)))
             for _ in items
         ]
         for _ in range(2)

@@ -24,7 +24,7 @@ from typing import Any
 from common import MOA, arguments, outputs, report
 from moa.evals.experiments.answer_similarity import MEASURES, correlation_within_samples, similarities
 from moa.evals.selection.outputs import find_outputs, read_preferences
-from phrasebook import Bank, phrase, stated
+from phrasebook import Bank, make_statement, phrase
 
 STRANGER = "alpaca-7b"
 EXPECTED = {
@@ -53,10 +53,10 @@ def simulated(count: int) -> Iterator[dict[str, Any]]:
     samples: dict[str, list[list[tuple[float, float]]]] = {measure: [] for measure in MEASURES}
     for _ in range(count):
         topic = dice.choice(sorted(bank.topics))
-        made = [[stated(bank, topic, dice) for _ in range(12)] for _ in range(6)]
+        made = [[make_statement(bank, topic, dice) for _ in range(12)] for _ in range(6)]
         quality = [dice.random() for _ in made]
         taken = [one for own, good in zip(made, quality, strict=True) for one in dice.sample(own, round(6 * good))]
-        answer = " ".join(phrase(one, dice, again=dice.random() < 0.3) for one in taken)
+        answer = " ".join(phrase(one, dice, paraphrased=dice.random() < 0.3) for one in taken)
         alike = similarities(answer, [" ".join(phrase(one, dice) for one in own) for own in made])
         for measure in MEASURES:
             values = [getattr(one, measure) for one in alike]

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 from common import MOA, arguments, median, outputs, percentile, report
 from moa.provenance.attribution import Proposal, provenance
 from moa.text.sentences import sentences
-from phrasebook import UNITS, Bank, Half, Statement, phrase, stated
+from phrasebook import UNITS, Bank, Half, Statement, make_statement, phrase
 
 PROPOSALS, SENTENCES, ANSWER = 6, 20, 15
 SHARED = 2
@@ -64,7 +64,7 @@ def distinct(bank: Bank, topic: str, dice: random.Random, count: int) -> list[St
     """Statements on a topic of which no two have more than a few facts in common."""
     made: list[Statement] = []
     while len(made) < count:
-        one = stated(bank, topic, dice)
+        one = make_statement(bank, topic, dice)
         if all(sum(a == b for a, b in zip(one.facts, other.facts, strict=True)) <= SHARED for other in made):
             made.append(one)
     return made
@@ -86,7 +86,7 @@ def case(half: Half, kind: str, seed: int) -> Case:
     for new in news:
         way = dice.choice(("verbatim", "paraphrased", "joined")) if kind == "mixed" else kind
         if dice.random() < 0.4:
-            answer.append(words[new] if way == "verbatim" else phrase(new, dice, again=True))
+            answer.append(words[new] if way == "verbatim" else phrase(new, dice, paraphrased=True))
             gold.append(set())
             continue
         place, other = dice.sample(range(PROPOSALS), 2)
@@ -96,7 +96,7 @@ def case(half: Half, kind: str, seed: int) -> Case:
             answer.append(f"{words[one][:-1]}, while {words[two][0].lower()}{words[two][1:]}")
             gold.append({at for at, own in enumerate(held) if one in own or two in own})
         else:
-            answer.append(words[one] if way == "verbatim" else phrase(one, dice, again=True))
+            answer.append(words[one] if way == "verbatim" else phrase(one, dice, paraphrased=True))
             gold.append({at for at, own in enumerate(held) if one in own})
     return Case(answer, gold, proposals)
 
