@@ -1,23 +1,7 @@
-"""What does an early exit by agreement save, and what does it cost in quality? A table of regret for each threshold.
+"""Measures what an early exit by agreement saves, and what it costs in quality, for several thresholds.
 
-simulated   questions with a known answer and five proposers, each right with probability 0.95 on an easy question and
-            0.5 on a hard one, half of each; what they say is phrased by rule. The aggregator is right 99 times in 100
-            where all proposals are, 90 where some are, 15 where none is. "terse" answers are a figure, "closed" ones a
-            sentence, "reasoned" ones a derivation that ends in one, and "worded" ones a derivation whose answer is a
-            common word. Errors are independent, or shared: with probability 0.8 who is wrong errs as the others do.
-            `quality` is the share of right answers with the exit, `regret` how many points less that is than without
-            it (below 0: the aggregator spoils some), `false` the share of exits whose proposals do not all give the
-            same answer. Runs are pooled.
-judged      with --data: real answers of real models to 805 instructions, each with a judge's preference over one
-            baseline. No aggregate of these models was ever judged, so the proxy for it is an oracle that picks the best
-            proposal of the panel: `regret` is how much the proposal that agrees most falls short of it, in points over
-            all questions, and so a bound on what an aggregator that picks could gain. `chance` is the same for a
-            random share of the questions as large: less regret than that is what agreement is worth.
-moa         with --data: five proposers of Together's MoA and its real aggregate. Nothing here is judged by question;
-            `near` is how alike the proposal said is to the aggregate, `others` the same where there was no exit.
-
-DIR holds alpaca_eval/, selection/ and moa_outputs/ as the outputs and annotations of AlpacaEval were laid out:
-lists of {instruction, output}, or {instruction, output_2, preference}, in JSON packed by gzip.
+Simulated questions run by default. `--data DIR` adds real answers: DIR holds alpaca_eval/, selection/ and moa_outputs/
+in AlpacaEval's layout, as gzipped JSON lists of {instruction, output} or {instruction, output_2, preference}.
 """
 
 from __future__ import annotations
@@ -37,9 +21,9 @@ from moa.types import Response
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 PROPOSERS = 5
 SKILLS = (0.95, 0.5)
-"""How often a proposer is right on an easy question, and on a hard one."""
-KEEPS, MENDS, ALONE = 0.99, 0.9, 0.15
-"""How often the aggregator is right where all proposals are, where some are, and where none is."""
+"""A proposer's probability of being right on an easy and on a hard question."""
+ALL_RIGHT, SOME_RIGHT, NONE_RIGHT = 0.99, 0.9, 0.15
+"""The aggregator's probability of being right if all, some or none of the proposals are."""
 
 PANELS = {
     "three siblings": ("claude", "claude-2", "claude-2.1"),
@@ -55,7 +39,7 @@ PANELS = {
 
 
 class Question(NamedTuple):
-    """What five proposers said, which of them are right, and whether the aggregator would be."""
+    """Five proposals, which of them are right, whether all give the same answer, and whether the aggregate is right."""
 
     proposals: list[Response]
     right: list[bool]
@@ -98,7 +82,11 @@ ENDINGS = (
 
 
 def simulated(kind: str, shared: float, count: int, seed: int) -> Iterator[Question]:
-    """Questions with a known answer."""
+    """Yield questions with a known answer, half of them easy and half hard.
+
+    "terse" proposals are a figure, "closed" ones a sentence, "reasoned" ones a derivation that ends in one, "worded"
+    ones a derivation whose answer is a common word. With probability `shared` wrong proposers make the same error.
+    """
     dice = random.Random(f"{kind}/{shared}/{seed}")
     for _ in range(count):
         skill, subject = dice.choice(SKILLS), dice.choice(SUBJECTS)
@@ -110,7 +98,7 @@ def simulated(kind: str, shared: float, count: int, seed: int) -> Iterator[Quest
         facts = {"subject": subject, "Subject": subject.capitalize(), "start": start, "span": span}
         items = [_phrased(kind, dice, off, **facts, year=start + span + off) for off in offs]
         right = [off == 0 for off in offs]
-        chance = KEEPS if all(right) else MENDS if any(right) else ALONE
+        chance = ALL_RIGHT if all(right) else SOME_RIGHT if any(right) else NONE_RIGHT
         yield Question(
             [Response(f"m{place}", text) for place, text in enumerate(items)],
             right,
@@ -127,6 +115,7 @@ def _phrased(kind: str, dice: random.Random, off: int, **facts: Any) -> str:
 
 
 def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
+    """Yield rows: `false` is the share of exits whose proposals differ, `regret` the quality lost, in points."""
     for kind in ("terse", "closed", "reasoned", "worded"):
         for name, shared in (("independent", 0.0), ("shared", 0.8)):
             items = [question for run in range(runs) for question in simulated(kind, shared, count, run)]
@@ -152,6 +141,11 @@ def _simulation(runs: int, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _judged(data: Path) -> Iterator[dict[str, Any]]:
+    """Yield rows on real answers with a judge's preference over one baseline.
+
+    No aggregate of these models was judged. An oracle that picks the best proposal stands for it, so `regret` is an
+    upper bound. `chance` is the regret of as many exits at random.
+    """
     instructions = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
     with (data / "selection" / "preference_matrix_dev.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -185,6 +179,7 @@ def _judged(data: Path) -> Iterator[dict[str, Any]]:
 
 
 def _mixed(data: Path) -> Iterator[dict[str, Any]]:
+    """Yield rows on Together's MoA: the similarity of proposal and aggregate with an exit (`near`) and without."""
     proposers = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     aggregates = outputs(data / "moa_outputs" / "Together-MoA.json.gz")
     items = []
@@ -221,7 +216,7 @@ def main() -> None:
         print("skipped: judged and moa, which need --data DIR, a copy of AlpacaEval's outputs", file=sys.stderr)
     report(f"early exit by agreement, {options.questions} simulated questions a run", rows, options)
     if mixed:
-        report("the proposal said in place of Together's aggregate", mixed, options)
+        report("the proposal returned instead of Together's aggregate", mixed, options)
 
 
 if __name__ == "__main__":

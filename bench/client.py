@@ -1,4 +1,4 @@
-"""A client that costs next to nothing: one connection, one request after another, moments for text."""
+"""A minimal client for load tests: one connection, one request at a time, and the moments at which text arrives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORD = re.compile(rb'"content":"[^"]')
 
 
 class Client(asyncio.Protocol):
-    """Asks for streamed chat completions and notes when their words arrive, without parsing them."""
+    """Sends streamed chat completions and records when text arrives, without parsing it."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -34,7 +34,7 @@ class Client(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     def ask(self, request: bytes) -> asyncio.Future[Times]:
-        """Send what `request` made. Raises `ValueError` for a reply that is no whole answer."""
+        """Send bytes from `request()`. Raises `ValueError` for an incomplete reply."""
         self._answer = asyncio.get_running_loop().create_future()
         self._visible = self._word = 0.0
         self._status, self._whole = b"", False
@@ -66,7 +66,7 @@ class Client(asyncio.Protocol):
 
 
 def request(model: str) -> bytes:
-    """A streamed question to a model, as bytes to be sent."""
+    """Return the bytes of a request for a streamed answer."""
     values = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
     body = json.dumps(values).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""What the programs of this folder share: a mock upstream and a server as processes, medians, a table and JSON."""
+"""Shared code of the benchmarks: the mock upstream and `moa serve` as processes, statistics, and reports."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ MOA = (
     "Mixtral-8x22B-Instruct-v0.1",
     "dbrx-instruct",
 )
-"""Five of the six proposers of Together's MoA; the answers of the sixth are not there."""
+"""Five of the six proposers of Together's MoA; the answers of the sixth are not published."""
 
 
 class Cores(NamedTuple):
-    """Where processes run: the mock and the clients on one core, what is measured on another. `None` is anywhere."""
+    """CPU cores: one for the mock and the clients, one for what is measured. `None` means any core."""
 
     helpers: int | None
     measured: int | None
 
 
 def cores() -> Cores:
-    """The first and the last core that there are, where there are two and a process can be bound to one."""
+    """Return the first and the last core, or no binding if there is only one or the system cannot bind processes."""
     if not hasattr(os, "sched_getaffinity"):
         return Cores(None, None)
-    there = sorted(os.sched_getaffinity(0))
-    return Cores(there[0], there[-1]) if len(there) > 1 else Cores(None, None)
+    available = sorted(os.sched_getaffinity(0))
+    return Cores(available[0], available[-1]) if len(available) > 1 else Cores(None, None)
 
 
 def bind(core: int | None) -> None:
-    """Run this process on one core from now on."""
+    """Bind this process to one core."""
     if core is not None:
         os.sched_setaffinity(0, {core})
 
 
 class Late(NamedTuple):
-    """How late the mock was itself since it was last asked, in seconds."""
+    """Delays of the mock's writes since the last query, in seconds."""
 
     most: float
     p99: float
@@ -64,13 +64,13 @@ class Late(NamedTuple):
 
 @dataclass(frozen=True)
 class Mock:
-    """A running mock upstream, see names.py for what a model's name means."""
+    """A running mock upstream. names.py describes the model names."""
 
     url: str
     process: subprocess.Popen[str]
 
     def config(self, folder: Path, mixtures: str) -> Path:
-        """A moa.toml whose provider `mock` is this upstream."""
+        """Write a moa.toml whose provider `mock` is this upstream, and return its path."""
         path = folder / "moa.toml"
         provider = f'[providers.mock]\nbase_url = "{self.url}"\nprice = {{ input = 0, output = 0 }}\n'
         path.write_text(f'[store]\ncache = "off"\n{provider}{mixtures}')
@@ -91,7 +91,7 @@ class Mock:
 
 @contextmanager
 def mock(core: int | None = None) -> Iterator[Mock]:
-    """Start the mock upstream and stop it again."""
+    """Start the mock upstream, and stop it at the end."""
     command = [sys.executable, str(MOCK), *(["--core", str(core)] if core is not None else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -103,16 +103,16 @@ def mock(core: int | None = None) -> Iterator[Mock]:
 
 
 def waited(process: int | str = "self") -> float:
-    """Seconds that a process was ready to run, but others had its core; 0 where the system does not say.
+    """Return the seconds in which a process was runnable, but other processes had its core; 0 where this is unknown.
 
-    What other threads of its own have run meanwhile is taken off: they are no others.
+    The time for which other threads of the same process ran is subtracted.
     """
     stats = Path(f"/proc/{process}/schedstat")
     if not stats.exists():
         return 0.0
     ran, waits, _ = map(int, stats.read_text().split())
-    every = sum(int(one.read_text().split()[0]) for one in stats.parent.glob("task/*/schedstat"))
-    return (waits - (every - ran)) / 1e9
+    all_threads = sum(int(file.read_text().split()[0]) for file in stats.parent.glob("task/*/schedstat"))
+    return (waits - (all_threads - ran)) / 1e9
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     ready: float
-    """How many seconds it took until it was ready."""
+    """Seconds from the start of the process until it accepted requests."""
     log: Path
 
     @property
@@ -133,7 +133,7 @@ class Served:
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time so far, of all its threads."""
+        """CPU seconds so far, of all threads."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -142,16 +142,16 @@ class Served:
 def served(
     config: Path, core: int | None = None, store: bool = True, python: Sequence[str] = (sys.executable,)
 ) -> Iterator[Served]:
-    """Start `moa serve` with a configuration, and stop it again. `python` is what runs it, such as a profiler.
+    """Start `moa serve`, and stop it at the end. `python` is the command that runs it, such as a profiler.
 
-    It keeps its runs, as it does for everybody who has not switched that off, but beside its configuration.
+    With `store`, runs are stored beside the configuration file.
     """
     command = [*python, "-m", "moa", "serve", "--config", str(config), "--port", "0"]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         path = Path(log.name)
         begun = time.perf_counter()
-        kept = {**os.environ, "MOA_STORE": str(config.with_name("runs.sqlite")) if store else "off"}
-        process = subprocess.Popen(command, stderr=log, env=kept, preexec_fn=lambda: bind(core))
+        environment = {**os.environ, "MOA_STORE": str(config.with_name("runs.sqlite")) if store else "off"}
+        process = subprocess.Popen(command, stderr=log, env=environment, preexec_fn=lambda: bind(core))
         try:
             while not (found := re.search(r"ready on (\S+)", path.read_text())):
                 assert process.poll() is None, path.read_text()
@@ -164,7 +164,7 @@ def served(
 
 
 def arguments(description: str | None, runs: int = 5, **more: Any) -> argparse.Namespace:
-    """The options that every program takes, and `more`: their names with the defaults, whose types they have."""
+    """Parse the common options, and `more`: names with their defaults, which also give the types."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=runs, help="how often each measurement is repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -174,15 +174,15 @@ def arguments(description: str | None, runs: int = 5, **more: Any) -> argparse.N
 
 
 def outputs(path: Path, field: str = "output") -> dict[str, str]:
-    """What a model answered to each instruction, from a list of {instruction, output} in JSON packed by gzip."""
+    """Return a model's output for each instruction, from a gzipped JSON list of {instruction, output}."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return {row["instruction"]: row[field] for row in json.load(file)}
 
 
 def report(title: str, rows: Sequence[dict[str, Any]], options: argparse.Namespace, of_runs: str = "median") -> None:
-    """Print the rows, with the machine they were measured on, and what of the runs they are."""
+    """Print the rows as a table or as JSON, with the machine and the statistic that they show."""
     if not rows:
-        sys.exit(f"{title}: nothing was measured; is there what was asked for? --help says what there is")
+        sys.exit(f"{title}: no case matches the options; see --help")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     if options.json:
         print(json.dumps({"title": title, "machine": machine, "runs": options.runs, "rows": list(rows)}))
@@ -201,7 +201,7 @@ def _cell(value: Any) -> str:
 
 
 def span(values: Sequence[float]) -> str:
-    """The least and the most of some values: how much a median is worth."""
+    """Format the range of the values."""
     return f"{min(values):.1f}-{max(values):.1f}"
 
 
@@ -215,14 +215,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def seconds(command: Sequence[str], environment: dict[str, str] | None = None) -> float:
-    """How long a command takes; it must succeed."""
+    """Return how long a command takes. Raises an error if it fails."""
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
     return time.perf_counter() - begun
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run an asynchronous program, under uvloop where that is present."""
+    """Run an asynchronous program, under uvloop if it is installed."""
     try:
         from uvloop import new_event_loop
     except ImportError:

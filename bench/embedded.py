@@ -1,10 +1,7 @@
-"""Does the embedded engine lose time to us, and how much reading does sharing a prompt save?
+"""Measures the overhead of a mixture on the embedded engine, and the prompt tokens that prefix sharing saves.
 
-A mixture of three proposers and an aggregator, then the same calls to llama.cpp's own server with the same settings,
-from threads, turn about: once as three samples of one prompt, which we have read once, once in three roles, whose
-prompts differ from the start. Every answer has the same number of tokens. Then the tokens of prompts that the engine
-reads, by its own count: for six samples of a question and for six questions; and, of the aggregator's prompt, in the
-second turn of a conversation.
+The same calls go to a mixture and, from threads, to llama.cpp's own server, in turns: as three samples of one prompt,
+and as three roles with different prompts. Then the engine's own count of the prompt tokens that it reads.
 """
 
 from __future__ import annotations
@@ -29,13 +26,13 @@ ROLES = ("You are a careful engineer.", "You teach children and love examples.",
 
 
 def question(run: str, words: int) -> Request:
-    """One that no cache knows from its first word on."""
+    """Return a question whose prefix is in no cache."""
     text = f"{run}: how does one keep a garden? " + "It has old trees, a pond, and clay for soil. " * (words // 10)
     return Request((Message("user", text),), temperature=0.7)
 
 
 def mixture(shape: str, tokens: int, place: Any = "system") -> moa.Mixture:
-    """Three proposers and an aggregator that write exactly so many tokens each."""
+    """Return three proposers and an aggregator that each generate exactly `tokens` tokens."""
 
     def tuned(**more: Any) -> moa.Model:
         return moa.WithDefaults(MODEL, max_tokens=tokens, extra={"ignore_eos": True}, **more)
@@ -45,7 +42,7 @@ def mixture(shape: str, tokens: int, place: Any = "system") -> moa.Mixture:
 
 
 async def ours(model: moa.Model, request: Request) -> tuple[float, moa.Trace]:
-    """How long a mixture takes, and its calls."""
+    """Run a mixture; return its duration in seconds and its calls."""
     trace = moa.Trace()
     begun = time.perf_counter()
     await moa.generate(model, request, trace.add)
@@ -53,7 +50,7 @@ async def ours(model: moa.Model, request: Request) -> tuple[float, moa.Trace]:
 
 
 def raw(server: Any, trace: moa.Trace) -> float:
-    """How long the same calls take where nothing stands before the engine."""
+    """Return how many seconds the same calls take without the library."""
     *proposers, last = [
         {**request_to_json(call.start.request, MODEL.name), "cache_prompt": True}
         for call in trace.calls
@@ -85,7 +82,7 @@ async def speed(shape: str, options: Any, server: Any) -> dict[str, Any]:
 
 
 async def shared(options: Any, loaded: engine.Engine) -> list[dict[str, Any]]:
-    """What six samples of a question cost to read, and six questions of the same length."""
+    """Return the prompt tokens read for six samples of one question, and for six questions of the same length."""
 
     async def read(questions: list[Request]) -> int:
         before = loaded.tokens_read()
@@ -102,7 +99,7 @@ async def shared(options: Any, loaded: engine.Engine) -> list[dict[str, Any]]:
 
 
 async def second_turn(options: Any) -> list[dict[str, Any]]:
-    """How much of the aggregator's prompt is read in the second turn of a conversation."""
+    """Return the share of the aggregator's prompt that is read in the second turn of a conversation."""
     rows = []
     for place in ("system", "user"):
         model, first = mixture("samples", 32, place), question(f"turns, {place}", options.words)

@@ -1,11 +1,7 @@
-"""How soon does the answer begin after the last proposal, if the proposals are read ahead?
+"""Measures the time from the last proposal to the first token of the answer, with and without prewarming.
 
-Two llama.cpp servers with one core each: proposals on one, the aggregator on the other (`separate`); or one server with
-both cores for all (`shared`), where reading ahead must not be slower. Six proposals of about 250 tokens, one after
-another or side by side. Each run has servers of its own, so nothing is cached before it.
-
-plain: nothing is read ahead, which the others are compared with. arrival: each proposal when it is complete. words:
-also while it is being written. `--reads "plain words"` leaves one out.
+Runs two llama.cpp servers on one core each (`separate`), or one on both cores (`shared`), new ones for each run.
+`--reads` selects modes: `plain` (no prewarming), `arrival` (each complete proposal), `words` (also while it streams).
 """
 
 from __future__ import annotations
@@ -52,7 +48,7 @@ MODES = {"plain": "off", "arrival": "paid", "words": "free"}
 
 @contextmanager
 def served(cores: str, slots: int) -> Iterator[str]:
-    """A llama.cpp server: its base URL."""
+    """Start a llama.cpp server and yield its base URL."""
     command = [sys.executable, str(SERVER), "--cores", cores, "--slots", str(slots)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
@@ -64,7 +60,7 @@ def served(cores: str, slots: int) -> Iterator[str]:
 
 
 async def measure(setup: str, mode: str, at_once: int, options: Any) -> dict[str, Any]:
-    """One run: when the last proposal was there, how long after it the answer began, and the whole."""
+    """Run once; return the moment of the last proposal, the wait for the first token, and the total, in seconds."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proposing = stack.enter_context(served("0" if setup == "separate" else "0,1", at_once))
@@ -102,7 +98,7 @@ async def measure(setup: str, mode: str, at_once: int, options: Any) -> dict[str
 
 
 async def measured(setup: str, at_once: int, options: Any) -> list[dict[str, Any]]:
-    """Every way of reading, in turn, as often as asked; then one row for each."""
+    """Run every mode in turn, `runs` times, and return one row for each."""
     took: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES if mode in options.reads.split()}
     for _ in range(options.runs):
         for mode in took:

@@ -1,11 +1,7 @@
-"""Do the guards flag answers that game a judge, and leave honest ones alone?
+"""Measures whether the guards of `moa eval` flag gamed answers and leave honest ones alone.
 
-simulated   answers by rule to 200 prompts, honest and gamed: one text for all prompts (`constant`), for one prompt in
-            ten (`a tenth`), with the prompt said before it (`dressed`), refusals to every fifth prompt.
-real        with --data: the answers of real models to the instructions of AlpacaEval, and gamed ones in their place.
-            `gamed` names the guards that say that figures mean nothing, `careful` the others.
-
-DIR holds alpaca_eval/, moa_outputs/ and selection/outputs/ as AlpacaEval lays them out, in JSON packed by gzip.
+Uses generated answers to 200 prompts; with `--data DIR` also real models' answers to AlpacaEval's instructions. DIR
+holds alpaca_eval/, moa_outputs/ and selection/outputs/ in AlpacaEval's layout, as gzipped JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +22,7 @@ SORRY = "I'm sorry, but I can't help with that request."
 
 
 def gamed(prompts: Sequence[str], honest: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Answers that nobody wrote to these prompts."""
+    """Yield gamed answers: a constant (for all, or a tenth), the prompt repeated before it, or refusals to a fifth."""
     yield "constant", [NULL] * len(prompts)
     yield "a tenth", [NULL if place % 10 == 0 else text for place, text in enumerate(honest)]
     yield "dressed", [f"You ask: {prompt}\n\n{NULL}" for prompt in prompts]
@@ -34,6 +30,7 @@ def gamed(prompts: Sequence[str], honest: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def flagged(name: str, prompts: Sequence[str], answers: Sequence[str], baseline: Sequence[str]) -> dict[str, Any]:
+    """Return a row: `gamed` names the guards that reject the figures, `careful` those that only warn."""
     begun = time.perf_counter()
     found = constant(name, answers) or alike(name, prompts, answers)
     found += refusals(name, answers) + length(name, answers, baseline)
@@ -77,7 +74,7 @@ def real(data: Path) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     options = arguments(__doc__, data="")
-    report("guards on answers by rule", list(simulated()), options)
+    report("guards on generated answers", list(simulated()), options)
     if options.data:
         report("guards on real answers", list(real(Path(options.data))), options)
     else:

@@ -1,4 +1,4 @@
-"""The time that nobody can save: the critical path of a mixture whose models cost nothing but their own delays."""
+"""The critical path of a mixture whose only cost is its models' delays: the lower bound for its latency."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ class Times(NamedTuple):
     """Moments of a reply, in seconds after the request."""
 
     visible: float
-    """The first word that a client can show: a proposal's, as reasoning, or the answer's."""
+    """The first text that a client can show: a proposal's, as reasoning, or the answer's."""
     word: float
     """The first word of the answer."""
     end: float
 
     def over(self, least: Times) -> Times:
-        """How much longer each took."""
+        """Return the differences to `least`."""
         return Times(self.visible - least.visible, self.word - least.word, self.end - least.end)
 
 
 def ideal(layers: Sequence[Sequence[str]]) -> Times:
-    """The least that a mixture takes: each layer waits for the slowest of the one before, the last is the aggregator.
+    """Return the minimum for layers of mock models (names.py); the last layer is the aggregator.
 
-    The models are the mock's, whose names are their delays (names.py).
+    Each layer waits for the slowest model of the one before.
     """
     begun = sum(max(parse(name).end for name in layer) for layer in layers[:-1])
     (last,) = layers[-1]

@@ -1,8 +1,7 @@
-"""How many instructions does a request cost the server? A figure that other work on the machine hardly changes.
+"""Counts the user-space instructions of a request to `moa serve` under valgrind, which other load hardly changes.
 
-The same mixture and clients as in load.py, but the models speak so slowly that a server under valgrind, which counts
-and is some fifty times slower, has each word for itself. Everything that happens in user space between the first
-request counted and the last one's end is counted, in the thread that serves and in the one that stores runs.
+Mixture and clients are those of load.py with slow models, because valgrind slows the server about fifty times.
+`--show` and `--store` select one case; `--keep DIR` keeps callgrind's files.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ VALGRIND = ("--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes")
 
 
 async def counted(server: Served, clients: int) -> None:
-    """Count one request of each client, after one that warms up."""
-    there = [await Client.to(server.url) for _ in range(clients)]
+    """Count one request of each client, after one uncounted request each."""
+    connections = [await Client.to(server.url) for _ in range(clients)]
 
     async def measure() -> None:
-        asking = []
-        for client in there:
-            asking.append(client.ask(request("moa:panel")))
+        replies = []
+        for client in connections:
+            replies.append(client.ask(request("moa:panel")))
             await asyncio.sleep(0.5)
-        await asyncio.gather(*asking)
+        await asyncio.gather(*replies)
 
     await measure()
     _count(server, "on")
     await measure()
-    await asyncio.sleep(2)  # until the store has written
+    await asyncio.sleep(2)  # lets the store finish writing
     _count(server, "off")
 
 
@@ -47,7 +46,7 @@ def _count(server: Served, state: str) -> None:
 
 
 def totals(folder: Path) -> list[int]:
-    """What each thread has executed, the one that serves first."""
+    """Return the instructions of each thread, the serving thread first."""
     found = []
     for file in sorted(folder.glob("callgrind.out-*")):
         text = file.read_text()

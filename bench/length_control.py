@@ -1,12 +1,7 @@
-"""Are published length-controlled win rates those that come out here, and how sure are they?
-
-For each model with judgements and a published figure, in points: `given C` is how far its figure is from the published
-one with the C that was used for it, `own C` with cross-validation, `two numbers` without the preferences of the gamed
-answers. `error` is the standard error by bootstrap, `published error` the leaderboard's, which takes the fitted weights
-for known. `rows` is the largest difference of a single prediction where these are published.
+"""Compares length-controlled win rates with AlpacaEval's published ones. Needs `--data DIR`.
 
 DIR holds alpaca_eval/ with annotations/, expected_dev.csv (model, win_rate, length_controlled_winrate, C_star), the
-leaderboard, and what length control needs.
+leaderboard, and the files for length control.
 """
 
 from __future__ import annotations
@@ -23,6 +18,11 @@ from moa.evals.tasks.data import read_rows
 
 
 def measured(path: Path, control: Control, expected: dict[str, str], board: dict[str, str]) -> dict[str, Any]:
+    """Return a row with differences to the published win rate, in points.
+
+    They are for the published C (`given C`), for C by cross-validation (`own C`), and without the gamed answers'
+    preferences (`two numbers`). `error` is a bootstrap standard error; `published error` takes the weights as fixed.
+    """
     judged, c = Annotations.read(path), float(expected["C_star"])
     published = float(expected["length_controlled_winrate"])
     given, own = score(judged, control, c), score(judged, control)
@@ -41,6 +41,7 @@ def measured(path: Path, control: Control, expected: dict[str, str], board: dict
 
 
 def _rows(path: Path, judged: Annotations, control: Control, c: float) -> float | None:
+    """Return the largest difference of a single prediction, if predictions are published."""
     stored = [row.get("glm_preference") for row in read_rows(path)]
     if None in stored:
         return None
@@ -52,7 +53,7 @@ def _rows(path: Path, judged: Annotations, control: Control, c: float) -> float 
 def main() -> None:
     options = arguments(__doc__, runs=1, data="")
     if not options.data:
-        print("skipped: it needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
+        print("skipped: needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
         return
     folder, control = Path(options.data, "alpaca_eval"), Control.read(Path(options.data))
     boards = {row[""]: row for row in read_rows(folder / "leaderboard_weighted_gpt4_turbo.csv")}

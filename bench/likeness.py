@@ -1,15 +1,7 @@
-"""How alike is an answer to each of its proposals, and is it more like the better ones? (Wang et al. 2024, section 3.3)
+"""Measures how similar an answer is to each of its proposals (Wang et al. 2024, section 3.3).
 
-simulated   answers put together from sentences of six proposals, more of them from the better ones, some said again in
-            other words: the rank correlation of likeness and quality within each sample, which should be high.
-fixture     with --data: answers of Together's MoA and MoA-Lite beside five of their six proposers, and an unrelated
-            model: the mean of each measure. `off` is the greatest difference from what others have computed by the same
-            definitions; `first` marks whom the answers are most like, which should be the aggregator's own model.
-preferred   with --data: the same answers beside models whose answers a judge compared with one baseline. None of them
-            was a proposer; a positive correlation says that the answers are more like those that were preferred.
-
-DIR holds moa_outputs/, alpaca_eval/ and selection/ as AlpacaEval lays out outputs, in JSON packed by gzip. Nine texts
-and the answer decide how rare a word is; one of these, vicuna-7b's, is stood in for by vicuna-13b's if it is not there.
+Uses generated answers that favour better proposals; with `--data DIR` also real ones. DIR holds moa_outputs/,
+alpaca_eval/ and selection/ in AlpacaEval's layout, as gzipped JSON.
 """
 
 from __future__ import annotations
@@ -44,20 +36,20 @@ EXPECTED = {
         (0.0987, 0.5392, 0.4539),
     ),
 }
-"""BLEU, TF-IDF and Levenshtein over all 805 instructions, in the order of the proposers, then the stranger."""
+"""BLEU, TF-IDF and Levenshtein similarity over all 805 instructions, by proposer and then for the unrelated model."""
 
 
 def simulated(count: int) -> Iterator[dict[str, Any]]:
-    """Answers by rule, which take the more of a proposal the better it is."""
+    """Yield the rank correlation of similarity and quality on generated answers. It should be high."""
     bank, dice = Bank.of("held-out"), random.Random("likeness")
     samples: dict[str, list[list[tuple[float, float]]]] = {measure: [] for measure in MEASURES}
     for _ in range(count):
         topic = dice.choice(sorted(bank.topics))
-        made = [[make_statement(bank, topic, dice) for _ in range(12)] for _ in range(6)]
-        quality = [dice.random() for _ in made]
-        taken = [one for own, good in zip(made, quality, strict=True) for one in dice.sample(own, round(6 * good))]
+        proposals = [[make_statement(bank, topic, dice) for _ in range(12)] for _ in range(6)]
+        quality = [dice.random() for _ in proposals]
+        taken = [one for own, good in zip(proposals, quality, strict=True) for one in dice.sample(own, round(6 * good))]
         answer = " ".join(phrase(one, dice, paraphrased=dice.random() < 0.3) for one in taken)
-        alike = similarities(answer, [" ".join(phrase(one, dice) for one in own) for own in made])
+        alike = similarities(answer, [" ".join(phrase(one, dice) for one in own) for own in proposals])
         for measure in MEASURES:
             values = [getattr(one, measure) for one in alike]
             samples[measure].append(list(zip(values, quality, strict=True)))
@@ -65,7 +57,11 @@ def simulated(count: int) -> Iterator[dict[str, Any]]:
 
 
 def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
-    """The mean likeness of real answers to their proposals."""
+    """Yield the mean similarity of Together's answers to five of their six proposals and to an unrelated model.
+
+    `off` is the largest difference to reference values by the same definitions. `first` marks the most similar model,
+    which should be the aggregator's own.
+    """
     folder = data / "moa_outputs"
     panel = {name: outputs(folder / f"{name}.json.gz") for name in MOA}
     others = find_outputs(data, [STRANGER, "vicuna-7b", "vicuna-13b-v1.5"])
@@ -97,16 +93,16 @@ def fixture(data: Path, count: int) -> Iterator[dict[str, Any]]:
 
 
 def preferred(data: Path, count: int) -> Iterator[dict[str, Any]]:
-    """Whether real answers are more like those that a judge preferred."""
+    """Yield the rank correlation of similarity and a judge's preference, over models that were not proposers."""
     table = read_preferences(data / "selection" / "preference_matrix_dev.csv")
     models = find_outputs(data / "selection" / "outputs", sorted(table))
-    payload = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
-    chosen = random.Random("preferred").sample(range(len(payload)), min(count, len(payload)))
+    instructions = list(outputs(data / "alpaca_eval" / "baseline_gpt4_1106_preview.json.gz"))
+    chosen = random.Random("preferred").sample(range(len(instructions)), min(count, len(instructions)))
     for name in EXPECTED:
         answers = outputs(data / "moa_outputs" / f"{name}.json.gz")
         samples: dict[str, list[list[tuple[float, float]]]] = {measure: [] for measure in MEASURES}
         for place in chosen:
-            prompt = payload[place]
+            prompt = instructions[place]
             scored = [
                 (by_prompt[prompt], score)
                 for model, by_prompt in models.items()

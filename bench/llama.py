@@ -1,4 +1,4 @@
-"""A llama.cpp server with the small model of `moa:local`, in a process of its own on one core. Prints its base URL."""
+"""Runs a llama.cpp server with the small model of `moa:local` on given cores. Prints its base URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moa.models.llamacpp.weights import SMOLLM2, fetch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cores", default="0", help="which it may use, such as 0 or 0,1")
+    parser.add_argument("--cores", default="0", help="cores to use, such as 0 or 0,1")
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--context", type=int, default=8192, help="tokens, for all slots together")
     options = parser.parse_args()
@@ -31,7 +31,7 @@ def main() -> None:
     server.handle_chat_completions({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
     print(f"{server.listening_address}/v1", flush=True)
     with suppress(KeyboardInterrupt):
-        sys.stdin.read()  # until whoever started it is gone
+        sys.stdin.read()  # ends when the parent process does
     os._exit(0)
 
 

@@ -1,18 +1,7 @@
-"""How many clients does one core serve before the server adds 50 ms for one in twenty, and what does a request cost it?
+"""Finds the most clients with a 95th percentile of added latency below 50 ms, and the CPU cost of a request.
 
-Each client asks again as soon as it is answered; they begin at moments spread over one ideal cycle by a seeded dice, so
-they never march in step. Three proposers, then an aggregator, each 200 ms to the first word and 100 words a second for
-64 words; the answer is streamed, the proposals are too ("watched") or are not asked for as streams ("unwatched"). Added
-is over the ideal critical path, to the first word of the answer or to its end, whichever is worse.
-
-`moa serve` has a core of its own. The clients (raw protocols, in this process) share the other with the mock. A
-measurement is void and repeated, three times at most, if the mock was later than 5 ms for one piece in a hundred, or if
-other processes had the server's core for more than a fiftieth of the time. The server keeps its runs, as it does unless
-told not to; `--store off` shows what that costs.
-
-Where the time goes: `--clients 240 --show off --seconds 20 --profile FILE` holds one load and has cProfile watch the
-server, which is then slower (`python -m pstats FILE`). Without `--profile`, `perf record -g -p PID` or another sampling
-profiler can be attached to the process that is named on standard error.
+`--clients N` holds one load instead, `--show off` or `fields` selects whether proposals are streamed, `--store off`
+stores no runs, and `--profile FILE` runs the server under cProfile. Void ones (late mock, busy core) are repeated.
 """
 
 from __future__ import annotations
@@ -46,7 +35,7 @@ SHOWN = {"unwatched": "off", "watched": "fields"}
 
 @dataclass(frozen=True)
 class Load:
-    """What so many clients saw, in seconds, and what one request cost the server in seconds of its processor."""
+    """One load: added latencies and CPU time per request in seconds, requests per second, and the mock's delay."""
 
     clients: int
     word: float
@@ -62,7 +51,7 @@ class Load:
 
 
 async def loaded(server: Served, upstream: Mock, clients: int, seconds: float) -> Load:
-    """Hold a load for so many seconds after one cycle of warming up."""
+    """Hold a load for `seconds` after a warm-up, and repeat void measurements."""
     for void in range(VOID + 1):
         added, cpu, late, lost = await held(server, upstream, clients, seconds)
         if (late < LATE and lost < LOST) or void == VOID:
@@ -102,7 +91,7 @@ async def held(server: Served, upstream: Mock, clients: int, seconds: float) -> 
 
 
 async def most(server: Served, upstream: Mock, least: int, seconds: float) -> Load:
-    """The most clients that pass: doubled until they do not, then halved between, to within one in eight."""
+    """Return the largest load that passes: double until one fails, then bisect to within an eighth."""
     best, failed = None, 0
     clients = least
     while not failed or (best and failed - best.clients > max(best.clients // 8, 1)):

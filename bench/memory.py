@@ -1,8 +1,4 @@
-"""How much memory do so many clients take who watch the proposals, and how much of it stays when they have gone?
-
-Resident memory of `moa serve` in MB: before (after one request, since modules are loaded by the first), at most while
-the clients ask, and after, round after round.
-"""
+"""Measures the memory of `moa serve` before, during and after rounds of clients that stream proposals, in MB."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from load import CONFIG, held
 
 
 async def round_of(server: Served, upstream: Mock, clients: int, seconds: float) -> tuple[float, float]:
-    """Memory at most while the clients are there, and when they have gone."""
+    """Return the maximum while the clients are connected, and the memory after they have left."""
     asking = asyncio.create_task(held(server, upstream, clients, seconds))
     most = 0.0
     while not asking.done():

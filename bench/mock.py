@@ -1,8 +1,7 @@
-"""A mock upstream whose models are their names: `d1.0-w64-p0.01` waits 1.0 s, then says 64 words, one every 0.01 s.
+"""A mock upstream whose models' names define their behaviour (names.py). Prints its base URL.
 
-What a name can say is in names.py. The n-th call of a name is always answered in the same way; a whole reply is due
-when the end of a streamed one is; the last word is MARK. It runs in a process of its own, prints its base URL, and
-keeps account of how late it was itself: a measurement during which it was late says nothing about what is measured.
+The n-th call of a name always gets the same reply. It runs in its own process and records how late its writes are, so
+that measurements with a late mock can be discarded.
 """
 
 from __future__ import annotations
@@ -31,29 +30,31 @@ GARBAGE = (b"<html>busy</html>", b'{"choices": 3}', b"\xff\xfe", b"")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-class Budgeted(NamedTuple):
-    """A reply: what is written when. Piece n is due `start + n * pace` seconds after the request."""
+class Reply(NamedTuple):
+    """A reply: piece n is due `start + n * pace` seconds after the request."""
 
     start: float
     pace: float
     pieces: tuple[bytes, ...]
     end: str = "kept"
-    """What becomes of the connection after the last piece: it is "kept", "closed", or the call is "open" for ever."""
+    """The connection after the last piece: "kept", "closed", or "open" (the call never ends)."""
 
 
 @cache
-def plan(name: str, streamed: bool, fault: str, kind: int = 0, written: int = 0, most: int | None = None) -> Budgeted:
-    """Return how a call is answered. `kind` chooses among the kinds of garbage, `written` is the number of words
-    that are there already, `most` the limit of further ones."""
+def plan(name: str, streamed: bool, fault: str, kind: int = 0, written: int = 0, most: int | None = None) -> Reply:
+    """Return the reply to a call.
+
+    `kind` selects the garbage, `written` is the number of words so far, `most` the maximum of further ones.
+    """
     model = parse(name)
     start = model.first * (SLOW if fault == "slow" else 1)
     match fault:
         case "429":
-            return Budgeted(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
+            return Reply(start, 0, (_reply(b'{"error": {"message": "slow down"}}', "429", "Retry-After: 0.05\r\n"),))
         case "500":
-            return Budgeted(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
+            return Reply(start, 0, (_reply(b'{"error": {"message": "oops"}}', "500"),))
         case "garbage":
-            return Budgeted(start, 0, (_reply(GARBAGE[kind]),))
+            return Reply(start, 0, (_reply(GARBAGE[kind]),))
     words = [*(f"word{place} " for place in range(model.words - 1)), MARK][written:] or [MARK]
     finish = "stop" if most is None or len(words) <= most else "length"
     words = words[:most]
@@ -71,8 +72,8 @@ def plan(name: str, streamed: bool, fault: str, kind: int = 0, written: int = 0,
         if fault in ("cut", "stall"):
             pieces = [pieces[0][: len(pieces[0]) // 2], b""]
     if fault in ("cut", "stall"):
-        return Budgeted(start, model.pace, tuple(pieces[: len(pieces) // 2]), "closed" if fault == "cut" else "open")
-    return Budgeted(start, model.pace, tuple(pieces))
+        return Reply(start, model.pace, tuple(pieces[: len(pieces) // 2]), "closed" if fault == "cut" else "open")
+    return Reply(start, model.pace, tuple(pieces))
 
 
 def _reply(body: bytes, status: str = "200", header: str = "") -> bytes:
@@ -94,7 +95,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 class Clock:
-    """Calls back at absolute moments of the monotonic clock. The loop's own timers are good to 1 ms only."""
+    """Runs callbacks at absolute monotonic times. The event loop's own timers have a resolution of 1 ms."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -118,7 +119,7 @@ class Clock:
             return
         whole, part = divmod(int(due * 1e9) + 1, 1_000_000_000)
         value = (ctypes.c_long * 4)(0, 0, whole, part)
-        self._libc.timerfd_settime(self._timer, 1, value, None)  # 1: the moment is absolute
+        self._libc.timerfd_settime(self._timer, 1, value, None)  # 1: absolute time
 
     def _fired(self) -> None:
         if self._timer is not None:
@@ -132,7 +133,7 @@ class Clock:
 
 
 class Account:
-    """What was asked, and how late the answers were."""
+    """Statistics of the calls and of late writes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = Clock(loop)
@@ -142,8 +143,8 @@ class Account:
         self.left_at = 0.0
         self._calls: Counter[str] = Counter()
 
-    def plan(self, name: str, request: dict[str, Any]) -> Budgeted:
-        """How the next call of a name is answered."""
+    def plan(self, name: str, request: dict[str, Any]) -> Reply:
+        """Return the reply to the next call of a model name."""
         model = parse(name)
         number = self._calls[name] = self._calls[name] + 1
         dice = random.Random(f"{name}/{number}")
@@ -166,13 +167,13 @@ class Account:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 as far as clients of one endpoint need it: POST with a length, again and again."""
+    """HTTP/1.1 for one endpoint: POST with a Content-Length, on a kept connection."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._transport: asyncio.Transport
-        self._taken = b""
-        self._plan: Budgeted | None = None
+        self._buffer = b""
+        self._plan: Reply | None = None
         self._place = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -180,19 +181,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         arrived = time.monotonic()
-        data = self._taken + data
+        data = self._buffer + data
         body = data.find(b"\r\n\r\n") + 4
         found = LENGTH.search(data, 0, body)
         end = body + (int(found[1]) if found else 0)
         if body < 4 or len(data) < end:
-            self._taken = data
+            self._buffer = data
             return
-        self._taken = data[end:]
+        self._buffer = data[end:]
         path = data.split(b" ", 2)[1]
         if path in (b"/late", b"/state"):
             self._transport.write(_reply(self._account.get(path)))
             return
-        if not path.endswith(b"/chat/completions"):  # some clients first ask what server this is
+        if not path.endswith(b"/chat/completions"):  # some clients probe the server first
             self._transport.write(_reply(b"{}", "404"))
             return
         payload = json.loads(data[body:end])
@@ -234,7 +235,7 @@ async def serve() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--core", type=int, help="the core it runs on")
+    parser.add_argument("--core", type=int, help="the core to run on")
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})

@@ -1,14 +1,14 @@
-"""What the name of a mock model says: `d1.0-w64-p0.01` waits 1.0 s, then says 64 words, one every 0.01 s.
+"""Parses mock model names: `d1.0-w64-p0.01` waits 1.0 s, then streams 64 words, one every 0.01 s.
 
-A name's parts, in any order; what is none of them (`-a`) tells one model from another, and throws other dice:
+Parts come in any order. Other parts (`-a`) make a name unique and seed its random faults:
 
-    d0.2  seconds until the first word
-    w64   how many words
-    p0.01 seconds for each word; all is said at d + w * p
-    steps it heeds max_tokens, a word being a token, and goes on from the words it has said in the conversation
-    429, 500, cut or stall (in the middle), garbage, slow (ten times as late): how calls go wrong
-    f0.2  how likely a call goes wrong, in that way, or else in any
-    e5    that it is every fifth call; without f and e it is every call
+    d0.2  seconds to the first word
+    w64   number of words
+    p0.01 seconds per word; the reply ends at d + w * p
+    steps respects max_tokens (one token per word), and continues the assistant's words in the conversation
+    429, 500, cut or stall (in mid-reply), garbage, slow (ten times the delay): the kind of fault
+    f0.2  probability of a fault, of that kind or of a random one
+    e5    every fifth call has a fault; without f and e every call has
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 FAULTS = ("429", "500", "cut", "stall", "garbage", "slow")
 MARK = "[whole]"
-"""What every whole text ends in."""
+"""The last word of a complete reply."""
 
 
 class Behaviour(NamedTuple):
-    """What a model's name says."""
+    """The behaviour that a model's name defines."""
 
     first: float = 0.0
     words: int = 8
@@ -35,7 +35,7 @@ class Behaviour(NamedTuple):
 
     @property
     def end(self) -> float:
-        """When all is said, in seconds after the request."""
+        """The end of the reply, in seconds after the request."""
         return self.first + self.words * self.pace
 
 

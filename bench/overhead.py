@@ -1,11 +1,7 @@
-"""What do we add to the models' own time when one client asks?
+"""Measures the latency that the library and `moa serve` add to the models' own time for one client, in milliseconds.
 
-A model alone, then mixtures of 2 and 3 layers (the aggregator counted) of so many proposers, each 200 ms to the first
-word and 100 words a second for 64 words; in the library alone, and streamed through `moa serve`, which shows the
-proposals too. Added is over the ideal critical path, in milliseconds: to the first word that can be shown, to the
-first word of the answer, and to the end. The mock and the client have one core, what is measured the other. A run in
-which the mock was later than 1 ms, or others had the core of what is measured for longer, is void and repeated, twice
-as often as there are runs at most.
+Runs one model alone, then mixtures of 2 and 3 layers with `--proposers`, over the ideal critical path (ideal.py).
+Void runs (late mock, busy core) are repeated, at most twice as many as `--runs`.
 """
 
 from __future__ import annotations
@@ -36,15 +32,15 @@ Ask = Callable[[str], Awaitable[Times]]
 
 
 async def repeated(ask: Ask, process: int, upstream: Mock, name: str, least: Times, runs: int) -> dict[str, Any]:
-    """What so many runs added, and how many were void, after one that warms up."""
+    """Return what `runs` runs added and how many were void, after a warm-up."""
     added: list[Times] = []
     void = -1
     while len(added) < runs:
         await asyncio.to_thread(upstream.late)
-        lost = waited(process)
+        preempted = waited(process)
         times = await ask(name)
-        lost = max(waited(process) - lost, (await asyncio.to_thread(upstream.late)).most)
-        if void >= 0 and (lost < LATE or void >= VOID * runs):
+        preempted = max(waited(process) - preempted, (await asyncio.to_thread(upstream.late)).most)
+        if void >= 0 and (preempted < LATE or void >= VOID * runs):
             added.append(times.over(least))
         else:
             void += 1

@@ -1,10 +1,7 @@
-"""The page in Chromium: how soon it is there, how much is loaded, whether it stutters while twelve models write.
+"""Measures the page's first paint, size, frame times and longest main-thread task while twelve models stream.
 
-Frames are counted by the page's own clock while the words stream: the longest gap between two is what somebody would
-see as a stutter. On a busy machine gaps are also the others' doing; the longest task of the page's main thread, in
-processor time, is the page's alone. Needs the group `browser`, the system's Chromium and the built page:
-
-    uv run --group browser python bench/page.py
+Frame gaps include other load on the machine; the longest task is in CPU time. Needs Chromium and the built page:
+`uv run --group browser python bench/page.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 ASSETS = Path(__file__).parents[1] / "src/moa/web/assets"
 
 CARDS = 12
-WORD = 8.9  # bytes of a word of the mock, on average, with its space
+WORD = 8.9  # mean size of a mock word in bytes, with its space
 MIXTURE = """
 [mixtures.panel]
 proposers = [{{ model = "mock:d0.2-w{words}-p{pace}", samples = {cards} }}]
@@ -44,7 +41,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def loaded() -> float:
-    """kB of all scripts and styles, as they are sent."""
+    """Return the gzipped size of all scripts and styles in kB."""
     files = [file for file in ASSETS.iterdir() if file.suffix in (".js", ".css")]
     return sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) / 1000
 
@@ -56,7 +53,7 @@ OVER = """() => new Promise((resolve) => {
 
 
 def longest(trace: bytes) -> float:
-    """The longest task of the page's main thread, in ms of processor time."""
+    """Return the longest task of the page's main thread, in ms of CPU time."""
     events = json.loads(trace)["traceEvents"]
     named = [event for event in events if event["name"] == "thread_name"]
     main = {(one["pid"], one["tid"]) for one in named if one["args"]["name"] == "CrRendererMain"}
@@ -65,7 +62,7 @@ def longest(trace: bytes) -> float:
 
 
 async def measure(browser: Any, url: str) -> dict[str, float]:
-    """Ask one question in a fresh tab and watch its frames until the answer is there."""
+    """Run one question in a new tab and return its figures."""
     tab = await browser.new_context(viewport={"width": 1440, "height": 1000})
     page = await tab.new_page()
     try:

@@ -1,6 +1,6 @@
-"""Are the proposers of a layer truly in parallel? 6 proposers of 1.0 s in 2 proposer layers, then the aggregator.
+"""Measures whether the proposers of a layer run in parallel, with calls of 1.0 s each.
 
-The ideal is 3.0 s: one call after another is 13 s. Runs in which the mock itself was late are void and said to be.
+The ideal is one second per layer. Runs with a late mock are void and repeated.
 """
 
 from __future__ import annotations

@@ -1,17 +1,7 @@
-"""How quick are the mixtures that can be installed from PyPI, asked for the same work in one run, ours among them?
+"""Compares the latency of mixtures of agents that can be installed from PyPI, this library included, on the same mock.
 
-One layer of three proposers, then an aggregator; every call takes 1.0 s and says 64 words evenly, the first at once, so
-that the ideal is 2.0 s, and 1.0 s to the first word of the answer. Each peer is in an environment of its own, and asked
-by a small program of ours, bench/peers/ask_NAME.py. A peer that cannot be installed or does not answer is listed with
-the reason. The columns:
-
-total       one client, from the question to the end of the answer, in seconds; the first question is left out
-first word  the same, to the first word of the answer; "whole only" for a peer that does not stream it
-64 all      64 clients at once, until all have their answers; 64 median is the median client's
-one fails   one of the three proposers answers with status 500 to every call
-start       from the start of the process to its first answer, less the total
-calls       upstream calls for one answer
-late ms     by how much the mock was late at worst while all asked at once, in milliseconds: a busy peer delays it
+Three proposers, then an aggregator, 1.0 s a call: the ideal is 2.0 s, and 1.0 s to the first word. Each peer has its
+own environment and an adapter, bench/peers/ask_NAME.py. `--only` selects peers; `--envs DIR` keeps the environments.
 """
 
 from __future__ import annotations
@@ -37,20 +27,20 @@ CALL = "d0-w64-p0.015625"
 PROPOSERS = tuple(f"{CALL}-{letter}" for letter in "abc")
 FAILING = (*PROPOSERS[:2], "500-c")
 LATE = 0.02
-"""How late the mock may be with a word for one client, in seconds: what was measured when it was later is void."""
+"""Maximum delay of the mock for one client, in seconds. Measurements with a later mock are void."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """What is installed for an adapter, and what a reader of its row must know."""
+    """A distribution, its requirements, and a note for its row."""
 
     name: str
     distribution: str
     needs: tuple[str, ...]
     alone: tuple[str, ...] = ()
-    """What is installed without what it asks for."""
+    """Packages that are installed without their dependencies."""
     one_model: bool = False
-    """It asks one model only: no proposer can fail by itself."""
+    """Whether it calls one model only, so that no single proposer can fail."""
     note: str = ""
 
 
@@ -93,22 +83,22 @@ PEERS = (
 
 
 class CannotRun(Exception):
-    """A peer that cannot be installed or asked; says why."""
+    """A peer could not be installed or run."""
 
 
 @dataclass(frozen=True)
-class Cache:
-    """What an adapter reported, round by round, without the first."""
+class Measurements:
+    """The answers that an adapter reported, by round, without the first round."""
 
     rounds: tuple[tuple[dict[str, Any], ...], ...]
     first_at: float
-    """When the first answer was there, in seconds after the start of the process."""
+    """Seconds from the start of the process to the first answer."""
     calls: int
     late: float
 
 
 def output_of(command: Sequence[str], what: str) -> str:
-    """What a command prints; raises CannotRun with its last line if it fails."""
+    """Return a command's standard output. Raises `CannotRun` with the last line of its standard error if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise CannotRun(f"{what}: {_last(done.stderr)}")
@@ -117,21 +107,21 @@ def output_of(command: Sequence[str], what: str) -> str:
 
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:120] if lines else "it said nothing"
+    return lines[-1][:120] if lines else "no output"
 
 
 def install(peer: Peer, envs: Path) -> tuple[Path, dict[str, Any]]:
-    """The environment's interpreter, made where there is none yet, and what is in it."""
+    """Return the interpreter of a peer's environment and its figures. Creates the environment if necessary."""
     folder = envs / peer.name
     python = folder / "bin" / "python"
-    done, wanted = folder / "asked-for", "\n".join((*peer.alone, *peer.needs))
-    if peer.name in OURS or not done.exists() or done.read_text() != wanted:
+    installed, wanted = folder / "requirements", "\n".join((*peer.alone, *peer.needs))
+    if peer.name in OURS or not installed.exists() or installed.read_text() != wanted:
         output_of(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], "uv venv")
         into = ["uv", "pip", "install", "--quiet", "--refresh-package", peer.distribution, "--python", str(python)]
         if peer.alone:
             output_of([*into, "--no-deps", *peer.alone], "uv pip install")
         output_of([*into, *peer.needs], "uv pip install")
-        done.write_text(wanted)
+        installed.write_text(wanted)
     listing = ["uv", "pip", "list", "--quiet", "--format=json", "--python", str(python)]
     listed = json.loads(output_of(listing, "uv pip list"))
     packages = next(folder.glob("lib/python*/site-packages"))
@@ -143,11 +133,11 @@ def install(peer: Peer, envs: Path) -> tuple[Path, dict[str, Any]]:
 
 def ask(
     peer: Peer, python: Path, upstream: Mock, clients: int, rounds: int, proposers: Sequence[str], limit: float
-) -> Cache:
-    """Run the adapter: one round that is not counted, then so many in which all clients ask at once."""
+) -> Measurements:
+    """Run the adapter: one uncounted round, then `rounds` rounds in which all clients ask at once."""
     task = {"url": upstream.url, "proposers": proposers, "aggregator": CALL, "clients": clients, "rounds": rounds + 1}
-    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # as on a user's machine, where modules are compiled once
+    environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' modules are compiled once
     with tempfile.TemporaryDirectory() as folder:
         upstream.late()
         before = sum(upstream.state()["faults"].values())
@@ -158,7 +148,7 @@ def ask(
             stderr=(Path(folder) / "errors").open("w"),
             text=True,
             cwd=folder,
-            env={**kept, "HOME": folder},
+            env={**environment, "HOME": folder},
             start_new_session=True,
         )
         try:
@@ -166,17 +156,21 @@ def ask(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise CannotRun(f"{clients} at once were not answered within {limit:g} s") from None
+            raise CannotRun(f"{clients} clients at once: no answer within {limit:g} s") from None
         if process.returncode or not lines:
             raise CannotRun(_last((Path(folder) / "errors").read_text()))
         calls = sum(upstream.state()["faults"].values()) - before
     answers = [json.loads(line) for line in lines.splitlines()]
     counted = tuple(tuple(each for each in answers if each["round"] == number) for number in range(1, rounds + 1))
-    return Cache(counted, answers[0]["at"] - begun, round(calls / len(answers)), upstream.late().most)
+    return Measurements(counted, answers[0]["at"] - begun, round(calls / len(answers)), upstream.late().most)
 
 
 def measure(peer: Peer, envs: Path, upstream: Mock, options: argparse.Namespace) -> dict[str, Any]:
-    """The row of a peer."""
+    """Return a peer's row.
+
+    `N all` is the time until N clients at once have their answers, `one fails` the time with a proposer that returns
+    500, `start` the time from process start to the first answer less `total`, `calls` the upstream calls of one answer.
+    """
     many = options.clients
     columns = ("version", "total", "first word", f"{many} all", f"{many} median", "one fails", "start")
     row = {"peer": peer.name} | dict.fromkeys((*columns, "MB", "distributions", "calls", "late ms"), "-")
@@ -193,14 +187,14 @@ def measure(peer: Peer, envs: Path, upstream: Mock, options: argparse.Namespace)
 
 
 def _alone(peer: Peer, python: Path, upstream: Mock, options: argparse.Namespace) -> dict[str, Any]:
-    ask(peer, python, upstream, 1, 0, PROPOSERS, options.limit)  # its modules are compiled now
+    ask(peer, python, upstream, 1, 0, PROPOSERS, options.limit)  # compiles its modules
     starts = [ask(peer, python, upstream, 1, 0, PROPOSERS, options.limit).first_at for _ in range(options.runs)]
     for _ in range(3):
         one = ask(peer, python, upstream, 1, options.runs, PROPOSERS, options.limit)
         if one.late <= LATE:
             break
     else:
-        raise CannotRun(f"the mock upstream was {1000 * one.late:.0f} ms late: ask when the machine is idle")
+        raise CannotRun(f"the mock upstream was {1000 * one.late:.0f} ms late; retry on an idle machine")
     answers = [answer for (answer,) in one.rounds]
     if failed := [answer["error"] for answer in answers if answer["error"]]:
         raise CannotRun(failed[0])
@@ -227,12 +221,12 @@ def _crowd(peer: Peer, python: Path, upstream: Mock, options: argparse.Namespace
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [peer.name for peer in PEERS]
-    parser.add_argument("--runs", type=int, default=5, help="how many questions of each client are counted")
+    parser.add_argument("--runs", type=int, default=5, help="counted questions per client")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these peers")
-    parser.add_argument("--clients", type=int, default=64, help="how many ask at once")
-    parser.add_argument("--limit", type=float, default=170, help="seconds after which a peer is given up")
-    parser.add_argument("--envs", type=Path, help="where the environments are kept; else they are made anew")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="peers to measure")
+    parser.add_argument("--clients", type=int, default=64, help="concurrent clients")
+    parser.add_argument("--limit", type=float, default=170, help="timeout for a peer in seconds")
+    parser.add_argument("--envs", type=Path, help="folder for the environments; a temporary one by default")
     options = parser.parse_args()
     with mock() as upstream, tempfile.TemporaryDirectory() as folder:
         envs = options.envs.resolve() if options.envs else Path(folder)

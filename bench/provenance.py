@@ -1,28 +1,7 @@
-"""Is it right where the sentences of an answer are said to come from, and what does it cost to say so?
+"""Measures the precision, recall and cost of tracing an answer's sentences to its proposals.
 
-constructed  answers composed of sentences of which it is known which of six proposals they were taken from, as they are
-             (`verbatim`) or said again by rule in other words, in another order, inflected (`paraphrased`), two of two
-             proposals joined to one (`joined`), all of these (`mixed`); two of five sentences are in no proposal. All
-             proposals speak of the same topic in the same words, and any two statements may have two of seven facts
-             in common. `precision` is the share of the (sentence, proposal) pairs told that are true, those of new
-             sentences counted in; `recall` the share of the true ones that are told; `own` the share of the new
-             sentences that are told to be the aggregator's own.
-contradicted the same where the proposal has another number, another unit (a quarter of them it does not know), or
-             denies: `reported` is the share of such sentences that are told as contradicted, `false` the share of
-             (sentence, proposal) pairs that are told so and are none.
-cost         milliseconds for an answer of 400 words and six proposals of as many; `cpu ms` without the time in which
-             other processes had the core.
-real         with --data: answers of Together's MoA beside five of its six proposers. `attributed` is the share of the
-             sentences that at least one supports, `strength` the median of the strongest, `contradicted` the share that
-             one contradicts. Controls: the same answers beside those of models that were not asked, and beside the
-             proposers' answers to another instruction, which can support nothing. `spliced` are answers put together
-             from sentences of the proposers as they are, and of answers to another instruction: precision (a lower
-             bound, as others may say the same), recall and own as above.
-
-Words are in phrasebook.py, in two halves without a word of content in common: thresholds were set on the one, and what
-is shown is the other (--half dev shows the first). DIR holds moa_outputs/ and selection/outputs/ as AlpacaEval lays out
-outputs: lists of {instruction, output}, in JSON packed by gzip; the first 200 instructions were for setting thresholds
-and are left out.
+Uses generated answers (phrasebook.py; thresholds were set on `--half dev`). `--data DIR` adds Together's MoA: DIR holds
+moa_outputs/ and selection/outputs/ in AlpacaEval's layout. The first 200 instructions, used for tuning, are left out.
 """
 
 from __future__ import annotations
@@ -42,18 +21,18 @@ from phrasebook import UNITS, Bank, Half, Statement, make_statement, phrase
 
 PROPOSALS, SENTENCES, ANSWER = 6, 20, 15
 SHARED = 2
-"""Facts that two statements may have in common, of seven."""
+"""Maximum number of the seven facts that two statements may share."""
 
 STRANGERS = ("claude", "wizardlm-13b", "falcon-40b-instruct", "vicuna-13b-v1.5-togetherai", "OpenHermes-2.5-Mistral-7B")
 TUNED_ON = 200
 FRESH = 1000
-"""Held-out sets of lower numbers were looked at while the method was made."""
+"""The first held-out seed that was not used during development."""
 WORDS = 5
-"""Real sentences of no more words are not spliced: "I hope this helps!" is nobody's."""
+"""Shorter real sentences are not spliced: "I hope this helps!" has no source."""
 
 
 class Case(NamedTuple):
-    """An answer, and for each of its sentences the proposals that it was taken from; none for a new one."""
+    """An answer's sentences, the source proposals of each (none for a new one), and the proposals."""
 
     sentences: list[str]
     gold: list[set[int]]
@@ -61,7 +40,7 @@ class Case(NamedTuple):
 
 
 def distinct(bank: Bank, topic: str, dice: random.Random, count: int) -> list[Statement]:
-    """Statements on a topic of which no two have more than a few facts in common."""
+    """Return statements on a topic that share at most a few facts pairwise."""
     made: list[Statement] = []
     while len(made) < count:
         one = make_statement(bank, topic, dice)
@@ -71,14 +50,17 @@ def distinct(bank: Bank, topic: str, dice: random.Random, count: int) -> list[St
 
 
 def case(half: Half, kind: str, seed: int) -> Case:
-    """An answer by rule."""
+    """Return a generated answer: two of five sentences are new, the others come from six proposals on one topic.
+
+    They are unchanged ("verbatim"), "paraphrased", "joined" from two proposals, or "mixed".
+    """
     dice = random.Random(f"{half}/{kind}/{seed}")
     bank = Bank.of(half)
     topic = dice.choice(sorted(bank.topics))
     statements = distinct(bank, topic, dice, PROPOSALS * SENTENCES + ANSWER)
     news, known = statements[:ANSWER], statements[ANSWER:]
     held = [known[place * SENTENCES : (place + 1) * SENTENCES] for place in range(PROPOSALS)]
-    for place, own in enumerate(held):  # a few things are said by two
+    for place, own in enumerate(held):  # two proposals share a few statements
         own[0] = held[(place + 1) % PROPOSALS][1]
     words = {one: phrase(one, dice) for one in statements}
     proposals = [Proposal(f"m{place}", " ".join(words[one] for one in own)) for place, own in enumerate(held)]
@@ -102,9 +84,9 @@ def case(half: Half, kind: str, seed: int) -> Case:
 
 
 def traced(one: Case, between: str = " ") -> tuple[list[set[int]], list[set[int]]]:
-    """For each sentence which proposals are said to support it, and which to contradict it."""
+    """Return for each sentence the proposals that support it, and those that contradict it."""
     found = provenance(between.join(one.sentences), one.proposals).sentences
-    assert len(found) == len(one.sentences), "the sentences of the set are cut otherwise than they were made"
+    assert len(found) == len(one.sentences), "the answer was split into other sentences"
     return tuple(
         [{source.proposal for source in sentence.sources if source.relation == side} for sentence in found]
         for side in ("supports", "contradicts")
@@ -112,6 +94,7 @@ def traced(one: Case, between: str = " ") -> tuple[list[set[int]], list[set[int]
 
 
 def _measured(cases: Sequence[Case], between: str = " ") -> dict[str, Any]:
+    """Return precision and recall of pairs, and the share of new sentences without a source (`own`)."""
     reported = true = right = news = own = 0
     for one in cases:
         for gold, found in zip(one.gold, traced(one, between)[0], strict=True):
@@ -127,8 +110,8 @@ def _measured(cases: Sequence[Case], between: str = " ") -> dict[str, Any]:
 
 
 def contradicted(half: Half, kind: str, seeds: range) -> dict[str, Any]:
-    """Sentences of a proposal said again with another number, or a negation."""
-    there = reported = pairs = false = 0
+    """Return how many changed numbers, units or negations are `reported`, and the share of `false` contradictions."""
+    expected_pairs = reported = pairs = false = 0
     for seed in seeds:
         one = case(half, "verbatim", seed)
         dice = random.Random(f"{kind}/{seed}")
@@ -138,9 +121,9 @@ def contradicted(half: Half, kind: str, seeds: range) -> dict[str, Any]:
             expected.append(gold if changed else set())
             one.sentences[place] = changed or one.sentences[place]
         for gold, found in zip(expected, traced(one)[1], strict=True):
-            there, reported = there + len(gold), reported + len(gold & found)
+            expected_pairs, reported = expected_pairs + len(gold), reported + len(gold & found)
             pairs, false = pairs + PROPOSALS - len(gold), false + len(found - gold)
-    return {"set": kind, "pairs": there, "told": reported / max(1, there), "false": false / pairs}
+    return {"set": kind, "pairs": expected_pairs, "reported": reported / max(1, expected_pairs), "false": false / pairs}
 
 
 def _changed(sentence: str, kind: str, dice: random.Random) -> str | None:
@@ -158,7 +141,7 @@ def _changed(sentence: str, kind: str, dice: random.Random) -> str | None:
 
 
 def cost(half: Half, runs: int) -> dict[str, Any]:
-    """How long it takes, each time with other texts."""
+    """Return the milliseconds for an answer and six proposals of 400 words each, with other texts each time."""
     took, busy = [], []
     for seed in range(0, 2 * runs, 2):
         pairs = zip(case(half, "mixed", seed).proposals, case(half, "mixed", seed + 1).proposals, strict=True)
@@ -178,7 +161,10 @@ def cost(half: Half, runs: int) -> dict[str, Any]:
 
 
 def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
-    """Real answers beside real proposals."""
+    """Yield rows on Together's answers: the share of supported (`attributed`) sentences, and their median `strength`.
+
+    Controls are models that were not proposers, and the proposers' answers to another instruction.
+    """
     answers = outputs(data / "moa_outputs" / "Together-MoA.json.gz")
     panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     strangers = [outputs(data / "selection" / "outputs" / f"{model}.json.gz") for model in STRANGERS]
@@ -187,7 +173,7 @@ def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
     others = {one: dice.choice([other for other in questions if other != one]) for one in questions}
     sides = (
         ("its proposers", MOA, lambda one: [model[one] for model in panel]),
-        ("models not asked", STRANGERS, lambda one: [model[one] for model in strangers]),
+        ("other models", STRANGERS, lambda one: [model[one] for model in strangers]),
         ("another instruction", MOA, lambda one: [model[others[one]] for model in panel]),
     )
     for name, models, texts in sides:
@@ -211,7 +197,7 @@ def real(data: Path, count: int) -> Iterator[dict[str, Any]]:
 
 
 def spliced(data: Path, count: int) -> dict[str, Any]:
-    """Answers put together from real sentences."""
+    """Return precision (a lower bound), recall and own on answers spliced from real sentences."""
     panel = [outputs(data / "moa_outputs" / f"{model}.json.gz") for model in MOA]
     dice = random.Random("splices")
     questions = dice.sample(list(panel[0])[TUNED_ON:], count)

@@ -1,11 +1,7 @@
-"""Do recorded judgements come out again through `moa eval run alpaca_eval`, asked of models that answer as they did?
+"""Replays recorded AlpacaEval judgements through `moa eval run alpaca_eval` and compares the results.
 
-An OpenAI-compatible server gives each model's recorded answers, and to the judge's prompts the recorded
-log-probabilities. `worst` is the largest difference between a preference that comes out and the one that is stored;
-`published` is the raw win rate of the leaderboard, `win rate` what the command prints. Models whose annotations hold no
-log-probabilities cannot be replayed.
-
-DIR holds alpaca_eval/ as `moa eval run` takes it, with annotations/ and expected_dev.csv in it.
+Needs `--data DIR`: alpaca_eval/ as `moa eval run` takes it, with annotations/ and expected_dev.csv. Models whose
+annotations have no log-probabilities are left out.
 """
 
 from __future__ import annotations
@@ -29,11 +25,11 @@ from moa.evals.tasks.data import read_rows
 
 Row = dict[str, Any]
 Recorded = dict[str, tuple[str, Any]]
-"""What is said to the last message of a request, and its log-probabilities."""
+"""The reply to the last message of a request, and its log-probabilities."""
 
 
 def recorded(data: Path, path: Path) -> tuple[Recorded, Recorded]:
-    """What a model said, and what its judge said of it."""
+    """Return a model's recorded answers, and its judge's replies."""
     bench, rows = read(data), {row["instruction"]: row for row in read_rows(path)}
     answers, judgements = Recorded(), Recorded()
     for sample in bench.samples:
@@ -48,7 +44,7 @@ def recorded(data: Path, path: Path) -> tuple[Recorded, Recorded]:
 
 @contextmanager
 def served(recordings: dict[str, Recorded]) -> Iterator[str]:
-    """A server whose models say what is recorded of them."""
+    """Start a server whose models give their recorded replies, and yield its base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -57,7 +53,7 @@ def served(recordings: dict[str, Recorded]) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             found = recordings[body["model"]].get(body["messages"][-1]["content"])
             status, payload = (
-                (200, _completion(*found)) if found else (404, {"error": {"message": "nothing is recorded"}})
+                (200, _completion(*found)) if found else (404, {"error": {"message": "no recorded reply"}})
             )
             reply = json.dumps(payload).encode()
             self.send_response(status)
@@ -83,7 +79,7 @@ def _completion(text: str, logprobs: Any) -> Row:
 
 
 def replayed(data: Path, path: Path, published: float | None) -> Row | None:
-    """One model through the command."""
+    """Run one model. `worst` is the largest difference between a computed and a recorded preference."""
     name = path.name.partition(".json")[0]
     answers, judgements = recorded(data, path)
     if not judgements:
@@ -92,7 +88,7 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
         config = Path(folder, "moa.toml")
         config.write_text(f'[providers.lab]\nbase_url = "{url}"\nattempts = 1\nprice = {{ input = 0, output = 0 }}\n')
         out = Path(folder, "out")
-        items = [
+        flags = [
             "-m",
             f"lab:{name}",
             "--judge",
@@ -102,18 +98,18 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
             "--output-dir",
             str(out),
         ]
-        command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *items, "--config", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        command = [sys.executable, "-m", "moa", "eval", "run", "alpaca_eval", *flags, "--config", str(config)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
         lines = [json.loads(line) for line in (out / "scores.jsonl").read_text("utf-8").splitlines()]
         samples = {one["id"]: one["messages"][0]["content"] for one in map(json.loads, (out / "samples.jsonl").open())}
     stored = {row["instruction"]: preference_of(row["preference"]) for row in read_rows(path)}
-    got = {samples[line["sample"]]: line["scores"][0]["value"] for line in lines}
-    shown = {row[1]: row[2] for row in (line.split("\t") for line in done.stdout.splitlines())}
+    computed = {samples[line["sample"]]: line["scores"][0]["value"] for line in lines}
+    shown = {row[1]: row[2] for row in (line.split("\t") for line in result.stdout.splitlines())}
     return {
         "model": name,
         "stored": len(stored),
-        "came out": len(got),
-        "worst": max(abs(got[question] - value) for question, value in stored.items() if value is not None),
+        "computed": len(computed),
+        "worst": max(abs(computed[question] - value) for question, value in stored.items() if value is not None),
         "win rate": shown["win rate"],
         "published": published,
         "length-controlled": shown["length-controlled win rate"],
@@ -123,14 +119,14 @@ def replayed(data: Path, path: Path, published: float | None) -> Row | None:
 def main() -> None:
     options = arguments(__doc__, runs=1, data="")
     if not options.data:
-        print("skipped: it needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
+        print("skipped: needs --data DIR, AlpacaEval's data with annotations", file=sys.stderr)
         return
     data = Path(options.data)
     folder = data / "alpaca_eval"
     expected = {row["model"]: float(row["win_rate"]) for row in read_rows(folder / "expected_dev.csv")}
     files = sorted((folder / "annotations").glob("*.json*"))
     rows = [row for path in files if (row := replayed(data, path, expected.get(path.name.partition(".json")[0])))]
-    report("preferences of recorded judgements, once more", rows, options)
+    report("preferences of recorded judgements, recomputed", rows, options)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,7 @@
-"""Does choosing by quality and diversity beat choosing by quality alone, with answers of real models that were judged?
+"""Compares choosing models by quality and diversity with choosing by quality alone, on judged answers of real models.
 
-Half of the prompts choose the models, the other half test them; each run is another split. A figure is the mean over
-the test prompts of the highest preference among the chosen, in percent. "both" has its weight by cross-validation
-inside the choosing half, "fixed" has it at 0.2. `gain` is what both has over quality, `wins` in how many splits it has
-more / less.
-
-pools       all, those whose names do not begin with --family (one family leads the rest by far), and the near ties,
-            from 5 to 11 percent
-random      as many pools of 15 models drawn at random as there are splits
-
-DIR holds selection/preference_matrix_dev.csv (or --preferences names the table) and the models' answers in
-selection/outputs (or --outputs), see `moa select --help`.
+Half of the prompts choose, the other half test; each run is another split. Needs `--data DIR` with
+selection/preference_matrix_dev.csv (or `--preferences`) and selection/outputs (or `--outputs`).
 """
 
 from __future__ import annotations
@@ -37,7 +28,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 def best_of(table: Table, members: Sequence[str], prompts: Sequence[int]) -> float:
-    """The mean over some prompts of the best member's preference, in percent; a gap is the member's mean."""
+    """Return the best member's preference in percent, averaged over the prompts; a gap counts as the member's mean."""
     means = {name: statistics.fmean(one for one in table[name] if one is not None) for name in members}
     reached = [max(_or(table[name][prompt], means[name]) for name in members) for prompt in prompts]
     return 100 * statistics.fmean(reached)
@@ -48,7 +39,7 @@ def _or(value: float | None, otherwise: float) -> float:
 
 
 def split(table: Table, alike: dict[tuple[str, str], float], k: int, seed: int) -> dict[str, float]:
-    """What each method reaches on the half of the prompts that it did not see."""
+    """Return what each method reaches on the half of the prompts that it did not choose on."""
     order = np.random.default_rng(seed).permutation(len(next(iter(table.values())))).tolist()
     half = len(order) // 2
     choosing, testing = order[:half], order[half:]
@@ -62,6 +53,7 @@ def split(table: Table, alike: dict[tuple[str, str], float], k: int, seed: int) 
 
 
 def row(name: str, models: int, k: int, found: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return a row: `gain` is "both" minus "quality", `wins` counts splits with a higher / lower figure."""
     gains = [one["both"] - one["quality"] for one in found]
     means = {key: round(statistics.fmean(one[key] for one in found), 2) for key in ("single", "random", *METHODS)}
     wins = f"{sum(gain > 1e-9 for gain in gains)} / {sum(gain < -1e-9 for gain in gains)}"
@@ -69,6 +61,7 @@ def row(name: str, models: int, k: int, found: Sequence[dict[str, float]]) -> di
 
 
 def pools(table: Table, family: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield all models, those outside the leading family, and those with a quality of 5 to 11 percent."""
     quality = {name: statistics.fmean(one for one in column if one is not None) for name, column in table.items()}
     yield "all", list(table)
     if family:
@@ -97,7 +90,7 @@ def measured(table: Table, outputs: Path, family: str, splits: int) -> Iterator[
 def main() -> None:
     options = arguments(__doc__, runs=100, data="", preferences="", outputs="", family="FuseChat")
     if not options.data:
-        print("skipped: it needs --data DIR, preferences and answers of real models", file=sys.stderr)
+        print("skipped: needs --data DIR, preferences and answers of real models", file=sys.stderr)
         return
     data = Path(options.data)
     table = read_preferences(Path(options.preferences or data / "selection" / "preference_matrix_dev.csv"))

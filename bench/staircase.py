@@ -1,9 +1,7 @@
-"""How soon does the answer begin with a staircase, when does it end, and what is read for it?
+"""Measures the first word, the end, and the tokens read with a staircase of several step lengths.
 
-Three proposers and an aggregator, each 200 ms to the first word and 100 words a second for 128 words, without a
-staircase and with steps of several lengths. Tokens read are those of the aggregator's prompts, estimated from their
-length; new are those that are not the beginning of its prompt before, which a prefix cache does not hold. The mock
-needs no time to read, so a server that keeps no prefixes is slower than this.
+Three proposers and an aggregator, each 200 ms to the first word and 100 words a second. `new` counts the prompt tokens
+that a prefix cache of the previous prompt does not hold. The mock reads in no time.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ aggregator = "mock:{model}-steps"
 
 
 async def measure(name: str, config: Path) -> dict[str, Any]:
-    """One answer: its first word and its end in seconds, the aggregator's calls, and the tokens that they read."""
+    """Run once; return the first word and the end in seconds, the aggregator's calls, and the tokens that they read."""
     question = moa.Request((moa.Message("user", "Why is the sky blue?"),))
     events: list[moa.Event] = []
     begun = time.monotonic()

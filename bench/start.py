@@ -1,4 +1,4 @@
-"""How quickly it starts and how much it weighs: `import moa`, `moa --help`, `moa serve`, an install."""
+"""Measures the start time of `import moa`, `moa --help` and `moa serve`, and the size of an installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def installed_megabytes() -> float:
-    """The size of everything `pip install mixture-of-agents` brings, in a new virtual environment."""
+    """Return the size of a virtual environment with `mixture-of-agents` installed."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["uv", "venv", "--quiet", folder], check=True)
         python = str(Path(folder, "bin", "python"))
@@ -23,7 +23,7 @@ def installed_megabytes() -> float:
 
 
 def ready(config: Path) -> float:
-    """How many seconds a server takes until it takes requests."""
+    """Return how many seconds `moa serve` takes until it accepts requests."""
     with served(config) as server:
         return server.ready
 
@@ -32,7 +32,7 @@ def main() -> None:
     options = arguments(__doc__)
     python = sys.executable
     moa = str(Path(python).with_name("moa"))
-    usual = {"PYTHONDONTWRITEBYTECODE": ""}  # as on a user's machine, where modules are compiled once
+    usual = {"PYTHONDONTWRITEBYTECODE": ""}  # users' modules are compiled once
     for command in ([python, "-c", "import moa"], [moa, "--help"]):
         seconds(command, usual)
     rows = []

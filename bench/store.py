@@ -1,7 +1,6 @@
-"""What does it cost to keep runs, and how soon are they listed, found and opened among 100,000 of them?
+"""Measures the cost of storing runs, and of listing, searching and opening them among `--count` generated runs.
 
-Made-up runs are written as events, faster than any model would: three proposals of about 100 words and an answer, one
-run in ten watched word by word. The words are as frequent as words are, so that some are in every run and some in one.
+Word frequencies follow Zipf's law. One run in ten is streamed word by word.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ MIXTURES = ("moa:panel", "moa:deep", "moa:quick")
 
 
 def text(dice: random.Random, words: int) -> str:
-    """Words by Zipf's law, near enough: the n-th is about as frequent as 1/n."""
+    """Return random words; the n-th has a frequency of about 1/n."""
     return " ".join(
         WORDS[place] if (place := int(RARE ** dice.random()) - 1) < len(WORDS) else f"w{place}" for _ in range(words)
     )
 
 
 def events(dice: random.Random, began: float, watched: bool) -> Iterator[Event]:
-    """One run."""
+    """Yield the events of one run."""
     run = f"{int(began * 1000):012x}{secrets.token_hex(10)}"
     root, clock = secrets.token_hex(8), 0.0
     question = Request((Message("user", text(dice, 20)),))
@@ -64,7 +63,7 @@ def deltas(span: str, clock: float, body: str, answers: bool, watched: bool) -> 
 
 
 def written(store: Store, count: int, dice: random.Random) -> dict[str, Any]:
-    """Write so many runs; what an event cost whoever emitted it, and the thread that writes."""
+    """Write `count` runs; return the cost of an event for the emitting thread and for the writing thread."""
     emitting: list[float] = []
     began = time.time() - count * 60
     total, writing = 0, 0.0
@@ -95,10 +94,10 @@ def written(store: Store, count: int, dice: random.Random) -> dict[str, Any]:
 
 
 def read(store: Store, runs: int, dice: random.Random) -> Iterator[dict[str, Any]]:
-    """How long it takes to read, as whoever asks has it: a connection and all."""
-    every = [run.id for run in store.runs()]
-    middle = every[len(every) // 2]
-    values: dict[str, Callable[[], Any]] = {
+    """Yield the times of typical queries, each with a new connection."""
+    run_ids = [run.id for run in store.runs()]
+    middle = run_ids[len(run_ids) // 2]
+    queries: dict[str, Callable[[], Any]] = {
         "list the latest 20": lambda: store.runs(limit=20),
         "... from the middle on": lambda: store.runs(limit=20, before=middle),
         "... of one mixture": lambda: store.runs(limit=20, model=MIXTURES[0]),
@@ -110,15 +109,15 @@ def read(store: Store, runs: int, dice: random.Random) -> Iterator[dict[str, Any
         "... four": lambda: store.runs(limit=20, search=f"{WORDS[9][:4]}*"),
         "... a phrase": lambda: store.runs(limit=20, search=f'"{WORDS[0]} {WORDS[1]}"'),
         "... a word that is nowhere": lambda: store.runs(limit=20, search="nowhere"),
-        "open a run": lambda: store.events(dice.choice(every)),
+        "open a run": lambda: store.events(dice.choice(run_ids)),
         "figures of all models": store.figures,
         "... day by day": lambda: store.figures(by_day=True),
     }
-    for what, ask in values.items():
+    for what, query in queries.items():
         times = []
         for _ in range(runs):
             begun = time.perf_counter()
-            ask()
+            query()
             times.append(time.perf_counter() - begun)
         yield {"what": what, "ms, median": 1000 * median(times), "at most": 1000 * max(times)}
 

@@ -1,8 +1,7 @@
-"""What does one slow or failing proposer cost, and what do grace, a learned deadline and a second call give back?
+"""Measures the cost of one slow or failing proposer, and the gain from grace, an adaptive timeout and hedging.
 
-Three proposers and an aggregator, 0.2 s each. The third refuses, fails, falls silent, or is ten times slower once in
-five calls. Each measurement is the slowest of so many requests in a row, told as a ratio to the healthy mixture's;
-as many before them are not counted, but a deadline can be learned from them.
+Three proposers and an aggregator, 0.2 s each; the third has the fault. Each figure is the slowest of `--requests` in a
+row, also as a ratio to the healthy mixture. As many uncounted requests come first, for timeouts to adapt.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CASES = (
         "",
         "timeout = { percentile = 50, min = 0.1 }",
     ),
-    ("slow once in five, asked again after 0.3 s", "mock:d0.2-e5-slow-hedged", ", hedge = 0.3", ""),
+    ("slow once in five, hedged after 0.3 s", "mock:d0.2-e5-slow-hedged", ", hedge = 0.3", ""),
 )
 DOWN = """
 [providers.down]
@@ -47,7 +46,7 @@ aggregator = "mock:d0.2"
 
 
 async def slowest(name: str, config: Path, requests: int) -> tuple[float, int]:
-    """The slowest of some requests in a row, in seconds, and how many proposals were lost."""
+    """Return the slowest of some requests in a row, in seconds, and how many proposals were lost."""
     model = moa.get_model(name, config)
     worst, lost = 0.0, 0
     for number in range(requests):
@@ -77,7 +76,7 @@ async def measure(upstream: Mock, folder: Path, runs: int, requests: int) -> lis
 async def main() -> None:
     options = arguments(__doc__, requests=6)
     with mock() as upstream, tempfile.TemporaryDirectory() as folder:
-        os.environ["MOA_CACHE"] = folder  # what is learned here about waiting is of no use elsewhere
+        os.environ["MOA_CACHE"] = folder  # latencies measured here are useless elsewhere
         rows = await measure(upstream, Path(folder), options.runs, options.requests)
     report(f"straggler, ideal {ideal((('d0.2',), ('d0.2',))).end} s", rows, options)
 

@@ -1,18 +1,7 @@
-"""Does `moa eval worth` say what is true? Its interval and its verdict against worlds in which the truth is known.
+"""Measures the coverage of `moa eval worth`: its interval and its verdict against simulated worlds with a known truth.
 
-In each world (simulator.py) a mixture of four members and an aggregator answers prompts, others in each
-simulation; every answer of the mixture is judged against every member's and against the best member's sampled
-four times (Self-MoA), in both orders. `truth` is the mixture's mean gain, in points, over the member that is best in
-truth, over as many prompts as --truth says. `covered` is the share of simulations whose interval holds it, `worth it`
-how often that was the verdict; a world where the truth is not above 0, or where Self-MoA does better, is marked `no`.
-
-clear       members of like skill, a good aggregator
-near ties   members that differ by little, so that which one is best is seldom sure
-weak        one good member among bad ones, an aggregator that often misses: the mixture is worse
-nothing     equal members, and an aggregator that takes any proposal: the mixture is exactly as good as each
-long        the same, but the mixture is wordy and the judge likes that: with length held equal nothing is gained
-few         as nothing, with 20 prompts
-clusters    as nothing, with prompts in groups of five that share their strengths
+Each world has four members and an aggregator; each answer is judged against every member's and against the best
+member's sampled four times (Self-MoA), in both orders. `--truth` is the number of prompts for the truth.
 """
 
 from __future__ import annotations
@@ -31,13 +20,13 @@ from simulator import SimulatedAnswer, Skill, World
 MEMBERS = ("a", "b", "c", "d")
 EVEN = Skill(strengths=0.6, luck=0.4)
 ZERO = 0.5
-"""How many points of gain the sample that the truth is drawn from cannot tell from nothing."""
+"""Gains of fewer points cannot be told from zero with the sample for the truth."""
 TAKES_ANY = replace(EVEN, misses=1.0)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A world, and how a mixture in it is asked."""
+    """A world, and the use of a mixture in it."""
 
     name: str
     skills: tuple[Skill, Skill, Skill, Skill]
@@ -63,7 +52,7 @@ CASES = (
 
 
 def expected(world: World, one: SimulatedAnswer, other: SimulatedAnswer) -> float:
-    """The gain where length is of no account."""
+    """Return the gain without the judge's preference for length."""
     level = replace(world, longer=0.0)
     return level.preference(one, other) - level.preference(other, one)
 
@@ -71,7 +60,7 @@ def expected(world: World, one: SimulatedAnswer, other: SimulatedAnswer) -> floa
 def row(
     case: Case, world: World, name: str, count: int
 ) -> Iterator[tuple[str, SimulatedAnswer, list[SimulatedAnswer], list[SimulatedAnswer]]]:
-    """Prompts: for each the mixture's answer, the members', and what each member makes of four of its own."""
+    """Yield prompts with the mixture's answer, the members' answers, and the mixture of four samples of each member."""
     for number in range(count):
         prompt = f"{name} {number // case.group}/{number}"
         mixture = world.mixed(MEMBERS, "aggregator", prompt)
@@ -80,7 +69,7 @@ def row(
 
 
 def truth(case: Case, count: int) -> tuple[float, float]:
-    """The mixture's mean gain in points over the member that is best, and over the one that is best when sampled."""
+    """Return the mixture's mean gain in points over the best member, and over the best member when sampled."""
     world, single, often = case.world(), Counter[str](), Counter[str]()
     for _, mixture, alone, sampled in row(case, world, "truth", count):
         for member, one, self_mixed in zip(MEMBERS, alone, sampled, strict=True):
@@ -91,19 +80,19 @@ def truth(case: Case, count: int) -> tuple[float, float]:
 
 
 def simulated(case: Case, number: int) -> Worth:
-    """What `worth` says of one set of prompts."""
+    """Return the result of `worth` on one set of prompts."""
     world = case.world()
-    made = list(row(case, world, f"simulation {number}", case.prompts))
+    prompts = list(row(case, world, f"simulation {number}", case.prompts))
 
     def rival(name: str, others: Sequence[SimulatedAnswer]) -> Rival:
-        pairs = [(prompt, mixture, other) for (prompt, mixture, _, _), other in zip(made, others, strict=True)]
+        pairs = [(prompt, mixture, other) for (prompt, mixture, _, _), other in zip(prompts, others, strict=True)]
         gains = [world.gain(prompt, mixture, other) for prompt, mixture, other in pairs]
         return Rival(name, gains, longer=[mixture.length - other.length for _, mixture, other in pairs])
 
-    members = [rival(name, [alone[place] for _, _, alone, _ in made]) for place, name in enumerate(MEMBERS)]
+    members = [rival(name, [alone[place] for _, _, alone, _ in prompts]) for place, name in enumerate(MEMBERS)]
     picked = MEMBERS.index(min(members, key=lambda member: sum(member.gains)).name)
-    often = rival(f"{MEMBERS[picked]} sampled 4 times", [sampled[picked] for *_, sampled in made])
-    clusters = [prompt.partition("/")[0] for prompt, *_ in made]
+    often = rival(f"{MEMBERS[picked]} sampled 4 times", [sampled[picked] for *_, sampled in prompts])
+    clusters = [prompt.partition("/")[0] for prompt, *_ in prompts]
     return worth(members, [often], clusters=clusters, seed=number)
 
 
@@ -136,7 +125,7 @@ def main() -> None:
         )
         if sys.stderr.isatty():
             print(case.name, file=sys.stderr)
-    report("What worth says, against the truth", rows, options)
+    report("verdicts of worth against the truth", rows, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the adapters share: the task, who asks when, one JSON line for each answer. Standard library only.
+"""Shared code of the adapters: the task, the rounds, and one JSON line for each answer. Standard library only.
 
-An adapter runs in its peer's environment. What the peer prints is kept from the JSON lines: it goes to standard error.
+An adapter runs in its peer's environment. The peer's own output goes to standard error, apart from the JSON lines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-First = Callable[[], None]  # called when the first word of the answer is there
+First = Callable[[], None]  # callback for the first word of the answer
 AskAsync = Callable[[str, First], Awaitable[str]]
 AskSync = Callable[[str, First], str]
 
@@ -24,7 +24,7 @@ os.dup2(2, 1)
 
 @dataclass(frozen=True)
 class Task:
-    """What to ask of which models, and how often."""
+    """The URL, the models, and the number of clients and rounds."""
 
     url: str
     proposers: tuple[str, ...]
@@ -33,14 +33,14 @@ class Task:
     rounds: int
 
     @classmethod
-    def given(cls) -> Task:
-        """The task of this program's first argument."""
+    def from_argument(cls) -> Task:
+        """Return the task in the first command-line argument."""
         payload = json.loads(sys.argv[1])
         return cls(**{**payload, "proposers": tuple(payload["proposers"])})
 
 
 class Answer:
-    """Times one answer, and prints it."""
+    """Times one answer and prints it."""
 
     def __init__(self, round_: int, client: int) -> None:
         self.round = round_
@@ -54,37 +54,37 @@ class Answer:
 
     def done(self, text: str = "", error: str | None = None) -> None:
         if not error and "[whole]" not in text:
-            error = f"not the whole answer of the mock upstream: {text[:200]!r}"
+            error = f"incomplete answer of the mock upstream: {text[:200]!r}"
         at = time.monotonic()
         values = {"round": self.round, "total": at - self.begun, "first": self.words, "at": at, "error": error}
         print(json.dumps(values), file=lines)
 
 
-async def _answers(ask: AskAsync, answer: Answer) -> None:
+async def _answer_async(ask: AskAsync, answer: Answer) -> None:
     try:
         answer.done(await ask(answer.question, answer.first))
-    except Exception as error:  # whatever it is, it is what the peer answers
+    except Exception as error:  # reported as the peer's answer
         answer.done(error=f"{type(error).__name__}: {error}"[:300])
 
 
 async def ask_async(task: Task, asks: Sequence[AskAsync]) -> None:
     """Ask all clients at once, round after round."""
     for number in range(task.rounds):
-        await asyncio.gather(*(_answers(ask, Answer(number, client)) for client, ask in enumerate(asks)))
+        await asyncio.gather(*(_answer_async(ask, Answer(number, client)) for client, ask in enumerate(asks)))
 
 
-def _asked_sync(ask: AskSync, answer: Answer) -> None:
+def _answer_sync(ask: AskSync, answer: Answer) -> None:
     try:
         answer.done(ask(answer.question, answer.first))
-    except Exception as error:  # whatever it is, it is what the peer answers
+    except Exception as error:  # reported as the peer's answer
         answer.done(error=f"{type(error).__name__}: {error}"[:300])
 
 
 def ask_threads(task: Task, asks: Sequence[AskSync]) -> None:
-    """Ask all clients at once, each in a thread of its own, round after round."""
+    """Ask all clients at once, each in its own thread, round after round."""
     for number in range(task.rounds):
         threads = [
-            threading.Thread(target=_asked_sync, args=(ask, Answer(number, client))) for client, ask in enumerate(asks)
+            threading.Thread(target=_answer_sync, args=(ask, Answer(number, client))) for client, ask in enumerate(asks)
         ]
         for thread in threads:
             thread.start()

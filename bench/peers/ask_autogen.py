@@ -1,4 +1,4 @@
-"""Asks AutoGen: workers and an orchestrator that exchange messages, as its documentation's pattern has it."""
+"""Runs AutoGen: workers and an orchestrator that exchange messages, the pattern of its documentation."""
 
 import asyncio
 from dataclasses import dataclass
@@ -56,17 +56,19 @@ class Orchestrator(RoutedAgent):
 
 
 async def main() -> None:
-    task = Task.given()
-    values: dict[int, First] = {}
+    task = Task.from_argument()
+    callbacks: dict[int, First] = {}
     runtime = SingleThreadedAgentRuntime()
     for number, name in enumerate(task.proposers):
         await Worker.register(runtime, f"worker{number}", partial(Worker, model(task, name)))
     aggregator = model(task, task.aggregator)
-    await Orchestrator.register(runtime, "orchestrator", partial(Orchestrator, aggregator, len(task.proposers), values))
+    await Orchestrator.register(
+        runtime, "orchestrator", partial(Orchestrator, aggregator, len(task.proposers), callbacks)
+    )
     runtime.start()
 
     async def ask(question: str, first: First) -> str:
-        values[number := len(values)] = first
+        callbacks[number := len(callbacks)] = first
         reply = await runtime.send_message(Question(question, number), AgentId("orchestrator", f"chat{number}"))
         return str(reply.text)
 

@@ -1,4 +1,4 @@
-"""Asks Hermes: a preset of its provider `moa`, one agent without tools for each client, words through its callback."""
+"""Runs Hermes: a preset of its provider `moa`, one agent without tools for each client, streamed by callback."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapter import AskSync, First, Task, ask_threads
 
-task = Task.given()
+task = Task.from_argument()
 home = tempfile.TemporaryDirectory()
 os.environ["HERMES_HOME"] = home.name
 preset = {
@@ -22,7 +22,7 @@ config = {
 }
 Path(home.name, "config.yaml").write_text(json.dumps(config))  # JSON is YAML
 
-from run_agent import AIAgent  # noqa: E402  (reads its home when imported)
+from run_agent import AIAgent  # noqa: E402  (reads its home at import)
 
 
 def client() -> AskSync:

@@ -1,4 +1,4 @@
-"""Asks LlamaIndex's pack: one layer, its workflow awaited, because its own `run` fails within a loop and without."""
+"""Runs LlamaIndex's pack: one layer. Its workflow is awaited, because its own `run` fails in any setting."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgentsPack
 
 
 async def main() -> None:
-    task = Task.given()
+    task = Task.from_argument()
 
     def model(name: str) -> OpenAILike:
         return OpenAILike(model=name, api_base=task.url, api_key="none", is_chat_model=True)
@@ -16,7 +16,7 @@ async def main() -> None:
     aggregator, proposers = model(task.aggregator), [model(name) for name in task.proposers]
 
     async def ask(question: str, first: First) -> str:
-        pack = MixtureOfAgentsPack(aggregator, proposers, num_layers=1)  # a workflow runs once
+        pack = MixtureOfAgentsPack(aggregator, proposers, num_layers=1)  # a workflow runs only once
         return str(await pack._wf.run(query_str=question))
 
     await ask_async(task, [ask] * task.clients)

@@ -1,4 +1,4 @@
-"""Asks llm-council-core: three members, a peer review of each answer, a chairman."""
+"""Runs llm-council-core: three members, a peer review of each answer, a chairman."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter import First, Task, ask_async
 
-task = Task.given()
+task = Task.from_argument()
 config = {
     "council": {
         "council": {"models": list(task.proposers), "chairman": task.aggregator},
@@ -20,7 +20,7 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "llm_council.yaml")
     path.write_text(json.dumps(config))  # JSON is YAML
     os.environ.update(LLM_COUNCIL_CONFIG=str(path), OPENROUTER_API_KEY="none", LLM_COUNCIL_TELEMETRY="off")
-    from llm_council import run_full_council  # reads its configuration when imported
+    from llm_council import run_full_council  # reads its configuration at import
 
 
 async def ask(question: str, first: First) -> str:

@@ -1,4 +1,4 @@
-"""Asks our library: one mixture of a moa.toml, its events as they come."""
+"""Runs this library: one mixture of a moa.toml, streamed."""
 
 import asyncio
 import tempfile
@@ -11,7 +11,7 @@ import moa
 
 
 async def main() -> None:
-    task = Task.given()
+    task = Task.from_argument()
     with tempfile.TemporaryDirectory() as folder:
         panel = moa.get_model("moa:panel", config(Path(folder), task))
 

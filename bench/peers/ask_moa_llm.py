@@ -1,4 +1,4 @@
-"""Asks moa-llm: its mixture from a configuration, one for each client, because it keeps the messages."""
+"""Runs moa-llm: a mixture from a configuration, one for each client, because it keeps the messages."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from adapter import AskAsync, First, Task, ask_async
 
 os.environ.update(PROVIDER_API_KEY="none", LOG_RESULTS="false")
 
-from moa_llm import create_moa_from_config  # reads the environment when imported
+from moa_llm import create_moa_from_config  # reads the environment at import
 
 
 def client(task: Task) -> AskAsync:
@@ -26,7 +26,7 @@ def client(task: Task) -> AskAsync:
 
 
 async def main() -> None:
-    task = Task.given()
+    task = Task.from_argument()
     await ask_async(task, [client(task) for _ in range(task.clients)])
 
 

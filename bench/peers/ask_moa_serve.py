@@ -1,4 +1,4 @@
-"""Asks our server, `moa serve` in a process of its own, streamed."""
+"""Runs `moa serve` in its own process, streamed."""
 
 import asyncio
 import os
@@ -12,11 +12,11 @@ from adapter import Task
 from ours import config
 from served import ask_server
 
-task = Task.given()
+task = Task.from_argument()
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "moa", "serve", "--config", str(config(Path(folder), task)), "--port", "0"]
-    kept = {**os.environ, "MOA_STORE": str(Path(folder, "runs.sqlite"))}
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=kept)
+    environment = {**os.environ, "MOA_STORE": str(Path(folder, "runs.sqlite"))}
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert server.stderr
     try:
         found = re.search(r"ready on (\S+)", server.stderr.readline())

@@ -1,4 +1,4 @@
-"""Asks optillm's proxy, approach `moa`: one model, sampled three times, criticized, answered again."""
+"""Runs optillm's proxy with its approach `moa`: one model, sampled three times, criticized, answered again."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import time
 from adapter import Task
 from served import ask_server
 
-task = Task.given()
+task = Task.from_argument()
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Asks swarms: its MixtureOfAgents of one layer, one for each client, the aggregator with a callback for its words."""
+"""Runs swarms: its MixtureOfAgents with one layer, one for each client; the aggregator streams through a callback."""
 
 import os
 
@@ -6,7 +6,7 @@ from adapter import AskSync, First, Task, ask_threads
 
 os.environ.update(SWARMS_TELEMETRY_ON="false", LITELLM_LOCAL_MODEL_COST_MAP="true")
 
-from swarms import Agent, MixtureOfAgents  # reads the environment when imported
+from swarms import Agent, MixtureOfAgents  # reads the environment at import
 
 
 def client(task: Task) -> AskSync:
@@ -21,19 +21,19 @@ def client(task: Task) -> AskSync:
             **more,
         )
 
-    items: list[First] = []
+    callbacks: list[First] = []
     mixture = MixtureOfAgents(
         agents=[agent(f"proposer {number}", model) for number, model in enumerate(task.proposers)],
-        aggregator_agent=agent("aggregator", task.aggregator, streaming_callback=lambda _: items[-1]()),
+        aggregator_agent=agent("aggregator", task.aggregator, streaming_callback=lambda _: callbacks[-1]()),
         layers=1,
     )
 
     def ask(question: str, first: First) -> str:
-        items.append(first)
+        callbacks.append(first)
         return str(mixture.run(question))
 
     return ask
 
 
-task = Task.given()
+task = Task.from_argument()
 ask_threads(task, [client(task) for _ in range(task.clients)])

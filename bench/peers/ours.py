@@ -1,4 +1,4 @@
-"""The moa.toml of the task, for both ways to ask ours."""
+"""The moa.toml of the task, for the library and for `moa serve`."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ aggregator = "mock:{aggregator}"
 
 
 def config(folder: Path, task: Task) -> Path:
-    """Write it."""
+    """Write the moa.toml and return its path."""
     proposers = ", ".join(f'"mock:{name}"' for name in task.proposers)
     path = folder / "moa.toml"
     path.write_text(TOML.format(url=task.url, proposers=proposers, aggregator=task.aggregator))

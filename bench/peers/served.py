@@ -1,4 +1,4 @@
-"""Asks a server that speaks OpenAI's protocol, for the peers that are one."""
+"""Sends the questions to an OpenAI-compatible server, for the peers that are servers."""
 
 from __future__ import annotations
 
