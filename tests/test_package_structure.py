@@ -38,7 +38,7 @@ FLOORS = (
     {"models", "mixture"},
     {"config"},
     {"store", "telemetry"},
-    {"api", "batch", "estimates", "runs"},
+    {"api", "estimates", "runs"},
     {"doctor", "evals", "integrations"},
     {"server"},
     {"cli", "__main__"},

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .api import ask, get_model
+from .api import ask, ask_many, get_model
 from .budget import Budget
 from .errors import (
     BadReply,
@@ -114,6 +114,7 @@ __all__ = [
     "WithDefaults",
     "aggregate_and_synthesize",
     "ask",
+    "ask_many",
     "generate",
     "get_model",
     "stream",

@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from moa import ConfigError, Layer, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
-from moa.batch import answers, pooled
+from moa import (
+    ConfigError,
+    Layer,
+    Message,
+    Mixture,
+    ModelError,
+    Request,
+    Response,
+    Scripted,
+    Synthesize,
+    Usage,
+    ask_many,
+)
+from moa.api import map_unordered
 from moa.evals.results_folder import ResultsFolder
 from moa.evals.runner import Progress, evaluate
 from moa.evals.task import Answer, AnswerCost, Metric, Sample, Score, ScoredSample, ScoringContext
@@ -195,7 +207,7 @@ async def test_jobs_are_taken_only_as_places_come_free() -> None:
         return number
 
     got = []
-    results = pooled(endless(), work, 3)  # type: ignore[arg-type]
+    results = map_unordered(work, endless(), 3)  # type: ignore[arg-type]
     async for job, _ in results:
         got.append(job)
         if len(got) == 5:
@@ -212,13 +224,13 @@ async def test_what_a_job_raises_ends_the_whole() -> None:
         return number
 
     with pytest.raises(ValueError, match="a bug"):
-        async for _ in pooled(range(10**9), work, 2):
+        async for _ in map_unordered(work, range(10**9), 2):
             pass
 
 
 async def test_answers_come_in_the_order_of_the_requests() -> None:
     model = Scripted("m", lambda request: ModelError("no") if request.question == "1" else request.question)
-    got = await answers(model, [Request([Message("user", str(n))]) for n in range(3)], at_once=2)
+    got = await ask_many(model, [Request([Message("user", str(n))]) for n in range(3)], max_concurrency=2)
     assert [one.text if isinstance(one, Response) else str(one) for one in got] == ["0", "no", "2"]
 
 

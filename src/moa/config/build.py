@@ -39,7 +39,7 @@ from .schema import (
 class Builder:
     """Makes the models of one configuration. Models of one provider share its limit of concurrent calls.
 
-    Every single model stores its answers in the cache `calls`, if one is given. A provider without a limit of its own
+    Every single model stores its answers in `cache`, if one is given. A provider without a limit of its own
     gets `max_concurrency`, a mixture without an order of its own `reference_order`.
     """
 
@@ -47,14 +47,14 @@ class Builder:
         self,
         config: Config,
         folder: Path,
-        calls: Cache | None = None,
+        cache: Cache | None = None,
         *,
         max_concurrency: int | None = None,
         reference_order: Order | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
-        self._calls = calls
+        self._cache = cache
         self._reference_order = reference_order
         self._around: Callable[[Model, str], Model] | None = None
         self._limiters = {
@@ -122,9 +122,9 @@ class Builder:
         )
 
     def _cached(self, model: Model, always: bool = False) -> Model:
-        if self._calls is None:
+        if self._cache is None:
             return Cached(model) if always else model
-        return Cached(model, self._calls, always)
+        return Cached(model, self._cache, always)
 
     def _embedded(self, name: str, provider: str, model: str) -> Model:
         from ..models.llamacpp.model import LlamaCpp

@@ -1,7 +1,7 @@
 """Asks every model every sample of a task, and scores the answers.
 
 Answers in the results folder are not asked again, and every call goes through the call cache of the models
-(`Builder(..., calls=...)`). So an evaluation that was stopped or killed continues.
+(`Builder(..., cache=...)`). So an evaluation that was stopped or killed continues.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..batch import AT_ONCE, pooled
+from ..api import MAX_CONCURRENCY, map_unordered
 from ..errors import ConfigError, ModelError
 from ..events import Event
 from ..model import Model
@@ -58,7 +58,7 @@ async def evaluate(
     judge: Model | None = None,
     folder: ResultsFolder | None = None,
     seed: int | None = None,
-    max_concurrency: int = AT_ONCE,
+    max_concurrency: int = MAX_CONCURRENCY,
     max_cost: float | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     emit: EventSink | None = None,
@@ -98,7 +98,7 @@ async def evaluate(
     keys = [(sample.id, name) for sample in task.samples for name in models]
     failed = 0
     try:
-        async with aclosing(pooled(jobs(), work, max_concurrency)) as results:  # type: ignore[type-var]
+        async with aclosing(map_unordered(work, jobs(), max_concurrency)) as results:  # type: ignore[type-var]
             async for (sample, name), scored in results:
                 if scored is not None:
                     done[sample.id, name] = scored

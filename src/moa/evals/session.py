@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from ..api import get_builder
-from ..batch import AT_ONCE
+from ..api import MAX_CONCURRENCY, get_builder
 from ..config.build import Builder
-from ..config.download import ensure
+from ..config.download import Progress as DownloadProgress
+from ..config.download import ensure, silent
 from ..config.load import Config
 from ..errors import ConfigError
 from ..model import Model, check
@@ -59,7 +59,7 @@ class EvalSpec:
     judge: ModelUnderTest | None
     folder: ResultsFolder
     seed: int = 0
-    max_concurrency: int = AT_ONCE
+    max_concurrency: int = MAX_CONCURRENCY
     max_cost: float | None = None
 
     def model(self, name: str) -> ModelUnderTest:
@@ -106,15 +106,16 @@ def session(
     seed: int = 0,
     limit: int | None = None,
     output_dir: Path | None = None,
-    max_concurrency: int = AT_ONCE,
+    max_concurrency: int = MAX_CONCURRENCY,
     max_cost: float | None = None,
     trace: bool = True,
     config: Path | None = None,
+    download_progress: DownloadProgress = silent,
 ) -> Iterator[Session]:
     """Open an evaluation, or continue one. Raises `ConfigError` before anything is asked.
 
     `limit` is a number of samples. The default `output_dir` belongs to exactly this evaluation. With `trace`, every
-    call is stored in the results folder.
+    call is stored in the results folder. `download_progress` shows the download of weights that a model needs.
     """
     with needs("eval"):
         import_module("scipy")  # fail before anything is paid for, rather than when metrics are computed
@@ -138,7 +139,7 @@ def session(
         built = [ModelUnderTest(entry.name, builder.model(entry.name), entry) for entry in everyone]
         for one in built:
             check(one.model)
-            ensure(plain.config, one.name)
+            ensure(plain.config, one.name, download_progress)
         folder = ResultsFolder.open(path, recorded, task.samples)
         tested, judges = tuple(built[: len(entries)]), built[len(entries) :]
         spec = EvalSpec(task, tested, judges[0] if judges else None, folder, seed, max_concurrency, max_cost)

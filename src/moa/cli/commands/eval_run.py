@@ -64,7 +64,7 @@ def run(
     """
     from ...evals.session import session
     from ...evals.tasks.registry import load_task
-    from ..terminal.progress import progress
+    from ..terminal.progress import download_progress, progress
 
     if not model:
         raise ConfigError("name at least one model with -m, such as -m moa:panel")
@@ -79,6 +79,7 @@ def run(
         max_cost=max_cost,
         trace=trace,
         config=config,
+        download_progress=download_progress,
     ) as opened:
         with progress(opened.spec.task.name) as on_progress:
             results = run_to_end(opened.run(opened.models, on_progress))
@@ -157,7 +158,7 @@ def worth(
     from ...evals.report.verdict import store_worth
     from ...evals.session import session
     from ...evals.tasks.registry import load_task
-    from ..terminal.progress import progress
+    from ..terminal.progress import download_progress, progress
 
     with session(
         load_task(str(prompts)),
@@ -170,6 +171,7 @@ def worth(
         max_cost=max_cost,
         trace=trace,
         config=config,
+        download_progress=download_progress,
     ) as opened:
         experiment, folder = WorthExperiment(opened, confidence, worthwhile), opened.spec.folder
         with progress(f"{experiment.mixture} and its members") as on_progress:

@@ -43,7 +43,7 @@ def experiment(
     from ...evals.session import session
     from ...evals.tasks.registry import load_task
     from ..terminal.footer import cost
-    from ..terminal.progress import progress
+    from ..terminal.progress import download_progress, progress
 
     models = resolve_members(config, model or [])
     plan = plan_experiment(name, models, resolve_members(config, [aggregator])[0] if aggregator else None, samples)
@@ -57,6 +57,7 @@ def experiment(
         max_concurrency=max_concurrency,
         max_cost=max_cost,
         config=config,
+        download_progress=download_progress,
     ) as opened:
         folder = opened.spec.folder
         before = folder.paid

@@ -46,7 +46,7 @@ def tune(
     from ...evals.session import session
     from ...evals.tasks.registry import load_task
     from ..terminal.footer import cost
-    from ..terminal.progress import progress
+    from ..terminal.progress import download_progress, progress
 
     models = resolve_members(config, model or [])
     with session(
@@ -59,6 +59,7 @@ def tune(
         max_concurrency=max_concurrency,
         max_cost=max_cost,
         config=config,
+        download_progress=download_progress,
     ) as opened:
         folder = opened.spec.folder
         before = folder.paid
