@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -126,6 +127,8 @@ class BodyLimitMiddleware:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
+            if "expect" not in headers:  # such a client waits for the answer before it sends the body
+                await _discard(receive)
             return await _too_large(limit)(scope, receive, send)
         if length == "0" and "transfer-encoding" not in headers:
             return await self._app(scope, receive, send)
@@ -142,6 +145,8 @@ class BodyLimitMiddleware:
                     size += len(parts[-1])
                     more = message.get("more_body", False)
                     if size > limit:
+                        if more:
+                            await _discard(receive)
                         return await _too_large(limit)(scope, receive, send)
         except TimeoutError:
             problem = "body: not received in time"
@@ -156,6 +161,20 @@ class BodyLimitMiddleware:
             return waiting.pop() if waiting else await receive()
 
         return await self._app(scope, replay, send)
+
+
+async def _discard(receive: Receive, limit: int = 2**20, timeout: float = 1.0) -> None:
+    """Read the rest of a body that is refused, within limits.
+
+    A connection that is closed with unread data is reset, and the client may lose the response that says why.
+    """
+    size, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            while more and size < limit:
+                message = await receive()
+                size += len(message.get("body", b""))
+                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def too_deep(body: bytes, depth: int = MAX_DEPTH) -> bool:
