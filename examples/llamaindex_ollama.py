@@ -1,8 +1,8 @@
-"""LlamaIndex with models of Ollama's: a mixture in this process, and the same one behind `moa serve`.
+"""LlamaIndex with Ollama models: a mixture in this process, and the same one behind `moa serve`.
 
-One proposer and an aggregator, then two proposers in three rounds and an aggregator, each asked both ways. These are
-the mixtures `ollama-one` and `ollama-two`; for them: ollama pull llama3, ollama pull mistral, ollama pull
-stablelm-zephyr. Where no Ollama answers, the small embedded model stands in for all three, so that it runs anywhere.
+It asks the mixtures `ollama-one` (a proposer and an aggregator) and `ollama-two` (two proposers in three layers, and an
+aggregator), each in both ways. They need: ollama pull llama3, ollama pull mistral, ollama pull stablelm-zephyr. Without
+a running Ollama, the small embedded model replaces all three.
 
     uv run --extra llamaindex examples/llamaindex_ollama.py
 """
@@ -51,7 +51,7 @@ def ollama_answers() -> bool:
 
 @contextmanager
 def serving(options: list[str]) -> Iterator[str]:
-    """`moa serve` on a free port of this machine: its address."""
+    """Run `moa serve` on a free port, and yield its address."""
     command = [sys.executable, "-m", "moa", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
         assert server.stderr

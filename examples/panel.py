@@ -1,6 +1,6 @@
-"""A mixture made by hand, watched while it answers: two proposers with different roles, and an aggregator.
+"""A mixture built in code, streamed: two proposers with different roles, and an aggregator.
 
-Uses the embedded model, so it runs anywhere; put the names of better models in its place.
+It uses the embedded model, so it runs anywhere; use the name of a better model instead.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ async def main() -> None:
                 case TextDelta(answer=True, text=text):
                     print(text, end="", flush=True)
                 case SpanEnd(error=str(error)):
-                    print(f"[lost: {error}]")
+                    print(f"[failed: {error}]")
     usage = events.response.usage
     print(f"\n[{usage.input_tokens} tokens read, {usage.output_tokens} written, ${usage.cost:.2f}]")
 

@@ -1,4 +1,4 @@
-"""From names in the configuration to models that answer."""
+"""Build models and mixtures from the configuration."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Builder:
         return LlamaCpp(source, name, context=engine.context, slots=engine.slots, threads=engine.threads)
 
     def mixture(self, name: str, table: MixtureTable) -> Mixture:
-        """The mixture of a table, whether or not it is in the configuration."""
+        """Return the mixture of a table, which need not be in the configuration."""
         prompt = Prompt(self._instruction(table, SYNTHESIZE), table.references_in, table.show_model_names)
         layers = [
             Layer(
@@ -200,7 +200,7 @@ class Builder:
         except OSError as error:
             raise ConfigError(f"prompt_file {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise ConfigError(f"prompt_file {path}: is not text in UTF-8: {error.reason}") from error
+            raise ConfigError(f"prompt_file {path}: not UTF-8: {error.reason}") from error
 
 
 def _options(member: Sampling, mixture: MixtureTable) -> dict[str, Any]:
