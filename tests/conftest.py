@@ -71,6 +71,15 @@ def smollm2() -> None:
     the_engine()
 
 
+@pytest.fixture(name="virtual_time")
+def time_that_takes_none() -> Iterator[Any]:
+    """Let time pass only where an event loop waits for it, and then at once. For tests without threads or processes."""
+    from helpers.virtual_time import virtual_time
+
+    with virtual_time() as clock:
+        yield clock
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """A browser for the tests of the page; without Playwright they are skipped."""

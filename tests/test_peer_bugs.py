@@ -13,7 +13,7 @@ import pytest
 
 import moa
 from helpers.evals import HISTORY, QUESTION, configured, mixed
-from helpers.upstream import Call, Reply, Upstream
+from helpers.upstream import Call, OneByOne, Reply, Upstream
 from moa import (
     BadReply,
     Cached,
@@ -452,11 +452,13 @@ async def test_an_answer_cut_off_by_max_tokens_says_so() -> None:
 async def test_the_answer_streams_as_it_is_written_not_when_it_is_done() -> None:
     """Others wait for the whole answer, then send it word by word."""
     came: list[tuple[str, int]] = []
-    with Upstream({"a": "red", "judge": Reply("one two three", pace=0.1)}) as upstream:
+    words = OneByOne("one ", "two ", "three")
+    with Upstream({"a": "red", "judge": Reply(stream=words)}) as upstream:
 
         def watch(event: moa.Event) -> None:
             if isinstance(event, moa.TextDelta) and event.answer:
                 came.append((event.text, sum(call.ended is not None for call in upstream.to("judge"))))
+                words.seen()
 
         await moa.generate(mixed(upstream, ["a"]), QUESTION, watch, "answer")
     assert came == [("one ", 0), ("two ", 0), ("three", 0)]

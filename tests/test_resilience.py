@@ -23,6 +23,8 @@ from moa.mixture.strategies.guarded import Guarded
 from moa.wrappers.fallback import Fallback
 from moa.wrappers.hedge import Hedged
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("user", "Which colour?"),))
 LATE = 60.0
 

@@ -159,6 +159,6 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_chat() -> None:
             until(lambda: server.calls)
             process.send_signal(signal.SIGINT)
             until(lambda: server.calls[0].dropped)
-            out, err = process.communicate(b"/mixture lab:b\n/again\n", timeout=10)
+            out, err = process.communicate(b"/mixture lab:b\n/again\n", timeout=60)
         assert (process.returncode, out) == (0, b"blue\n")
         assert b"stopped; /again retries" in err

@@ -311,6 +311,7 @@ async def test_a_layer_that_skips_a_proposer_fails() -> None:
     assert lines(report, "fail") == ["fail a proposer was not called: b (layer 1 of panel)"]
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_limit_on_calls_at_once_is_a_warning() -> None:
     limiter = Limiter(1)
     proposers = [Limited(says(f"m{n}", text, delay=0.02), limiter) for n, text in enumerate(ANSWERS)]
@@ -402,6 +403,7 @@ async def test_when_every_proposer_fails_the_report_says_so_and_why() -> None:
     ]
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_an_answer_that_never_comes_is_not_waited_for() -> None:
     report = await examine(panel(aggregator=Synthesize(says("judge", "never", delay=3600))), timeout=0.05)
     assert lines(report, "fail")[0] == "fail panel did not answer: timed out after 0.05 s"

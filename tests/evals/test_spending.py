@@ -14,6 +14,8 @@ from moa.events import Note, SpanEnd, SpanStart
 from moa.notes import Cached, Dequeued, Queued, StaircaseStep
 from moa.trace.tree import Trace
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 def trace_of(*calls: tuple[str, str, str | None, float, float], notes: Mapping[str, list[Note]] | None = None) -> Trace:
     """The trace of spans, each with its name, role, parent, start and end. A call writes ten tokens."""

@@ -21,7 +21,7 @@ proposers = ["mock:d0.0"]
 aggregator = "mock:w10000-p0.01"
 """
 
-LIMIT = 5.0
+LIMIT = 30.0
 """Seconds within which all calls have ended. It takes milliseconds; on a busy machine a process may have to wait."""
 
 

@@ -63,7 +63,7 @@ def configured(upstream: Upstream, text: str = "") -> None:
     Path("moa.toml").write_text(f'default = "moa:panel"\n{provider}{config}', "utf-8")
 
 
-def until(true: Callable[[], object], seconds: float = 30) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something is so; fail if it never is."""
     end = time.monotonic() + seconds
     while not true():

@@ -46,6 +46,6 @@ FINISH = event(chunk({}, "stop"))
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for what the upstream sees on a thread of its own."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +148,22 @@ class Served:
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Answer:
         return self.ask("POST", path, body, headers)
+
+    def post_until(self, mark: bytes, then: Callable[[], object], path: str, body: Any) -> Answer:
+        """Read the response up to a mark, call `then`, and read the rest."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            read = b""
+            while mark not in read:
+                read += reply.read1()
+                assert mark in read or not reply.isclosed(), read
+            then()
+            headers = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, headers, read + reply.read())
+        finally:
+            connection.close()
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         return self.ask("GET", path, None, headers)

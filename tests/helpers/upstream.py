@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class Reply:
     text: str = ""
     status: int = 200
     raw: bytes | None = None  # sent instead of a valid body, whatever was asked
-    stream: Sequence[bytes] | None = None  # packets sent instead of a valid event stream
+    stream: Sequence[bytes] | AsyncIterable[bytes] | None = None  # packets sent instead of a valid event stream
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0  # seconds before the first byte
     pace: float = 0.0  # seconds between streamed words
@@ -64,6 +64,34 @@ class Reply:
 
 Answer = str | Reply
 Says = Answer | Callable[[Body], Answer | Awaitable[Answer]]
+
+
+class OneByOne:
+    """A stream of words, each of which is held back until `seen` is called for the one before, from any thread."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self._seen = threading.Semaphore(0)
+        self.seen = self._seen.release
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for word in self._words:
+            yield event(chunk({"content": word}))
+            assert await asyncio.to_thread(self._seen.acquire, timeout=30), f"{word!r} was not seen"
+        yield event(chunk({}, "stop")) + b"data: [DONE]\n\n"
+
+
+class Held:
+    """A reply that is held back until `release` is called, from any thread."""
+
+    def __init__(self, reply: Answer) -> None:
+        self.reply = reply
+        self._released = threading.Event()
+        self.release = self._released.set
+
+    async def __call__(self, body: Body) -> Answer:
+        assert await asyncio.to_thread(self._released.wait, 30), "nothing released the reply"
+        return self.reply
 
 
 class Upstream:
@@ -170,7 +198,9 @@ class Upstream:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **reply.headers})
         await response.prepare(request)
         packets = reply.stream if reply.stream is not None else list(events(body, reply))
-        for place, packet in enumerate(packets):
+        place = -1
+        async for packet in packets if isinstance(packets, AsyncIterable) else _each(packets):
+            place += 1
             if reply.cut_after is not None and place > reply.cut_after:
                 assert request.transport is not None
                 request.transport.close()
@@ -215,6 +245,11 @@ async def listening(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _each(packets: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for packet in packets:
+        yield packet
 
 
 def usage(body: Body, text: str) -> Body:

@@ -185,7 +185,7 @@ async def test_any_llm_is_a_proposer() -> None:
 
 
 async def test_blocking_llms_are_asked_side_by_side() -> None:
-    together = threading.Barrier(2, timeout=5)  # passes only when both are being asked
+    together = threading.Barrier(2, timeout=30)  # passes only when both are being asked
 
     def says(prompt: str) -> str:
         together.wait()

@@ -24,6 +24,8 @@ from moa import (
     Vote,
 )
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")), temperature=0.2, seed=3)
 
 

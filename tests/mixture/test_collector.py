@@ -14,6 +14,8 @@ from moa.mixture.collector import ProposalCollector
 from moa.notes import ProposalLost
 from moa.span import CallSpec, Run, Span
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("user", "Which colour?"),))
 LATE = 60.0
 RED, BLUE = Scripted("a", "red"), Scripted("b", "blue", delay=LATE)

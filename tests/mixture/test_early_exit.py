@@ -35,6 +35,8 @@ from moa.mixture.aggregators import Aggregator, Vote
 from moa.mixture.strategies.early_exit import agreement
 from moa.model import Model, leaves
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("user", "How many bridges has the river?"),))
 SAME = ("There are 35 bridges.", "35 bridges, there are.")
 OTHER = ("There are 35 bridges.", "There are 36 bridges.")

@@ -10,6 +10,8 @@ import moa
 from moa import Layer, LayerError, Message, Mixture, ModelError, Request, Response, Scripted, Synthesize, Usage
 from moa.mixture.collector import Order
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")))
 
 

@@ -11,6 +11,8 @@ import moa
 from moa import ContextOverflow, Layer, Message, Mixture, ModelError, Prompt, Request, Response, Scripted, Synthesize
 from moa.types import estimate_tokens
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Which colour?")))
 SHORT = Prompt("Merge.")
 

@@ -47,6 +47,8 @@ from moa.errors import BadReply, EmptyReply
 from moa.mixture.strategies.staircase_conversation import END, GO_ON
 from moa.wire.chat_completions import response_from_json
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 async def climbed(panel: Panel) -> Response:
     """Two steps while the proposals are written, and the last panel."""

@@ -10,6 +10,8 @@ import moa
 from helpers.staircase import FIRST, MORE, QUESTION, THIRD, ending, make_panel, parts, simple
 from moa import Layer, Message, ModelError, Prompt, Scripted
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 async def test_a_proposal_that_fails_after_it_was_shown_is_withdrawn() -> None:
     panel = make_panel()

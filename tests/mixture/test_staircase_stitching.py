@@ -6,6 +6,8 @@ import pytest
 
 from moa.mixture.strategies.staircase_stitching import StepStitcher
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 
 @pytest.mark.parametrize(
     ("before", "text", "shown"),

@@ -37,6 +37,8 @@ from moa.mixture.strategies.budgeted import Budgeted
 from moa.model import Model, leaves
 from moa.span import TextListener
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 QUESTION = Request((Message("user", "Which colour?"),))
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from helpers.server import TOML, Served, serving
 from helpers.tools import CALL, PIXEL, calling
-from helpers.upstream import Body, Reply
+from helpers.upstream import Body, Held, Reply
 
 USER = {"role": "user", "content": "Which colour?"}
 ASK = {"model": "moa:duo", "max_tokens": 100, "messages": [USER]}
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 SAYS = {"a": "red", "b": Reply("blue", delay=0.2), "judge": "purple it is"}
 WEATHER = {
     "name": "weather",
@@ -115,18 +116,18 @@ def test_a_whole_message_has_the_proposals_if_thinking_is_enabled() -> None:
 
 def test_silence_is_filled_with_pings() -> None:
     toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
-    says = {"a": Reply("red", delay=0.3), "b": Reply("blue", delay=0.3), "judge": "purple"}
-    with serving(says, toml) as (served, _):
-        answer = ask(served, stream=True)
-    assert answer.body.startswith(b'event: ping\ndata: {"type":"ping"}\n\n')
+    held = Held("red")
+    with serving({"a": held, "b": held, "judge": "purple"}, toml) as (served, _):
+        answer = served.post_until(PING, held.release, "/v1/messages", {**ASK, "stream": True})
+    assert answer.body.startswith(PING)
     assert blocks(answer.events)[-1] == ("text", "purple")
 
 
 def test_an_error_after_a_ping_is_an_event() -> None:
     toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
-    says = {"a": Reply("no", status=400, delay=0.3), "b": Reply("no", status=400, delay=0.3), "judge": "purple"}
-    with serving(says, toml) as (served, _):
-        answer = ask(served, stream=True)
+    held = Held(Reply("no", status=400))
+    with serving({"a": held, "b": held, "judge": "purple"}, toml) as (served, _):
+        answer = served.post_until(PING, held.release, "/v1/messages", {**ASK, "stream": True})
     assert answer.status == 200
     assert answer.events[-1]["type"] == "error"
     assert answer.events[-1]["error"]["type"] == "api_error"

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.server import TOML, Answer, Served, serving
 from helpers.tools import CALL, PIXEL, calling
-from helpers.upstream import Body, Reply, chunk, event
+from helpers.upstream import Body, Held, Reply, chunk, event
 
 USER = {"role": "user", "content": "Which colour?"}
 ASK = {"model": "duo:latest", "messages": [USER]}
@@ -228,9 +228,9 @@ def test_results_find_the_calls_they_belong_to() -> None:
 
 def test_silence_is_filled_with_lines_that_say_nothing() -> None:
     toml = TOML + "\n[server]\nsse_ping_interval = 0.05\n"
-    says = {"a": Reply("red", delay=0.3), "b": Reply("blue", delay=0.3), "judge": "purple"}
-    with serving(says, toml) as (served, _):
-        result = lines(chat(served))
+    held = Held("red")
+    with serving({"a": held, "b": held, "judge": "purple"}, toml) as (served, _):
+        result = lines(served.post_until(b'"content":""', held.release, "/api/chat", ASK))
     assert result[0]["message"] == {"role": "assistant", "content": ""}
     assert read(result, "content") == "purple"
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as on U
 ASK = {"model": "moa:duo", "messages": [{"role": "user", "content": "Which colour?"}]}
 
 
-class HostAndOriginMiddleware:
+class HeldAnswer:
     """Holds the judge's answer until it is let go, and says when it has been asked."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def test_it_says_where_it_is_and_answers() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_running_requests_and_rejects_new_ones(number: signal.Signals) -> None:
-    gate, answers = HostAndOriginMiddleware(), []
+    gate, answers = HeldAnswer(), []
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         asking = [
             threading.Thread(target=lambda: answers.append(served.ask("POST", "/v1/chat/completions", ASK)))
@@ -90,7 +90,7 @@ def test_a_signal_finishes_running_requests_and_rejects_new_ones(number: signal.
 
 
 def test_a_second_signal_stops_at_once() -> None:
-    gate = HostAndOriginMiddleware()
+    gate = HeldAnswer()
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         answered: list[int] = []
 
@@ -131,7 +131,7 @@ def test_a_configuration_is_read_again_all_or_nothing() -> None:
 
 
 def test_a_reload_does_not_disturb_what_is_running() -> None:
-    gate, answers = HostAndOriginMiddleware(), []
+    gate, answers = HeldAnswer(), []
     with Upstream(gate.says()) as upstream, process(upstream) as served:
         asking = threading.Thread(target=lambda: answers.append(served.ask("POST", "/v1/chat/completions", ASK)))
         asking.start()
@@ -197,11 +197,11 @@ def test_a_client_that_is_slow_with_its_headers_is_not_waited_for(sent: bytes) -
 
 
 def test_between_two_requests_a_client_may_be_slow() -> None:
-    with listening(nothing, head=0.2) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-        for _ in range(2):
+    with listening(nothing, head=1) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        for pause in (1.2, 0):
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 204")
-            time.sleep(0.3)
+            time.sleep(pause)
 
 
 def test_headers_without_an_end_are_not_read_for_ever() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.server import SAYS, TOML, Answer, serving
-from helpers.upstream import Reply, chunk, event
+from helpers.upstream import Held, Reply, chunk, event
 
 ASK = {"model": "moa:duo", "input": "Which colour?"}
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}}
@@ -241,8 +241,10 @@ def test_an_error_before_the_first_word_has_a_status_and_one_after_it_is_a_faile
 
 def test_a_failure_after_comments_is_still_a_whole_stream() -> None:
     toml = TOML + "[server]\nsse_ping_interval = 0.05\n"
-    with serving({"a": Reply(status=500, text="broken", delay=0.2)}, toml) as (served, _):
-        answer = served.post("/v1/responses", {**ASK, "model": "up:a", "stream": True})
+    held = Held(Reply(status=500, text="broken"))
+    with serving({"a": held}, toml) as (served, _):
+        body = {**ASK, "model": "up:a", "stream": True}
+        answer = served.post_until(b": keep-alive\n\n", held.release, "/v1/responses", body)
     assert answer.body.startswith(b": keep-alive\n\n")
     assert kinds(answer) == ["created", "in_progress", "failed"]
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,13 @@ def test_through_the_server_the_answer_begins_before_the_last_proposal_has_ended
 
     async def waits(body: Body) -> Reply:
         """Its last words come after the answer has begun."""
-        return Reply(MORE * 20, pace=0.002)
+        return Reply(stream=last_words())
+
+    async def last_words() -> AsyncIterator[bytes]:
+        yield event(chunk({"content": MORE * 2}))
+        async with asyncio.timeout(30):
+            await begun.wait()
+        yield event(chunk({"content": MORE})) + event(chunk({}, "stop")) + b"data: [DONE]\n\n"
 
     ask = {"model": "moa:duo", "messages": [{"role": "user", "content": "Why?"}], "stream": True}
     with serving({"a": proposes, "b": waits, "judge": judges}, TOML) as (served, upstream):

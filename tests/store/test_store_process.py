@@ -126,7 +126,7 @@ def test_a_run_that_was_interrupted_is_kept_as_stopped() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_had_ended_is_there_after_a_server_was_killed() -> None:
     store = Store(STATE.absolute())
-    with Upstream({"a": "red", "b": Reply("blue " * 400, pace=0.01), "big": "purple it is"}) as upstream:
+    with Upstream({"a": "red", "b": Reply("blue " * 4000, pace=0.05), "big": "purple it is"}) as upstream:
         configured(upstream, '[mixtures.quick]\nproposers = ["lab:a"]\naggregator = "lab:big"\n')
         for _ in range(3):
             server = subprocess.Popen([*MOA, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True)

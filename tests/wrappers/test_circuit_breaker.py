@@ -10,6 +10,8 @@ import moa
 from moa import Layer, Message, Mixture, ModelError, Request, Retried, Scripted, Synthesize
 from moa.wrappers.circuit_breaker import BreakerState, CircuitBreaker
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 REQUEST = Request((Message("user", "Which colour?"),))
 FAILS = ModelError("m: HTTP 503: busy", model="m", retryable=True)
 

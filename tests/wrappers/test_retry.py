@@ -30,6 +30,8 @@ from moa import (
     WithDefaults,
 )
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 REQUEST = Request((Message("user", "Which colour?"),))
 
 
