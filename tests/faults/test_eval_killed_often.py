@@ -26,7 +26,7 @@ from typing import Self
 import pytest
 from aiohttp import web
 
-SAME = ("report.html", "answers.jsonl", "scores.jsonl", "figures.json", "samples.jsonl")
+SAME = ("report.html", "answers.jsonl", "scores.jsonl", "metrics.json", "samples.jsonl")
 MODELS = ("-m", "lab:a", "-m", "moa:panel", "--judge", "lab:judge")
 
 
