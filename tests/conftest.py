@@ -1,4 +1,4 @@
-"""What every test stands on: no configuration, no cache and no keys of the person who runs it."""
+"""Isolates every test from the user's configuration, cache and API keys."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from helpers.leaks import Leaks
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What the processes that tests start inherit.
+    """Set up the environment that child processes inherit.
 
-    Where the environment forbids Python to keep what it has compiled beside the source, it is kept in pytest's cache:
-    else each of hundreds of processes compiles all that it imports. And a shell that runs the tests in the background
-    has them ignore SIGINT, which tests send.
+    Compiled modules go to pytest's cache where the environment forbids to write them beside the source; otherwise
+    hundreds of processes would each compile all imports. SIGINT is enabled, because a shell that runs the tests in the
+    background has them ignore it, and tests send it.
     """
     cache = getattr(config, "cache", None)  # None without the cache plugin (-p no:cacheprovider)
     if sys.dont_write_bytecode and cache:
@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder to work in, an empty configuration, no runs, no API keys and no telemetry."""
+    """Give each test an empty working folder and no configuration, runs, API keys or telemetry."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -47,7 +47,7 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def process_wide() -> None:
-    """Open what a process opens once and keeps, so that it is not a leak of the test which happens to need it first."""
+    """Open what a process opens once and keeps, so that it is not a leak of the test that first needs it."""
     import moa
 
     moa.ask(moa.Scripted("any", "answer"), "Anything")  # starts the event loop of `moa.ask`
@@ -82,7 +82,7 @@ def time_that_takes_none() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """A browser for the tests of the page; without Playwright they are skipped."""
+    """A browser for the tests of the page, which are skipped without Playwright."""
     from helpers.browser import started
 
     with started() as browser:
@@ -91,7 +91,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The embedded model with little room: 256 tokens, two answers side by side."""
+    """The embedded model with a context of 256 tokens and two slots."""
     import shutil
 
     from helpers.embedded import the_engine

@@ -1,4 +1,4 @@
-"""`moa.ask`, from wherever it is called."""
+"""`moa.ask`, called from various contexts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_threads_ask_side_by_side() -> None:
     assert answers == ["red", "red"]
 
 
-def test_a_model_that_asks_in_its_turn_is_told_instead_of_waiting_for_itself() -> None:
+def test_a_model_that_calls_ask_itself_gets_an_error_instead_of_waiting_for_itself() -> None:
     class Asks:
         name = "asks"
 

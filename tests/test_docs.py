@@ -1,4 +1,4 @@
-"""What the pages say is true: their programs run, their settings are valid, their links lead somewhere."""
+"""The documentation is correct: its programs run, its settings are valid, and its links resolve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def blocks(language: str) -> Iterator[object]:
-    """The fenced blocks of a language, except those whose fence says no-run."""
+    """Return the fenced blocks of a language, except those whose fence has `no-run`."""
     for page in PAGES:
         found = re.findall(rf"^```{language}([^\n]*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
         for number, (words, text) in enumerate(found, 1):
@@ -80,7 +80,7 @@ def test_the_reference_of_events_is_generated_from_their_classes() -> None:
 
 
 def test_the_reference_of_the_command_line_is_the_command_line() -> None:
-    """docs/cli.md is what `typer moa.cli.app utils docs --name moa --title "Command line"` prints."""
+    """docs/cli.md is the output of `typer moa.cli.app utils docs --name moa --title "Command line"`."""
     typer = [sys.executable, "-m", "typer", "moa.cli.app", "utils", "docs", "--name", "moa", "--title", "Command line"]
     output = subprocess.run(typer, capture_output=True, text=True, check=True).stdout
     assert (ROOT / "docs" / "cli.md").read_text("utf-8").strip() == output.strip()

@@ -1,4 +1,4 @@
-"""A test that leaves something open fails, and no other."""
+"""A test that leaves a resource open fails, and no other test does."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def server():
         yield opened
 
 @pytest.fixture
-async def asked():
+async def pending_task():
     task = asyncio.create_task(asyncio.sleep(3600))
     yield
     task.cancel()
@@ -87,7 +87,7 @@ def test_it_is_kept():
     with kept_open():
         globals()["kept"] = socket.socket()
 
-async def test_a_fixture_ends_its_task(asked): pass
+async def test_a_fixture_ends_its_task(pending_task): pass
 
 def test_a_thread_ends_soon():
     threading.Thread(target=time.sleep, args=(0.2,)).start()

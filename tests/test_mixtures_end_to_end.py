@@ -1,4 +1,4 @@
-"""Whole mixtures over HTTP, from a `moa.toml` to the bytes a recording upstream has seen."""
+"""Whole mixtures over HTTP, from a `moa.toml` to the bytes that a recording upstream receives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REQUEST = Request(CONVERSATION)
 
 
 def panel(upstream: Upstream, settings: str = "layers = 3", provider: str = "attempts = 1") -> moa.Model:
-    """Six proposers and an aggregator, as a `moa.toml` says it."""
+    """Configure six proposers and an aggregator."""
     names = ", ".join(f'"lab:{name}"' for name in SIX)
     text = f"""
         [providers.lab]
@@ -47,7 +47,7 @@ def configured(text: str) -> moa.Model:
 
 
 def says(body: Body) -> str:
-    """Words that tell who spoke, in which layer."""
+    """Return a text that names the model and its layer."""
     name, content = body["model"], body["messages"][0]["content"]
     if name == "judge":
         return "the one answer"
@@ -55,13 +55,13 @@ def says(body: Body) -> str:
 
 
 def found(text: str, *pieces: str) -> list[str]:
-    """The pieces in the order in which they stand in the text, each as often as it does."""
+    """Return the pieces in the order of their occurrences in the text."""
     places = [(place, piece) for piece in pieces for place in range(len(text)) if text.startswith(piece, place)]
     return [piece for _, piece in sorted(places)]
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what the upstream sees on a thread of its own."""
+    """Wait for a condition that the upstream's thread makes true."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -125,7 +125,7 @@ async def test_the_proposers_of_a_layer_are_asked_side_by_side() -> None:
 
     async def meets(body: Body) -> str:
         if body["model"] != "judge":
-            await meeting.wait()  # passes only when six calls are at the upstream at the same time
+            await meeting.wait()  # passes only if six calls arrive at the same time
         return says(body)
 
     with Upstream(meets) as upstream:
@@ -191,7 +191,7 @@ async def test_one_proposer_of_six_is_lost_by_name_with_the_reason_and_the_answe
     broken: Says, why: str
 ) -> None:
     trace = moa.Trace()
-    others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
+    others: dict[str, Says] = {name: f"answer of {name}" for name in SIX}
     with Upstream({**others, "d": broken, "judge": "the one answer"}) as upstream:
         answer = await moa.generate(panel(upstream, "quorum = 5\ntimeout = 1.5"), REQUEST, trace.add, "all")
         aggregated = upstream.to("judge")[0]
@@ -200,13 +200,13 @@ async def test_one_proposer_of_six_is_lost_by_name_with_the_reason_and_the_answe
     assert trace.summary(answer)["lost"] == [{"model": "lab:d", "layer": 1, "error": why}]
     assert answer.text == "the one answer"
     assert [one.model for one in answer.references] == [f"lab:{name}" for name in "abcef"]
-    assert found(aggregated.system, *(f"spoken by {name}" for name in SIX)) == [f"spoken by {name}" for name in "abcef"]
+    assert found(aggregated.system, *(f"answer of {name}" for name in SIX)) == [f"answer of {name}" for name in "abcef"]
     for word in ("fire", "HTTP", "halved", "tardy", "broke", "empty"):
         assert word not in str(aggregated.body)
 
 
 async def test_a_proposer_past_the_deadline_is_hung_up_on() -> None:
-    others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
+    others: dict[str, Says] = {name: f"answer of {name}" for name in SIX}
     with Upstream({**others, "d": Reply("tardy", delay=3600), "judge": "the one answer"}) as upstream:
         await moa.generate(panel(upstream, "timeout = 1.5"), REQUEST)
         await until(lambda: upstream.to("d")[0].dropped)
@@ -215,14 +215,14 @@ async def test_a_proposer_past_the_deadline_is_hung_up_on() -> None:
 
 async def test_a_proposer_that_fails_once_is_asked_again_and_not_lost() -> None:
     failures = [Reply("busy", status=503, headers={"Retry-After": "0"})]
-    others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
+    others: dict[str, Says] = {name: f"answer of {name}" for name in SIX}
     trace = moa.Trace()
     with Upstream(
-        {**others, "d": lambda _: failures.pop() if failures else "spoken by d", "judge": "done"}
+        {**others, "d": lambda _: failures.pop() if failures else "answer of d", "judge": "done"}
     ) as upstream:
         answer = await moa.generate(panel(upstream, provider="attempts = 2", settings=""), REQUEST, trace.add)
         assert len(upstream.to("d")) == 2
-    assert [one.text for one in answer.references] == [f"spoken by {name}" for name in SIX]
+    assert [one.text for one in answer.references] == [f"answer of {name}" for name in SIX]
     assert trace.lost == []
 
 
@@ -243,7 +243,7 @@ async def test_when_all_six_fail_the_error_has_six_causes_and_nothing_is_aggrega
 
 async def test_a_proposal_of_a_megabyte_is_handed_on_whole() -> None:
     long = "word " * 200_000 + "end"
-    others: dict[str, Says] = {name: f"spoken by {name}" for name in SIX}
+    others: dict[str, Says] = {name: f"answer of {name}" for name in SIX}
     with Upstream({**others, "d": long, "judge": "done"}) as upstream:
         await moa.generate(panel(upstream, settings=""), REQUEST)
         assert upstream.to("judge")[0].system.count(long) == 1
@@ -253,7 +253,7 @@ async def test_a_proposal_of_a_megabyte_is_handed_on_whole() -> None:
 
 
 def options(body: Body) -> Body:
-    """What is asked besides the model and the conversation."""
+    """Return the parameters of a request besides the model and the conversation."""
     return {key: value for key, value in body.items() if key not in ("model", "messages")}
 
 
@@ -279,7 +279,7 @@ async def test_every_setting_of_a_member_is_in_the_bytes_sent_and_what_it_leaves
         seed = 3
         stop = ["FIN"]
     """  # noqa: E501
-    with Upstream(lambda body: f"spoken by {body['model']}") as upstream:
+    with Upstream(lambda body: f"answer of {body['model']}") as upstream:
         await moa.generate(configured(text.replace("{url}", upstream.url)), REQUEST)
         sent = {name: [options(call.body) for call in upstream.to(name)] for name in ("plain", "own", "judge")}
         thrice = sorted((options(call.body) for call in upstream.to("thrice")), key=lambda body: body["seed"])
@@ -308,7 +308,7 @@ async def test_the_callers_options_are_the_aggregators_and_its_seed_moves_every_
         proposers = ["lab:a", { model = "lab:b", samples = 2 }]
         aggregator = "lab:judge"
     """
-    with Upstream(lambda body: f"spoken by {body['model']}") as upstream:
+    with Upstream(lambda body: f"answer of {body['model']}") as upstream:
         await moa.generate(configured(text.replace("{url}", upstream.url)), request)
         sent = sorted((call.model, call.body["seed"]) for call in upstream.calls)
         proposer, judge = upstream.to("a")[0].body, upstream.to("judge")[0].body
@@ -335,12 +335,12 @@ async def test_a_mixture_in_a_mixture_is_asked_as_a_model() -> None:
         layers = [["lab:c", "moa:small"], ["lab:d"]]
         aggregator = "lab:judge"
     """
-    with Upstream(lambda body: f"spoken by {body['model']}") as upstream:
+    with Upstream(lambda body: f"answer of {body['model']}") as upstream:
         answer = await moa.generate(configured(text.replace("{url}", upstream.url)), REQUEST)
         assert sorted(call.model for call in upstream.calls) == ["a", "b", "c", "d", "inner", "judge"]
         inner, outer, judge = (upstream.to(name)[0].system for name in ("inner", "d", "judge"))
-    items = [f"spoken by {name}" for name in ("a", "b", "c", "inner", "d")]
-    assert found(inner, *items) == ["spoken by a", "spoken by b"]
-    assert found(outer, *items) == ["spoken by c", "spoken by inner"]
-    assert found(judge, *items) == ["spoken by d"]
-    assert answer.text == "spoken by judge"
+    items = [f"answer of {name}" for name in ("a", "b", "c", "inner", "d")]
+    assert found(inner, *items) == ["answer of a", "answer of b"]
+    assert found(outer, *items) == ["answer of c", "answer of inner"]
+    assert found(judge, *items) == ["answer of d"]
+    assert answer.text == "answer of judge"

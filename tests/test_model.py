@@ -1,4 +1,4 @@
-"""What is known of a model, what it can do, and which models it is made of, whatever is wrapped around it."""
+"""Properties of a model, its optional methods, and the models it contains, with and without wrappers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REQUEST = Request((Message("user", "Why?"),))
 
 @dataclass
 class Able:
-    """A model that can do everything."""
+    """A model with every optional method."""
 
     name: str = "able"
     info: ModelInfo = ModelInfo("key", 4096, True, "here", "free", lambda usage: 0.5)

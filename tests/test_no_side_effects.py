@@ -1,4 +1,4 @@
-"""It minds its own business: nothing is opened, written, set or sent that was not asked for, as others do."""
+"""The library has no hidden side effects: it opens, writes, sets and sends only what the caller requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(seen, logging.getLogger().handlers, logging.getLogger().level, threading.a
 
 
 def test_importing_it_opens_nothing_writes_nothing_and_sets_nothing() -> None:
-    """Others install packages, add a root log handler, write files or phone home when they are imported."""
+    """Other packages install packages, add a root log handler, write files or phone home at import."""
     done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[] [] 30 1 True\n", "")
 

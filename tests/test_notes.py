@@ -60,7 +60,7 @@ def test_a_note_takes_its_fields_and_nothing_else(values: tuple[object, ...], na
 
 
 class Temperature(NoteData):
-    """A kind of somebody's own."""
+    """A custom kind of note."""
 
     degrees: float
     kind = "acme.temperature"

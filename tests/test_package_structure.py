@@ -1,4 +1,4 @@
-"""The package has floors, and imports only go down."""
+"""The package is layered, and imports only go down."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from those below it."""
 
 
 def imports() -> dict[str, set[str]]:
-    """What every module imports of this package, also inside functions and for types only. Names without `moa.`."""
+    """Return every module's imports from this package, also in functions and for types only, without `moa.`."""
     found: dict[str, set[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = ("moa", *path.relative_to(PACKAGE).with_suffix("").parts)
@@ -78,7 +78,7 @@ IMPORTS = imports()
 
 
 def floor(module: str) -> int:
-    """The floor a module is on. A folder is on one floor."""
+    """Return the floor of a module. A package is on one floor."""
     return next((number for number, names in enumerate(FLOORS) if module.split(".")[0] in names), -1)
 
 
@@ -90,7 +90,7 @@ def test_imports_only_go_down(module: str) -> None:
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
-    """Except that a model is given a span, and a span calls models: two halves of one contract, joined by a type."""
+    """The exception: a model receives a span, and a span calls models. They are two halves of one contract."""
     list(TopologicalSorter({**IMPORTS, "model": IMPORTS["model"] - {"span"}}).static_order())
 
 

@@ -1,6 +1,6 @@
-"""Bugs that other mixtures of agents, councils and fusion gateways have or had, each as a claim about this one.
+"""Bugs of other mixtures of agents, councils and fusion gateways, each as a claim about this library.
 
-Where it matters the claim is checked on the wire, with a real upstream on loopback.
+Some claims are checked on the wire, with a real upstream on loopback.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BLOCK = re.compile(r'<answer-(\w+) number="\d+">\n(.*?)\n</answer-\1>', re.DOTAL
 
 
 def shown(call: Call | Request) -> list[str]:
-    """The references a call was shown."""
+    """Return the references in a call."""
     system = call.system if isinstance(call, Call) else "\n".join(message.text for message in call.messages)
     return [text for _, text in BLOCK.findall(system)]
 
@@ -54,7 +54,7 @@ def shown(call: Call | Request) -> list[str]:
     ],
 )
 def test_references_and_messages_are_never_handed_over_one_character_at_a_time(mistaken: Any) -> None:
-    """The paper's demo gave a string where a list was meant, and each model got single letters."""
+    """The paper's demo passed a string instead of a list, and each model got single letters."""
     with pytest.raises(ConfigError, match="must be a sequence of"):
         mistaken()
 
@@ -152,7 +152,7 @@ async def test_no_label_is_put_before_an_answer() -> None:
     assert (answer.text, answer.references[0].text) == ("green", "red")
 
 
-async def test_the_aggregator_is_not_told_who_gave_which_answer() -> None:
+async def test_the_aggregator_does_not_see_who_gave_which_answer() -> None:
     with Upstream({**SIX, "judge": "green"}) as upstream:
         await moa.generate(mixed(upstream, list(SIX)), QUESTION)
     prompt_text = str(upstream.to("judge")[0].body["messages"])
@@ -175,7 +175,7 @@ async def test_a_proposal_cannot_instruct_the_aggregator_in_another_role() -> No
     assert "<|im_start|>" not in system and "[/INST]" not in system
 
 
-# --- what the caller said --------------------------------------------------------------------------------------------
+# --- the caller's messages ------------------------------------------------------------------------------------------
 
 
 async def test_the_conversation_reaches_every_call_turn_by_turn_and_once() -> None:
@@ -295,7 +295,7 @@ def test_an_option_that_is_not_known_is_refused_by_the_library_too(option: str) 
         moa.ask(Scripted("a", "red"), "Which colour?", **{option: 3})  # type: ignore[arg-type]
 
 
-async def test_the_models_that_are_named_are_the_models_that_are_asked() -> None:
+async def test_the_models_that_are_named_are_the_models_that_are_called() -> None:
     """A council asked the models of its global settings, whatever the request named."""
     with Upstream({**SIX, "judge": "green", "other": "grey"}) as upstream:
         await moa.generate(mixed(upstream, ["m3", "m4"]), QUESTION)
@@ -348,7 +348,7 @@ async def test_options_of_one_request_do_not_stay_for_the_next() -> None:
 
 async def test_runs_at_the_same_time_do_not_mix() -> None:
     def echo(body: dict[str, Any]) -> str:
-        return f"{body['model']} heard {body['messages'][-1]['content']}"
+        return f"{body['model']} received {body['messages'][-1]['content']}"
 
     async def run(mixture: Mixture, number: int) -> Response:
         return await moa.generate(mixture, Request((Message("user", f"question <{number}>"),), max_tokens=number))
@@ -356,7 +356,7 @@ async def test_runs_at_the_same_time_do_not_mix() -> None:
     with Upstream(echo) as upstream:
         mixture = mixed(upstream, ["a", "b"], ["a", "b"])
         answers = await asyncio.gather(*(run(mixture, number) for number in range(1, 31)))
-    assert [answer.text for answer in answers] == [f"judge heard question <{number}>" for number in range(1, 31)]
+    assert [answer.text for answer in answers] == [f"judge received question <{number}>" for number in range(1, 31)]
     for call in upstream.calls:
         assert len(set(re.findall(r"question <\d+>", str(call.body["messages"])))) == 1
     for call in upstream.to("judge"):
@@ -476,5 +476,5 @@ async def test_tool_calls_are_not_lost_when_the_answer_streams() -> None:
     assert answer.tool_calls[0]["function"] == {"name": "look", "arguments": '{"at": "sea"}'}
 
 
-async def test_it_can_be_asked_where_an_event_loop_runs_already() -> None:
+async def test_it_can_be_called_where_an_event_loop_runs_already() -> None:
     assert moa.ask(Scripted("a", "red"), "Which colour?").text == "red"

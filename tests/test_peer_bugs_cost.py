@@ -1,4 +1,4 @@
-"""Bugs that others have or had, of time and money: each as a claim about this one."""
+"""Bugs of other packages that cost time or money, each as a claim about this library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moa.models.openai.pool import connections
 
 
 async def test_thirty_proposers_run_side_by_side_on_however_few_cores() -> None:
-    """A thread pool as large as the machine has cores ran them one after another."""
+    """A thread pool with one thread per core ran them one after another."""
     everyone = asyncio.Barrier(30)
 
     async def says(body: Body) -> str:
@@ -85,7 +85,7 @@ async def test_a_cost_that_is_not_known_is_not_nothing() -> None:
 
 
 async def test_one_pool_of_connections_serves_every_call() -> None:
-    """A client for each call meant a TLS handshake for each call."""
+    """A client per call meant a TLS handshake per call."""
     with Upstream({"a": "red", "judge": "green"}) as upstream:
         before = await connections()
         await moa.generate(mixed(upstream, ["a"], ["a"]), QUESTION)

@@ -1,4 +1,4 @@
-"""Every public name is explained: by itself, and on the page about the library."""
+"""Every public name has a docstring and is on the page about the library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_list_of_public_names_is_sorted_and_whole() -> None:
     assert defined == set(moa.__all__)
 
 
-@pytest.mark.parametrize("name", [name for name in moa.__all__ if name != "Event"])  # which is a union of four
+@pytest.mark.parametrize("name", [name for name in moa.__all__ if name != "Event"])  # a union of four classes
 def test_every_public_name_has_a_docstring(name: str) -> None:
     value = getattr(moa, name)
     assert value.__doc__ and not value.__doc__.startswith(f"{name}("), f"moa.{name} has no docstring of its own"
@@ -38,7 +38,7 @@ def test_every_public_name_stands_on_the_page_about_the_library(name: str) -> No
 
 @pytest.mark.parametrize("name", [name for name in moa.__all__ if inspect.isclass(getattr(moa, name))])
 def test_every_public_method_of_a_public_name_has_a_docstring(name: str) -> None:
-    """Except the methods of a contract, which are explained where the contract is."""
+    """Except the methods of a contract, which are documented with the contract."""
     contract = {"generate", "aggregate", "name", "models", "context_window", "check"}
     own = {
         key: value for key, value in vars(getattr(moa, name)).items() if not key.startswith("_") and key not in contract

@@ -1,4 +1,4 @@
-"""What goes wrong costs as little as it can: a straggler time, a failure one proposal, and no paid answer is lost."""
+"""Failures cost little: a straggler costs time, a failure one proposal, and no paid answer is lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def noted(events: Sequence[moa.Event], kind: str) -> list[dict[str, Any]]:
 
 
 def read(events: Sequence[moa.Event]) -> str:
-    """What a reader of the answer has seen."""
+    """Return the text that a reader of the answer has received."""
     return "".join(event.text for event in events if isinstance(event, moa.TextDelta) and event.answer)
 
 
@@ -54,7 +54,7 @@ def texts(answer: Response) -> list[str]:
 
 
 class Fails:
-    """A model that says some words and then fails."""
+    """A model that writes some words and then fails."""
 
     def __init__(self, name: str, words: str = "") -> None:
         self.name, self.words = name, words
@@ -80,7 +80,7 @@ async def test_within_the_grace_the_others_may_still_come() -> None:
     assert (texts(answer), noted(events, "proposal_lost")) == (["red", "blue"], [])
 
 
-async def test_a_straggler_whose_own_time_is_up_in_that_moment_is_not_asked_again() -> None:
+async def test_a_straggler_that_times_out_at_that_moment_is_not_called_again() -> None:
     patience = asyncio.timeout(LATE)
 
     class Quick:
@@ -110,7 +110,7 @@ async def test_without_a_grace_all_are_waited_for() -> None:
     assert texts(answer) == ["red", "blue"]
 
 
-# Deadlines that are learned
+# Adaptive timeouts
 
 
 def test_a_deadline_is_a_percentile_of_what_was_between_floor_and_cap() -> None:
@@ -172,17 +172,17 @@ def test_latencies_outlive_the_process_and_a_file_of_no_use_is_none(tmp_path: Pa
     LatencyHistory(file=Path("/proc/none/latencies.json")).save()
 
 
-# A second call for a straggler
+# Hedging
 
 
-async def test_a_straggler_is_asked_twice_and_the_first_answer_counts() -> None:
+async def test_a_straggler_is_called_twice_and_the_first_answer_counts() -> None:
     turns: list[str] = []
 
     class Straggles:
         name = "a"
 
         async def generate(self, request: Request, span: Span) -> Response:
-            turns.append("asked")
+            turns.append("called")
             try:
                 await asyncio.sleep(LATE if len(turns) == 1 else 0)
             except asyncio.CancelledError:
@@ -191,11 +191,11 @@ async def test_a_straggler_is_asked_twice_and_the_first_answer_counts() -> None:
             return Response("a", "red", Usage(1, 1, 0.5))
 
     answer, events = await run(panel(Layer([Hedged(Straggles(), 0.01)])))
-    assert (texts(answer), turns) == (["red"], ["asked", "asked", "cancelled"])
+    assert (texts(answer), turns) == (["red"], ["called", "called", "cancelled"])
     assert noted(events, "hedged") == [{"after": 0.01}]
 
 
-async def test_who_answers_in_time_is_asked_once() -> None:
+async def test_a_model_that_answers_in_time_is_called_once() -> None:
     quick = Scripted("a", "red")
     _, events = await run(panel(Layer([Hedged(quick, LATE)])))
     assert (len(quick.requests), noted(events, "hedged")) == (1, [])
@@ -206,7 +206,7 @@ async def test_when_both_calls_fail_the_proposal_is_lost() -> None:
         await run(panel(Layer([Hedged(Scripted("a", ModelError("out of order"), delay=0.03), 0.01)])))
 
 
-# Never worse than a proposal
+# The guard
 
 TWO = (Layer([Scripted("a", "It is red."), Scripted("b", "It is blue, I think.")]),)
 LONG = " ".join(["the same words again and again"] * 30)
@@ -279,7 +279,7 @@ async def test_every_model_of_the_chain_is_tried_before_a_proposal_stands_in() -
     assert answer.fallback and answer.fallback.startswith("the aggregator failed: second: out of order")
 
 
-async def test_without_the_guard_the_failure_is_told() -> None:
+async def test_without_the_guard_the_failure_is_raised() -> None:
     with pytest.raises(ModelError, match="out of order"):
         await run(panel(*TWO, by=Synthesize(Fails("judge")), guard=False))
 
@@ -289,7 +289,7 @@ async def test_a_bug_is_never_covered_up() -> None:
         await run(panel(*TWO, by=Synthesize(Scripted("judge", ZeroDivisionError()))))
 
 
-# Answers in a form
+# Structured output
 
 FORM = {
     "type": "json_schema",
@@ -301,7 +301,7 @@ FORM = {
 SHAPED = Request(QUESTION.messages, response_format=FORM)
 
 
-async def test_an_answer_that_breaks_its_schema_is_asked_for_once_more_with_the_problem() -> None:
+async def test_an_answer_that_breaks_its_schema_is_requested_once_more_with_the_problem() -> None:
     judge = Scripted("judge", ["no json", '{"c": "red"}'])
     answer, events = await run(panel(*TWO, by=Synthesize(judge)), SHAPED)
     assert (answer.text, read(events), answer.fallback) == ('{"c": "red"}', '{"c": "red"}', None)
@@ -373,12 +373,12 @@ async def test_a_first_layer_that_fails_is_an_error() -> None:
 
 
 def priced(name: str, text: str, cost: float | None = 1.0, **how: Any) -> Scripted:
-    """A model whose every call costs as much."""
+    """Return a model with a fixed cost per call."""
     return Scripted(name, text, usage=Usage(10, 10, cost), **how)
 
 
 def costly(layers: int = 1, proposers: int = 3) -> Mixture:
-    """A mixture in which every call costs $1."""
+    """Return a mixture in which every call costs $1."""
     names = "abcdef"[:proposers]
     layer = [Layer([priced(f"{name}{number}", name) for name in names], quorum=2) for number in range(1, layers + 1)]
     return panel(*layer, by=Synthesize(priced("judge", "purple")))

@@ -20,7 +20,7 @@ from rich.console import Console
 import moa
 from helpers.command import configured
 from helpers.command import moa as command
-from helpers.telemetry import Kept
+from helpers.telemetry import InMemoryTelemetry
 from helpers.terminal import Terminal
 from helpers.upstream import Body, Reply, Upstream, usage
 from moa import Layer, Message, Mixture, Prewarm, Request, Response, Scripted, Span, Store, Synthesize, Trace, Usage
@@ -66,7 +66,7 @@ class Surfaces:
 
     provider: list[Row]
     frames: list[str]  # of the terminal
-    telemetry: Kept
+    telemetry: InMemoryTelemetry
     response: Response
     shown: str  # by `moa runs show`
     whole: Any  # ... as JSON
@@ -109,7 +109,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surfaces]:
             configured(upstream, TOML)
             settings = Path("moa.toml").read_text("utf-8").replace("attempts = 1", "attempts = 2\ncache = true")
             Path("moa.toml").write_text(settings, "utf-8")
-            telemetry = Kept()
+            telemetry = InMemoryTelemetry()
             with Store("runs.sqlite") as store:
                 frames, response = asyncio.run(watched(tee(store.emit, telemetry)))
             patch.setenv("MOA_STORE", "runs.sqlite")
@@ -370,4 +370,7 @@ async def test_a_prewarm_is_no_call_wherever_calls_are_counted(tmp_path: Path) -
     assert summary(trace, answer).startswith("2 calls · ")
     assert (run.calls, answer_cost(trace).calls, answer_cost(trace).paid) == (2, 2, 0.75)
     lines = b"".join(to_json(event) + b"\n" for event in events).decode()
-    assert [row["model"] for row in page(Surfaces([], [], Kept(), answer, "", None, lines))] == ["a", "judge"]
+    assert [row["model"] for row in page(Surfaces([], [], InMemoryTelemetry(), answer, "", None, lines))] == [
+        "a",
+        "judge",
+    ]

@@ -1,4 +1,4 @@
-"""Forecasts of what a call will use: the assumed usage and the worst case are the same fold."""
+"""Forecasts of a call's usage: the expected usage and the worst case are the same fold."""
 
 from __future__ import annotations
 

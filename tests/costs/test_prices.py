@@ -1,4 +1,4 @@
-"""What tokens cost."""
+"""Prices of tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_a_price_is_in_dollars_a_million_tokens() -> None:
     assert Price(2.0, 10.0).cost(Usage(1_000_000, 500_000)) == 7.0
 
 
-def test_cached_input_costs_what_other_input_does_unless_its_price_is_told() -> None:
+def test_cached_input_costs_the_same_as_other_input_unless_it_has_a_price() -> None:
     usage = Usage(1_000_000, 0, cached_tokens=400_000)
     assert Price(2.0, 10.0).cost(usage) == 2.0
     assert Price(2.0, 10.0, cached=1.0).cost(usage) == 1.6

@@ -1,4 +1,4 @@
-"""What a question is likely to take is said before it is asked, by what such questions took."""
+"""The likely usage of a question is estimated from past runs before it is sent."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def request_of(words: int) -> Request:
 
 
 def counted(name: str, written: int, price: float = 1e-6) -> Scripted:
-    """Answers so many tokens, counts what it reads as one token a word, and costs as much for each."""
+    """Return a model that writes `written` tokens, reads one token per word, and charges `price` for each."""
 
     def says(request: Request) -> Response:
         read = sum(len(message.text.split()) for message in request.messages)
-        return Response(name, "said " * written, Usage(read, written, (read + written) * price))
+        return Response(name, "word " * written, Usage(read, written, (read + written) * price))
 
     return Priced(name, says, price=price)
 
@@ -79,7 +79,7 @@ async def test_with_runs_of_the_same_the_quote_is_what_they_took_for_a_question_
     assert wrong and abs(wrong["tokens"]) < 0.1 and abs(wrong["cost"]) < 0.1
 
 
-async def test_a_mixture_never_asked_is_quoted_by_the_calls_of_its_models_elsewhere(tmp_path: Path) -> None:
+async def test_an_unused_mixture_is_quoted_by_the_calls_of_its_models_elsewhere(tmp_path: Path) -> None:
     a, b, big = counted("a", 200), counted("b", 100), counted("big", 80)
     other = panel(b, b, big=Fallback((big, a)), name="other")
     with Store(tmp_path) as store:
@@ -104,7 +104,7 @@ def test_without_a_past_nothing_is_known() -> None:
 
 
 async def test_an_unknown_price_makes_the_quote_unknown_and_a_limit_of_tokens_holds(tmp_path: Path) -> None:
-    a, big = counted("a", 200), Scripted("big", "said", usage=Usage(10, 50))
+    a, big = counted("a", 200), Scripted("big", "answer", usage=Usage(10, 50))
     with Store(tmp_path) as store:
         await moa.generate(panel(a, big=big), request_of(10), store.emit)
         estimate = quote(panel(a, big=big), request_of(10), store.figures())
@@ -136,7 +136,7 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def test_where_nobody_can_be_asked_the_quote_is_all(upstream: Upstream) -> None:
+def test_without_a_terminal_the_quote_is_all(upstream: Upstream) -> None:
     done = command("ask", "--estimate", "Which colour?")
     assert "no past runs; upper bound" in done.stdout and "3 calls, cost unknown" in done.stdout
     command("ask", "Which colour?")

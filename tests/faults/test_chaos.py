@@ -1,7 +1,7 @@
-"""Every request gets a whole answer while each upstream call fails with a probability of 0.2, and nothing is left over.
+"""Every request gets a complete answer although each upstream call fails with probability 0.2, and nothing leaks.
 
-Requests, half of them streamed, go to `moa serve` in a process of its own. Each call to the mock ends by its dice as
-429, 500, a cut reply, silence, garbage, or late. Every whole text of the mock ends in a mark, so a part is recognised.
+Requests, half of them streamed, go to `moa serve` in its own process. Calls to the mock fail at random with 429, 500, a
+cut reply, silence, garbage, or a delay. Each complete text ends in a mark, which shows partial ones.
 `MOA_TEST_REQUESTS=10000` is the long run.
 """
 
@@ -23,7 +23,7 @@ from common import Mock, Served, mock, served
 from names import MARK
 
 IDLE = 24
-"""Descriptors of a server that nobody asks and that asks nobody, generously."""
+"""Upper bound for the descriptors of an idle server."""
 
 CONFIG = """
 read_timeout = 1.0
@@ -39,7 +39,7 @@ max_concurrency = {max_concurrency}
 
 
 class Clients:
-    """Clients of the server, and what became of their requests."""
+    """Clients of the server, and the results of their requests."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url, self._session = url, session
@@ -118,7 +118,7 @@ def test_every_request_is_answered_whole_while_a_fifth_of_all_calls_fail(tmp_pat
 
 
 async def attack(upstream: Mock, server: Served) -> tuple[Clients, dict[str, Any]]:
-    """Send all requests; return what became of them, and the state of the server and the mock afterwards."""
+    """Send all requests. Return their results, and the state of the server and the mock afterwards."""
     waiting = iter(range(REQUESTS))
     memory: dict[int, float] = {}
     timeout = aiohttp.ClientTimeout(total=120)
@@ -137,7 +137,7 @@ async def attack(upstream: Mock, server: Served) -> tuple[Clients, dict[str, Any
 
 
 def settled(server: int) -> int:
-    """The open descriptors of a process, once they are no longer becoming fewer."""
+    """Return the number of open descriptors of a process once it no longer falls."""
     for _ in range(100):
         if descriptors(server) <= IDLE:
             break

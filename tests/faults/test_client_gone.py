@@ -1,4 +1,4 @@
-"""A client that disconnects ends its upstream calls at once, while proposals are made and while the answer is read."""
+"""A client that disconnects ends its upstream calls at once, during the proposals and during the answer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ aggregator = "mock:w10000-p0.01"
 """
 
 LIMIT = 30.0
-"""Seconds within which all calls have ended. It takes milliseconds; on a busy machine a process may have to wait."""
+"""Seconds within which all calls must end. It takes milliseconds, but a process may have to wait on a busy machine."""
 
 
 async def seconds_until_calls_end(server: Served, upstream: Mock, mixture: str, calls: int) -> float:
-    """Disconnect a client while `calls` upstream calls are open; return how long the last of them went on."""
+    """Disconnect a client while `calls` upstream calls are open; return how long the last of them lasted."""
     client = await Client.to(server.url)
     before = sum(upstream.state()["faults"].values())
     answer = client.ask(request(mixture))

@@ -1,8 +1,8 @@
-"""An evaluation that is killed at random moments and started again repeats no call, and its report is the same.
+"""An evaluation that is killed at random moments and restarted repeats no call, and its report is the same.
 
 Open prompts go to a mixture and to one of its members, and a judge compares their answers in both orders. The mock
-counts every call by its content. A call whose answer was in the cache before the kill must not be made again. Calls
-that were still open when the process was killed are made again.
+counts every call by its content. A call whose answer was cached before the kill must not be repeated; calls that were
+open at the kill are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODELS = ("-m", "lab:a", "-m", "moa:panel", "--judge", "lab:judge")
 
 
 class Counting:
-    """A mock upstream on loopback that answers the same question in the same way, and knows when it did."""
+    """A mock upstream on loopback that gives the same reply to the same question, and counts the calls."""
 
     def __init__(self, delay: float) -> None:
         self.answered: dict[str, list[float]] = defaultdict(list)
@@ -133,7 +133,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def remembered(folder: Path) -> set[str]:
-    """The keys of the calls whose answers are in the file of remembered answers."""
+    """Return the keys of the calls in the cache file."""
     path = folder / "calls.sqlite"
     if not path.exists():
         return set()

@@ -70,7 +70,7 @@ async def client(url: str, dice: random.Random, views: list[ClientView], ended: 
 
 
 async def kill(server: Served, store: Path, dice: random.Random, at_an_end: bool) -> tuple[list[ClientView], float]:
-    """Kill the server; return what its clients had seen, and when it was killed (`time.monotonic`)."""
+    """Kill the server. Return what its clients had received, and when it was killed (`time.monotonic`)."""
     views: list[ClientView] = []
     ended = asyncio.Event()
 
@@ -94,14 +94,14 @@ async def kill(server: Served, store: Path, dice: random.Random, at_an_end: bool
 
 @dataclass
 class Result:
-    """What became of the runs: those that had ended, the lost ones among them, and those stored as unfinished."""
+    """The final state of the runs: the ended ones, the lost ones among them, and those stored as unfinished."""
 
     ended: int = 0
     lost: int = 0
     unfinished: int = 0
 
     def add(self, path: Path, views: list[ClientView], killed: float, earlier: set[str]) -> None:
-        """Compare the store with what clients saw. `earlier` are the ids of runs that were stored before."""
+        """Compare the store with what clients received. `earlier` are the ids of runs that were stored before."""
         with moa.Store(path) as store:
             states = {run.id: run.state for run in store.runs()}
             assert earlier <= states.keys(), "a run that was stored before is missing"
@@ -125,7 +125,7 @@ class Result:
 
 
 KILLS = int(os.environ.get("MOA_TEST_KILLS", "4"))
-"""How often the server is killed; `MOA_TEST_KILLS=30` for a long run."""
+"""Number of kills; `MOA_TEST_KILLS=30` for a long run."""
 
 
 @pytest.mark.slow

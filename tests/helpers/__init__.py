@@ -1,1 +1,1 @@
-"""What the tests share: servers, upstreams, commands, requests."""
+"""Shared helpers of the tests: servers, upstreams, commands, requests."""

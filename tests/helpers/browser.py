@@ -54,7 +54,7 @@ description = "two layers"
 layers = [["lab:a", "lab:b"], ["lab:c", "lab:d"]]
 aggregator = "lab:judge"
 """
-"""A mixture of six proposers, of which one is retried and one fails."""
+"""A mixture of six proposers, one of which is retried and one of which fails."""
 
 QUESTION = "Why does the sea rise and fall?"
 TIDE = "The Moon pulls the sea into two bulges, and every coast turns through both of them each day."
@@ -146,8 +146,8 @@ SIZES = {"desk": (1440, 900), "tablet": (768, 1024), "phone": (390, 844)}
 
 
 def issues(page: Page) -> list[Any]:
-    """What axe finds that is serious, each with the elements it is about."""
-    page.evaluate(AXE.read_text("utf-8"))  # as the driver does, past the policy of the page
+    """Return the serious issues that axe finds, each with the elements concerned."""
+    page.evaluate(AXE.read_text("utf-8"))  # like the driver, unaffected by the page's policy
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         (one["id"], [node["html"][:200] for node in one["nodes"]])

@@ -1,4 +1,4 @@
-"""The command `moa`, run as a person or a script runs it: in a process of its own."""
+"""Runs the command `moa` in its own process, as a user or a script does."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from helpers.subprocesses import ended
+from helpers.subprocesses import run_forked
 from helpers.upstream import Upstream
 
 MOA = [sys.executable, "-m", "moa"]
 
 
 def moa(*words: str, stdin: bytes | str = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end. Standard input, output and error are files."""
+    """Run the command to its end. Standard input, output and error are files."""
     with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
         given.write(stdin.encode() if isinstance(stdin, str) else stdin)
         given.seek(0)
         streams = [file.fileno() for file in (given, out, err)]
-        code = ended(words, {**os.environ, **environment}, streams, 60)
+        code = run_forked(words, {**os.environ, **environment}, streams, 60)
         output = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, err)]
     return subprocess.CompletedProcess([*MOA, *words], code, *output)
 
 
 def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tuple[int, str]:
-    """Run it on a terminal of 80 columns; the exit code and all that was written. `answer` is typed at its start."""
+    """Run the command on a terminal of 80 columns. Return the exit code and the output. `answer` is typed first."""
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
     with subprocess.Popen([*MOA, *words], stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
@@ -43,7 +43,7 @@ def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tup
             assert ready, "nothing was written for long"
             try:
                 packet = os.read(master, 65536)
-            except OSError:  # what Linux says when the other side is closed
+            except OSError:  # Linux, when the other side is closed
                 break
             if not packet:
                 break
@@ -56,7 +56,7 @@ def on_a_terminal(*words: str, interrupt: bool = False, answer: str = "") -> tup
 
 
 def configured(upstream: Upstream, text: str = "") -> None:
-    """Write a `moa.toml` here whose provider `lab` is this upstream and whose default is `moa:panel`."""
+    """Write a `moa.toml` in the working folder with this upstream as provider `lab` and `moa:panel` as default."""
     panel = '[mixtures.panel]\nproposers = ["lab:a", "lab:b"]\naggregator = "lab:big"\n'
     config = text if "[mixtures.panel]" in text else panel + text
     provider = f'[providers.lab]\nbase_url = "{upstream.url}"\nattempts = 1\nprice = {{ input = 1, output = 1 }}\n'
@@ -64,7 +64,7 @@ def configured(upstream: Upstream, text: str = "") -> None:
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something is so; fail if it never is."""
+    """Wait for a condition, and fail after `seconds`."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it never came to be"

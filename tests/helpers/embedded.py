@@ -1,4 +1,4 @@
-"""The embedded model, and one with little room, as the tests of llama.cpp ask them."""
+"""The embedded model, also with a small context, as the tests of llama.cpp use it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def tokens_read(model: LlamaCpp = MODEL) -> int:
 
 
 async def prewarm_when_idle(model: LlamaCpp, request: Request) -> PrewarmResult:
-    """Have the model read a prompt, as soon as the engine has put away the answer before."""
+    """Have the model read a prompt as soon as the engine has finished the previous answer."""
     async with asyncio.timeout(30):
-        while (result := await prewarm(model, request)) is None:  # noqa: ASYNC110 - nothing tells when it is idle
+        while (result := await prewarm(model, request)) is None:  # noqa: ASYNC110 - the engine has no idle event
             await asyncio.sleep(0.01)
     return result

@@ -1,4 +1,4 @@
-"""Mixtures of models of one upstream, the lab, and a conversation to ask them."""
+"""Mixtures of the models of one upstream, `lab`, and a conversation to send them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,8 @@ def mixed(upstream: Upstream, *layers: Sequence[str], judge: str = "judge") -> M
 
 
 def configured(text: str, upstream: Upstream) -> Model:
-    """A mixture from a moa.toml whose provider `lab` is the upstream."""
+    """Return a mixture from a moa.toml with the upstream as provider `lab`."""
     provider = f'[providers.lab]\nbase_url = "{upstream.url}"\nattempts = 1\n'
     path = Path("moa.toml")
     path.write_text(provider + text, "utf-8")
     return moa.get_model("moa:panel", path)
-
-
-# --- what is handed from layer to layer ------------------------------------------------------------------------------

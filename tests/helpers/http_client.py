@@ -1,4 +1,4 @@
-"""A model over HTTP, against a real upstream on loopback, as its tests ask it."""
+"""A model over HTTP against a real upstream on loopback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FINISH = event(chunk({}, "stop"))
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what the upstream sees on a thread of its own."""
+    """Wait for a condition that the upstream's thread makes true."""
     async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

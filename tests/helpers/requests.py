@@ -1,4 +1,4 @@
-"""A model asked in a task of its own, and what its run notes meanwhile."""
+"""A generation in its own task, and the notes of its run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import moa
 from moa import Message, Note, Request, Response
 
 
-def asking(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
+def start(model: moa.Model, question: str, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
     request = Request((Message("user", question),))
     return asyncio.create_task(moa.generate(model, request, None if events is None else events.append))
 
 
 async def idle() -> None:
-    """Let every task that can go on go on."""
+    """Let every task that can proceed do so."""
     for _ in range(20):
         await asyncio.sleep(0)
 

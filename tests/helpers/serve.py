@@ -1,4 +1,4 @@
-"""`moa serve`, run as a process of its own."""
+"""`moa serve` in its own process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from helpers.upstream import Upstream
 
 
 class Process:
-    """A running `moa serve`, and what it has said on standard error."""
+    """A running `moa serve` and the lines of its standard error."""
 
     def __init__(self, *options: str) -> None:
         command = [sys.executable, "-m", "moa", "serve", "--config", "moa.toml", "--port", "0", *options]
@@ -43,7 +43,7 @@ class Process:
             self._condition.notify_all()
 
     def line(self, words: str) -> str:
-        """The first line with these words, once it has been said."""
+        """Wait for the first line that contains these words, and return it."""
 
         def found_line() -> str | None:
             return next((line for line in self.lines if words in line), None)
@@ -53,11 +53,11 @@ class Process:
         assert found_line(), self.lines
         return found_line() or ""
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def code(self) -> int:
-        """The exit code, once it has ended."""
+        """Wait for the process to end, and return its exit code."""
         code = self._process.wait(timeout=30)
         self._reader.join(timeout=30)
         return code

@@ -1,4 +1,4 @@
-"""The application under a real HTTP server on loopback, in a thread of its own, over an `Upstream`."""
+"""The application on a real HTTP server on loopback, in its own thread, over an `Upstream`."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ aggregator = "up:judge"
 """A mixture `moa:duo` of the upstream's models `a` and `b`, aggregated by its model `judge`."""
 
 SAYS = {"a": "red", "b": "blue", "judge": "purple it is"}
-"""What these models may say."""
+"""Replies of these models."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole HTTP response."""
+    """A complete HTTP response."""
 
     status: int
-    headers: dict[str, str]  # names in lower case
+    headers: dict[str, str]  # lower-case names
     body: bytes
 
     @property
@@ -57,23 +57,22 @@ class Answer:
 
     @property
     def events(self) -> list[Any]:
-        """The data of its server-sent events, [DONE] left out; the name of an event, where it has one, is not read."""
+        """Return the data of its server-sent events without [DONE]. Event names are ignored."""
         lines = self.body.decode().split("\n")
         data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
         return [json.loads(one) for one in data if one != "[DONE]"]
 
 
-class Prompt(uvicorn.Server):
-    """uvicorn, which looks ten times a second whether it is to end and whether its connections are closed, made to end
-    as soon as it is told to."""
+class ImmediateShutdownServer(uvicorn.Server):
+    """uvicorn that stops at once, instead of polling ten times a second."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop, self._payload = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         await super().startup(sockets)
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        await self._payload.wait()
+        await self._stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -81,7 +80,7 @@ class Prompt(uvicorn.Server):
         connections, tasks = self.server_state.connections, self.server_state.tasks
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
-                await asyncio.sleep(0.002)  # a connection that was accepted just now is not among them yet
+                await asyncio.sleep(0.002)  # registers a connection that was just accepted
                 while connections or tasks:
                     for connection in list(connections):
                         connection.shutdown()
@@ -93,12 +92,12 @@ class Prompt(uvicorn.Server):
         await self.lifespan.shutdown()
 
     def end(self) -> None:
-        """Tell it, from another thread."""
-        self._loop.call_soon_threadsafe(self._payload.set)
+        """Stop the server from another thread."""
+        self._loop.call_soon_threadsafe(self._stopped.set)
 
 
 class Served:
-    """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address; runs are kept in the `store`."""
+    """`with Served(toml) as served`. `{url}` in the TOML is the upstream's address. Runs go to `store`."""
 
     def __init__(
         self,
@@ -114,7 +113,7 @@ class Served:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = Prompt(
+        self._server = ImmediateShutdownServer(
             uvicorn.Config(create_app(self.service, telemetry), log_config=None, ws="none", access_log=False)
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
@@ -134,11 +133,11 @@ class Served:
             self.service.store.close()
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        """Send a request, `body` as JSON unless it is bytes, and read the whole response."""
+        """Send a request, with `body` as JSON unless it is bytes, and return the complete response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            with suppress(BrokenPipeError):  # who is refused early has been answered before all was sent
+            with suppress(BrokenPipeError):  # a refusal may arrive before the body is sent
                 connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
             reply = connection.getresponse()
             headers = {name.lower(): value for name, value in reply.getheaders()}
@@ -171,6 +170,6 @@ class Served:
 
 @contextmanager
 def serving(says: Any = SAYS, toml: str = TOML, store: Store | None = None) -> Iterator[tuple[Served, Upstream]]:
-    """A server and the upstream behind it, which answers as configured."""
+    """Start a server and its upstream, which replies as configured."""
     with Upstream(says) as upstream, Served(toml, upstream, store) as served:
         yield served, upstream

@@ -1,4 +1,4 @@
-"""A mixture that climbs its staircase in the test's hand: every word, every end and every failure."""
+"""A staircase mixture under the test's control: every word, every end and every failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moa import Guarded, Layer, Message, Mixture, Prompt, Request, Response, Spa
 QUESTION = Request((Message("system", "Be brief."), Message("user", "Why is the sky blue?")))
 STEP = 16
 MORE = "Short waves are scattered far more than long ones are. " * 3
-"""More than a step of a proposal."""
+"""More text than one step of a proposal."""
 
 FIRST, SECOND = "The sky is blue as air scatters light. ", "It does so with blue most of all. "
 THIRD = "At dusk it is red."
@@ -23,7 +23,7 @@ THIRD = "At dusk it is red."
 
 @dataclass(eq=False)
 class Writer:
-    """A model that writes what the test hands it: words, an error to fail with, a response to end with."""
+    """A model that writes what the test passes to it: words, an error to raise, or a response to return."""
 
     name: str
     context_window: int | None = None
@@ -56,13 +56,13 @@ class Writer:
             self.pieces.put_nowait(piece)
 
     def ends(self, text: str = "", finish_reason: str = "stop") -> None:
-        """Write these words, the last ones."""
+        """Write the last words."""
         if text:
             self.writes(text)
         self.writes(Response(self.name, "", Usage(10, 5, 0.01), finish_reason))
 
     async def nth_request(self, times: int) -> Request:
-        """The request of this call, once it was made."""
+        """Wait for this call and return its request."""
         while len(self.requests) < times:
             self.news.clear()
             await self.news.wait()
@@ -71,12 +71,12 @@ class Writer:
 
 @dataclass(eq=False)
 class Panel:
-    """Proposers and a judge in the test's hand, and what came of it."""
+    """Proposers and a judge under the test's control, and the result."""
 
     writers: list[Writer]
     judge: Writer
     mixture: Mixture
-    read: str = ""  # of the answer, as it was streamed
+    read: str = ""  # the answer as streamed so far
     events: list[moa.Event] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -87,13 +87,13 @@ class Panel:
         self.news.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for an event that makes it true."""
+        """Wait for an event that makes the condition true."""
         while not true():
             self.news.clear()
             await self.news.wait()
 
     async def reads(self, text: str) -> None:
-        """Wait until this was streamed."""
+        """Wait until this text was streamed."""
         await self.until(lambda: self.read.endswith(text))
 
     async def run(self, script: Callable[[], Awaitable[Any]], request: Request = QUESTION, **how: Any) -> Response:
@@ -119,19 +119,19 @@ def make_panel(count: int = 2, guard: bool = False, **how: Any) -> Panel:
 
 
 def parts(message: Message) -> list[tuple[str, str, str, str]]:
-    """Number, part, state and text of the parts in a message; their delimiters carry one key."""
+    """Return the number, part, state and text of the parts in a message. All their delimiters have the same key."""
     pattern = r'<answer-(\w+) number="(\d+)" part="(\d+)" state="(\w+)"[^>]*>\n(.*?)\n</answer-\1>'
     return [found[1:] for found in re.findall(pattern, message.text, re.DOTALL)]
 
 
 def prefixed(requests: Sequence[Request]) -> bool:
-    """Whether each conversation is the beginning of the next one."""
+    """Return whether each conversation is a prefix of the next one."""
     pairs = itertools.pairwise(requests)
     return all(list(new.messages[: len(old.messages)]) == list(old.messages) for old, new in pairs)
 
 
 async def simple(panel: Panel, between: Callable[[], None], *last: str, request: Request = QUESTION) -> Response:
-    """One step on the first parts, something that happens then, and the last step."""
+    """Run one step on the first parts, then `between`, then the last step."""
 
     async def script() -> None:
         for writer in panel.writers:

@@ -1,4 +1,4 @@
-"""A mixture whose runs are kept in a store, and what a store holds of them."""
+"""A mixture whose runs are stored, and direct access to the stored rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PANEL = panel(Scripted("a", RED, usage=Usage(10, 5, 0.25)), Scripted("b", BLUE))
 
 
 async def ask(store: Store, model: moa.Model = PANEL, request: Request = QUESTION) -> list[Event]:
-    """Ask with all words watched; the events as they were emitted."""
+    """Run the model with all words streamed, and return the emitted events."""
     emitted: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -53,7 +53,7 @@ def rows(path: Path, query: str) -> list[Any]:
 
 
 def damage(path: Path, statement: str, *values: object) -> None:
-    """Change a store behind its back: the run that was stored first is number 1."""
+    """Modify the database directly. The run that was stored first has number 1."""
     with closing(sqlite3.connect(path)) as db:
         db.execute(statement, values)
         db.commit()

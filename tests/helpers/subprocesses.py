@@ -1,6 +1,6 @@
-"""`moa` in processes of its own, forked from one that has loaded it: to load it takes longer than what most tests ask.
+"""Runs `moa` in processes forked from one that has loaded it, because loading takes longer than most tests.
 
-The forked process gets the words, the folder, the environment and the three streams of a new one, and ends as one does.
+A forked process gets the arguments, the folder, the environment and the three streams of a new one, and ends like one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ LOADED = (
     "scipy.special",
     "typer._adapters",
 )
-"""What many commands take, and what they are built on."""
+"""Modules that many commands need."""
 
 
-def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], seconds: float) -> int:
-    """The exit code of `moa` with these words, once it has ended. Raises `TimeoutError`."""
+def run_forked(words: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], seconds: float) -> int:
+    """Run `moa` with these arguments and return its exit code. Raises `TimeoutError`."""
     process, loaded = _loaded()
     message = json.dumps([words, str(Path.cwd()), dict(environment)]).encode()
     loaded.settimeout(seconds)
@@ -49,18 +49,18 @@ def ended(words: Sequence[str], environment: Mapping[str, str], streams: Sequenc
         os.killpg(process.pid, signal.SIGKILL)
         _loaded.cache_clear()
         raise
-    assert received, "the process that forks is gone"
+    assert received, "the forking process has ended"
     return int.from_bytes(received, signed=True)
 
 
 @cache
 def _loaded() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    from helpers.leaks import kept_open  # not in the process that forks, which needs no pytest
+    from helpers.leaks import kept_open  # the forking process needs no pytest
 
     with kept_open():
         here, there = socket.socketpair()
         with there:
-            command = [sys.executable, "-P", __file__, str(there.fileno())]  # this folder has names of libraries
+            command = [sys.executable, "-P", __file__, str(there.fileno())]  # this folder shadows library names
             nothing = subprocess.DEVNULL
             process = subprocess.Popen(
                 command, stdin=nothing, stdout=nothing, pass_fds=[there.fileno()], start_new_session=True
@@ -74,19 +74,19 @@ def _loaded() -> tuple[subprocess.Popen[bytes], socket.socket]:
     return process, here
 
 
-def _serve(asking: socket.socket) -> None:
-    """Fork for each request, until nobody is left to ask; return in the forked process."""
+def _serve(connection: socket.socket) -> None:
+    """Fork for each request until the connection is closed. Returns in the forked process."""
     while True:
-        size, streams, _, _ = socket.recv_fds(asking, 4, 3)
+        size, streams, _, _ = socket.recv_fds(connection, 4, 3)
         if not size:
             sys.exit()
-        words, folder, environment = json.loads(asking.recv(int.from_bytes(size), socket.MSG_WAITALL))
+        words, folder, environment = json.loads(connection.recv(int.from_bytes(size), socket.MSG_WAITALL))
         if not (child := os.fork()):
             break
         for one in streams:
             os.close(one)
-        asking.sendall(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]).to_bytes(4, signed=True))
-    asking.close()
+        connection.sendall(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]).to_bytes(4, signed=True))
+    connection.close()
     for place, one in enumerate(streams):
         os.dup2(one, place)
         os.close(one)
@@ -99,7 +99,7 @@ def _serve(asking: socket.socket) -> None:
 if __name__ == "__main__":
     for name in LOADED:
         importlib.import_module(name)
-    gc.freeze()  # else each process looks through all of it at its end, which takes longer than the rest
+    gc.freeze()  # otherwise each process collects all of it at exit
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from moa.__main__ import main
 

@@ -1,4 +1,4 @@
-"""Telemetry that is kept in memory, to be looked at, and a collector that it is sent to."""
+"""Telemetry in memory for inspection, and a collector that receives it over HTTP."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from moa.telemetry import RunIds, Telemetry
 
 
-class Kept(Telemetry):
-    """`telemetry = Kept()`, given as `emit`; `spans` and `metrics` are what was sent."""
+class InMemoryTelemetry(Telemetry):
+    """Telemetry in memory, passed as `emit`; `spans` and `metrics` are what was exported."""
 
     def __init__(self, **options: Any) -> None:
         self._exporter = InMemorySpanExporter()
@@ -31,21 +31,21 @@ class Kept(Telemetry):
 
     @property
     def spans(self) -> list[ReadableSpan]:
-        """The spans that have ended, in the order in which they began."""
+        """The ended spans, in the order in which they began."""
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
     @property
     def open(self) -> int:
-        """How many spans go on."""
+        """The number of open spans."""
         return len(self._open)
 
     def span(self, name: str) -> ReadableSpan:
-        """The one span of a name."""
+        """Return the only span of a name."""
         (found,) = (span for span in self.spans if span.name == name)
         return found
 
     def measured(self, name: str) -> dict[tuple[str, ...], float]:
-        """The sum of a metric by its attributes' values, those of the same name in the order of their names."""
+        """Return the sums of a metric by the values of its attributes, in the order of the attributes' names."""
         exported = self._reader.get_metrics_data()
         found: dict[tuple[str, ...], float] = {}
         for scope in (scope for one in exported.resource_metrics for scope in one.scope_metrics) if exported else ():
@@ -56,7 +56,7 @@ class Kept(Telemetry):
         return found
 
     def tree(self) -> list[str]:
-        """The spans as an indented list, each below the one that it is a part of."""
+        """Return the spans as an indented list, each below its parent."""
         ids = {span.context.span_id for span in self.spans if span.context}
 
         def below(parent: int | None, depth: int) -> Iterator[str]:
@@ -71,7 +71,7 @@ class Kept(Telemetry):
 
 
 class Collector:
-    """Takes what is sent by OTLP over HTTP: `with Collector() as collector`, at `collector.url`."""
+    """Receives OTLP over HTTP: `with Collector() as collector`, at `collector.url`."""
 
     def __init__(self, status: int = 200) -> None:
         taken: list[tuple[str, bytes]] = []
@@ -106,7 +106,7 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        """The spans that were sent."""
+        """Return the received spans."""
         found: list[Span] = []
         for path, body in self.taken:
             if path == "/v1/traces":
@@ -116,7 +116,7 @@ class Collector:
 
     @property
     def metrics(self) -> set[str]:
-        """The names of the metrics that were sent."""
+        """Return the names of the received metrics."""
         exported = [ExportMetricsServiceRequest.FromString(body) for path, body in self.taken if path == "/v1/metrics"]
         every = (one for request in exported for one in request.resource_metrics)
         return {metric.name for one in every for scope in one.scope_metrics for metric in scope.metrics}

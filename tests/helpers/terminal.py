@@ -1,6 +1,6 @@
-"""A terminal that remembers: what is on its screen, what has scrolled away, and whether its cursor is seen.
+"""A terminal emulator: the screen, the scrollback, and whether the cursor is visible.
 
-It knows the few codes that `moa` writes and refuses any other, so a new one cannot slip by unread.
+It implements the few codes that `moa` writes and rejects any other, so that a new one is noticed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _CODES = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+")
 
 
 class Terminal:
-    """Feed it what was written. It has no reflow: made narrower, it only wraps what comes after."""
+    """Feed it the output. It has no reflow: a narrower width only wraps later text."""
 
     def __init__(self, height: int) -> None:
         self.height = height
@@ -31,7 +31,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All there is to read, scrolled back to the beginning."""
+        """Return all text, including the scrollback."""
         return "\n".join([*self.scrollback, *self.screen]).rstrip("\n")
 
     def feed(self, written: str) -> None:

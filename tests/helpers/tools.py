@@ -1,4 +1,4 @@
-"""A model with a tool, as the tests of each protocol ask it."""
+"""A model with a tool, used by the tests of each protocol."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from helpers.upstream import Body, Reply, chunk, event
 CALL = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 
 PIXEL = "iVBORw0KGgo="
-"""An image, as far as anybody looks."""
+"""A placeholder for an image; no test decodes it."""
 
 
 def calling(body: Body) -> Reply:
-    """Asks for the weather while there are tools and no result yet."""
+    """Call the weather tool while there are tools and no result yet."""
     if "tools" not in body or body["messages"][-1]["role"] == "tool":
         return Reply("It rains in Oslo.")
     message = {"role": "assistant", "content": None, "tool_calls": [CALL]}

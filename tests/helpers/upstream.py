@@ -1,6 +1,6 @@
-"""An OpenAI-compatible upstream on loopback that records every call and answers as configured for each model.
+"""An OpenAI-compatible upstream on loopback that records every call and replies as configured for each model.
 
-A real HTTP server on a thread of its own, so that library, command line and real clients can all talk to it.
+It is a real HTTP server in its own thread, for the library, the command line and real clients.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Body = dict[str, Any]
 
 @dataclass
 class Call:
-    """One call as it came over the wire. Times are from `time.perf_counter`, `ended` is when it was over."""
+    """One call as received. Times are from `time.perf_counter`; `ended` is when it was over."""
 
     body: Body
     headers: Mapping[str, str]
     started: float
     ended: float | None = None
-    dropped: bool = False  # the caller went away before the reply was complete
-    caller: tuple[str, int] = ("", 0)  # the address it came from: the same for calls over one connection
+    dropped: bool = False  # the client disconnected before the reply was complete
+    caller: tuple[str, int] = ("", 0)  # client address: the same for calls on one connection
 
     @property
     def model(self) -> str:
@@ -47,16 +47,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """How a call is answered. `text` makes a whole, valid reply; the other fields bend it."""
+    """A reply. `text` makes a valid one; the other fields change or break it."""
 
     text: str = ""
     status: int = 200
-    raw: bytes | None = None  # sent instead of a valid body, whatever was asked
+    raw: bytes | None = None  # sent instead of a valid body
     stream: Sequence[bytes] | AsyncIterable[bytes] | None = None  # packets sent instead of a valid event stream
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0  # seconds before the first byte
     pace: float = 0.0  # seconds between streamed words
-    cut_after: int | None = None  # close the connection after so many streamed words
+    cut_after: int | None = None  # close the connection after this many streamed words
     usage: bool = True
     finish_reason: str = "stop"
     message: Body | None = None  # the whole message object, instead of text
@@ -95,7 +95,7 @@ class Held:
 
 
 class Upstream:
-    """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. Any other model answers 404."""
+    """`with Upstream({"a": "red", "b": Reply(status=500)}) as upstream`. Other models get status 404."""
 
     def __init__(self, says: Mapping[str, Says] | Callable[[Body], Answer | Awaitable[Answer]]) -> None:
         self.says = says
@@ -114,7 +114,7 @@ class Upstream:
         self._thread.join()
 
     def to(self, model: str) -> list[Call]:
-        """The calls to one model, in the order they came."""
+        """Return the calls to one model, in the order of arrival."""
         return [call for call in self.calls if call.model == model]
 
     async def _serve(self) -> None:
@@ -212,16 +212,16 @@ class Upstream:
 
 
 async def stop_accepting(listener: socket.socket) -> None:
-    """Prepare to close a server: `asyncio` loses a connection that is accepted as its server closes, and leaks it."""
+    """Prepare to close a server. `asyncio` leaks a connection that is accepted while its server closes."""
     asyncio.get_running_loop().remove_reader(listener)
-    await asyncio.sleep(0)  # a connection that was accepted just now gets its transport
+    await asyncio.sleep(0)  # lets a new connection get its transport
 
 
 @asynccontextmanager
 async def listening(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """Serve connections with `answer`, at the URL that is given. All are closed in the end."""
+    """Serve connections with `answer` and yield the URL. All are closed at the end."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,7 +240,7 @@ async def listening(
     finally:
         await stop_accepting(listener)
         server.close()
-        for _ in range(4):  # a transport is connected, its task is made, the task begins
+        for _ in range(4):  # connects the transport, creates its task, starts it
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -253,25 +253,25 @@ async def _each(packets: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 def usage(body: Body, text: str) -> Body:
-    """One token a word, which is easy to count in a test."""
+    """Return a usage with one token per word."""
     prompt_words = sum(len(str(message["content"]).split()) for message in body["messages"])
     answered = len(text.split())
     return {"prompt_tokens": prompt_words, "completion_tokens": answered, "total_tokens": prompt_words + answered}
 
 
 def event(body: Any) -> bytes:
-    """One server-sent event."""
+    """Return one server-sent event."""
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
 def chunk(delta: Body, finish_reason: str | None = None) -> Body:
-    """One chunk of a streamed chat completion."""
+    """Return one chunk of a streamed chat completion."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
 
 def events(body: Body, reply: Reply) -> list[bytes]:
-    """A valid stream of the reply: the role, a word a chunk, the finish, the usage if it is asked for, [DONE]."""
+    """Return a valid stream: the role, one chunk per word, the finish reason, the usage if requested, and [DONE]."""
     words = reply.text.split(" ")
     texts = [word if place == len(words) - 1 else word + " " for place, word in enumerate(words)]
     packets = [event(chunk({"role": "assistant", "content": ""})), *(event(chunk({"content": text})) for text in texts)]

@@ -55,7 +55,7 @@ def test_it_says_where_it_is_and_answers() -> None:
         line = served.line("POST /v1/chat/completions 200")
         assert re.search(r"INFO POST /v1/chat/completions 200 \d+\.\d{3}s run=\w{32} model=moa:duo$", line)
         assert not any("Which colour" in one or "purple" in one for one in served.lines)
-        served.tell(signal.SIGTERM)
+        served.send_signal(signal.SIGTERM)
         assert served.code() == 0
 
 
@@ -73,7 +73,7 @@ def test_a_signal_finishes_running_requests_and_rejects_new_ones(number: signal.
         gate.asked.wait(30)
         while len(upstream.to("judge")) < 4:
             pass
-        served.tell(number)
+        served.send_signal(number)
         served.line("shutting down after 4 running")
         status, headers, _ = served.ask("POST", "/v1/chat/completions", ASK)
         assert (status, headers["retry-after"]) == (503, "5")
@@ -101,9 +101,9 @@ def test_a_second_signal_stops_at_once() -> None:
         asking = threading.Thread(target=ask)
         asking.start()
         gate.asked.wait(30)
-        served.tell(signal.SIGTERM)
+        served.send_signal(signal.SIGTERM)
         served.line("shutting down")
-        served.tell(signal.SIGTERM)
+        served.send_signal(signal.SIGTERM)
         assert served.code() == 128 + signal.SIGTERM
         asking.join(30)
         gate.go.set()
@@ -121,11 +121,11 @@ def test_a_configuration_is_read_again_all_or_nothing() -> None:
         for broken in ("not toml", whole + '\n[mixtures.trio]\nproposers = ["up:a"]\naggregator = "nope:x"\n'):
             served.lines.clear()
             Path("moa.toml").write_text(broken)
-            served.tell(signal.SIGHUP)
+            served.send_signal(signal.SIGHUP)
             served.line("not reloaded, the old one stays in use: moa.toml: ")
             assert names(served) == ["moa:duo"]
         Path("moa.toml").write_text(whole + '\n[mixtures.trio]\nproposers = ["up:a"]\naggregator = "up:judge"\n')
-        served.tell(signal.SIGHUP)
+        served.send_signal(signal.SIGHUP)
         served.line("INFO reloaded: ")
         assert names(served) == ["moa:duo", "moa:trio"]
 
@@ -136,7 +136,7 @@ def test_a_reload_does_not_disturb_what_is_running() -> None:
         asking = threading.Thread(target=lambda: answers.append(served.ask("POST", "/v1/chat/completions", ASK)))
         asking.start()
         gate.asked.wait(30)
-        served.tell(signal.SIGHUP)
+        served.send_signal(signal.SIGHUP)
         served.line("INFO reloaded: ")
         gate.go.set()
         asking.join(30)
@@ -260,6 +260,6 @@ def test_when_the_client_goes_away_every_upstream_call_ends(says: Reply) -> None
                 time.sleep(0.005)
         while any(call.ended is None for call in upstream.calls):
             time.sleep(0.005)
-        served.tell(signal.SIGTERM)
+        served.send_signal(signal.SIGTERM)
         assert served.code() == 0
     assert [call.model for call in upstream.calls if call.dropped] == (["judge"] if says.pace else ["a", "b"])

@@ -55,7 +55,7 @@ FOUND = [
     ("is*", ["older", "Straße", "Photosynthesis", "sky blue"]),
     ("question:sky", []),
     ("nowhere", []),
-    ("Hello", []),  # what was said before the question
+    ("Hello", []),  # a message before the question
     ("?!", []),
 ]
 

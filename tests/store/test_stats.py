@@ -1,4 +1,4 @@
-"""What models gave, took and cost in the runs that are kept."""
+"""Statistics of models in stored runs: answers, times and cost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def by_model(store: Store, **conditions: Any) -> dict[tuple[str, str], Figures]:
 
 
 def without_figures(path: Path) -> None:
-    """Make a store what it was in version 3."""
+    """Downgrade a store to version 3."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in (
             "DROP TABLE calls",
@@ -62,7 +62,7 @@ def without_figures(path: Path) -> None:
             db.execute(statement)
 
 
-async def test_every_call_is_counted_for_who_was_asked(tmp_path: Path) -> None:
+async def test_every_call_is_counted_for_its_model(tmp_path: Path) -> None:
     a = Scripted("a", SKY, usage=Usage(10, 20, 0.001))
     b = Scripted("b", [GRASS, ModelError("b: busy"), GRASS], usage=Usage(10, 6, None))
     with Store(tmp_path) as store:
@@ -83,12 +83,12 @@ async def test_every_call_is_counted_for_who_was_asked(tmp_path: Path) -> None:
         assert root.counts.output_tokens == 60 + 12 + 24
 
 
-async def test_times_are_told_to_a_twentieth_and_of_first_words_where_they_were_watched(tmp_path: Path) -> None:
+async def test_times_are_precise_to_a_twentieth_and_first_words_count_only_streamed_calls(tmp_path: Path) -> None:
     events: list[Event] = []
     await moa.generate(panel(Scripted("a", SKY)), REQUEST, events.append, "all")
     with Store(tmp_path) as store:
-        for seconds in range(1, 101):  # the same run, slower and slower
-            for number, event in enumerate(events):  # at even distances, whatever they really took
+        for seconds in range(1, 101):  # the same run, with increasing times
+            for number, event in enumerate(events):  # at even intervals
                 named = {"run": f"{seconds:032x}"} if isinstance(event, SpanStart) else {}
                 time = seconds * number / (len(events) - 1)
                 store.emit(replace(event, time=time, **named))  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def test_moa_runs_figures() -> None:
         ("DELETE FROM uses WHERE run = 1", "cannot be read"),
     ],
 )
-async def test_a_damaged_run_is_told_of_once_and_the_figures_of_all_stand(statement: str, wrong: str) -> None:
+async def test_a_damaged_run_is_reported_once_and_the_figures_of_all_stand(statement: str, wrong: str) -> None:
     long = f"{SKY} {SKY}"
     with Store() as store:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""What was emitted is what the store gives back, whatever it was and whoever else writes."""
+"""The store returns exactly the emitted events, whatever they are and whatever other processes write."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from moa.store.writer import BACKLOG
 
 @dataclass(frozen=True)
 class Stumbles:
-    """Says half of its words twice."""
+    """A model that writes half of its words twice."""
 
     name: str = "stumbles"
 
@@ -60,7 +60,7 @@ class Stumbles:
 
 
 def content(folder: Path) -> bytes:
-    """All that is in the files of a folder."""
+    """Return the bytes of all files in a folder."""
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
@@ -193,7 +193,7 @@ async def test_a_text_is_kept_once_whichever_runs_and_messages_it_stands_in(tmp_
 
 async def test_without_text_only_the_shape_is_kept(tmp_path: Path) -> None:
     with Store(tmp_path / "runs.sqlite", text=False) as store:
-        emitted = await ask(store, panel(*PANEL.layers[0].proposers, Scripted("c", moa.ModelError("c: said secret"))))
+        emitted = await ask(store, panel(*PANEL.layers[0].proposers, Scripted("c", moa.ModelError("c: secret"))))
         back = store.events("last")
         (run,) = store.runs()
     bytes_kept = content(tmp_path)
@@ -377,7 +377,7 @@ def test_lines_that_are_no_run_are_refused_by_their_number(tmp_path: Path) -> No
     assert not store.path.exists()
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs.sqlite")
     with pytest.raises(StoreError, match="no runs are stored yet"):
         store.runs()
@@ -397,8 +397,8 @@ def test_a_whole_id_is_one_run_also_where_another_begins_with_it(tmp_path: Path)
         assert [store.find(run).id for run in ("ab", "abc")] == ["ab", "abc"]
 
 
-def test_a_run_for_which_there_is_no_place_any_more_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()  # so that nothing can be stored below it
+def test_a_run_that_exceeds_the_backlog_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # prevents a folder of this name
     messages: list[str] = []
     busy, go = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""What `moa ask` and `moa serve` keep, as processes, and what is left of them when they are killed."""
+"""Runs that `moa ask` and `moa serve` store, as processes, also when they are killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAYS = {"a": "red", "b": "blue", "big": "purple it is"}
 STATE = Path("state/moa/runs.sqlite")
 
 
-def test_a_question_is_kept_with_everything_that_was_said() -> None:
+def test_a_question_is_stored_with_all_messages() -> None:
     with Upstream(SAYS) as upstream:
         configured(upstream)
         done = moa("ask", "--json", "Which colour?")
@@ -132,8 +132,8 @@ def test_what_had_ended_is_there_after_a_server_was_killed() -> None:
             server = subprocess.Popen([*MOA, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True)
             assert server.stderr
             url = server.stderr.readline().split()[2]
-            slow = [begun(url) for _ in range(10)]
-            ended = [answered(url) for _ in range(10)]
+            slow = [start_run(url) for _ in range(10)]
+            ended = [complete_run(url) for _ in range(10)]
             there = {**dict.fromkeys(slow, "running"), **dict.fromkeys(ended, "answered")}
             until(lambda there=there: there.items() <= states(store).items())
             server.send_signal(signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_what_had_ended_is_there_after_a_server_was_killed() -> None:
 
 
 def states(store: Store) -> dict[str, str]:
-    """How each run stands, once there is a store."""
+    """Return the state of each run, or nothing if there is no store yet."""
     return {run.id: run.state for run in store.runs()} if store.path.exists() else {}
 
 
@@ -156,13 +156,13 @@ def post(url: str, path: str, body: Any) -> Any:
         return json.load(reply)
 
 
-def begun(url: str) -> str:
-    """Begin a run that takes long; its id."""
+def start_run(url: str) -> str:
+    """Start a long run and return its id."""
     return str(post(url, "/api/runs", {"model": "moa:panel", "prompt": "Which colour?"})["run_id"])
 
 
-def answered(url: str) -> str:
-    """Have a question answered; the id of its run."""
+def complete_run(url: str) -> str:
+    """Send a question and return the id of its finished run."""
     values = {"model": "moa:quick", "messages": [{"role": "user", "content": "Which colour?"}]}
     return str(post(url, "/v1/chat/completions", values)["moa"]["run_id"])
 

@@ -1,4 +1,4 @@
-"""What is too old, too much or no longer wanted is removed from a store, with all that only it used."""
+"""Old, excess or unwanted runs are removed from a store, with all that only they used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moa.store.migrations import connected
 
 
 def connected_size(path: Path) -> float:
-    """Megabytes of a store."""
+    """Return the size of a store in megabytes."""
     ((count, size),) = rows(path, "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size")
     return float(count * size / 1e6)
 

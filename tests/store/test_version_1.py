@@ -1,4 +1,4 @@
-"""A store that was written before the second version of the events: it opens, and everything can be read from it."""
+"""A store written before version 2 of the events opens, and everything can be read from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STATES = {"failed": "failed", "stopped": "stopped"}
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A copy of the store, as opening it brings it up to date."""
+    """A copy of the store, upgraded by opening it."""
     path = tmp_path / "runs.sqlite"
     shutil.copy(FILES / "runs.sqlite", path)
     monkeypatch.setenv("MOA_STORE", str(path))
@@ -100,7 +100,7 @@ def test_two_of_its_runs_are_compared(store: Store) -> None:
     assert rows["calls"] == [str(first.calls), str(again.calls)]
 
 
-def test_one_of_its_runs_is_made_again_and_only_its_aggregator_is_asked(panel: tuple[StoredRun, Upstream]) -> None:
+def test_one_of_its_runs_is_rerun_and_only_its_aggregator_is_called(panel: tuple[StoredRun, Upstream]) -> None:
     run, upstream = panel
     done = command("runs", "rerun", "--json", run.id)
     assert done.returncode == 0, done.stderr
@@ -110,7 +110,7 @@ def test_one_of_its_runs_is_made_again_and_only_its_aggregator_is_asked(panel: t
 
 async def test_its_remembered_answers_are_given_again(tmp_path: Path) -> None:
     shutil.copy(FILES / "calls.sqlite", tmp_path)
-    model = Scripted("kept", moa.ModelError("nobody should be asked"))
+    model = Scripted("kept", moa.ModelError("must not be called"))
     with SQLiteCache(tmp_path / "calls.sqlite") as cache:
         request = Request((Message("user", "Which colour is the sky at night?"),), seed=7)
         answer = await moa.generate(moa.Cached(model, cache), request)

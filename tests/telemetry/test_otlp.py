@@ -96,7 +96,7 @@ def test_what_a_server_still_holds_is_sent_when_it_is_told_to_stop() -> None:
         process(upstream, TOML + telemetry_table(collector.url)) as served,
     ):
         assert served.ask("POST", "/v1/chat/completions", ask, caller)[0] == 200
-        served.tell(signal.SIGTERM)
+        served.send_signal(signal.SIGTERM)
         assert served.code() == 0
     assert len(collector.spans) == 5
     assert {span.trace_id.hex() for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}

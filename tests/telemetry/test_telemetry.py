@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 import moa
 from helpers.command import until
 from helpers.server import SAYS, TOML, Served
-from helpers.telemetry import Kept
+from helpers.telemetry import InMemoryTelemetry
 from helpers.upstream import Reply, Upstream
 from moa import (
     Layer,
@@ -52,12 +52,12 @@ def ask(model: moa.Model, telemetry: Telemetry, request: Request = ASK, words: m
     return asyncio.run(moa.generate(model, request, telemetry, words))
 
 
-def attributes_of(telemetry: Kept, name: str) -> Mapping[str, Any]:
+def attributes_of(telemetry: InMemoryTelemetry, name: str) -> Mapping[str, Any]:
     return telemetry.span(name).attributes or {}
 
 
 def test_a_run_is_a_tree_of_the_mixture_its_layers_and_their_calls() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     inner = Mixture(
         (Layer((Scripted("lab:b", "blue"), Scripted("lab:c", "cyan"))),),
         Synthesize(Scripted("lab:d", "teal")),
@@ -78,7 +78,7 @@ def test_a_run_is_a_tree_of_the_mixture_its_layers_and_their_calls() -> None:
 
 
 def test_a_call_to_elsewhere_is_a_client_and_what_holds_calls_is_not() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     ask(panel(Scripted("lab:a", "red"), Scripted("local:smollm2", "blue")), kept)
     assert {span.name: span.kind for span in kept.spans} == {
         "invoke_workflow panel": SpanKind.INTERNAL,
@@ -90,7 +90,7 @@ def test_a_call_to_elsewhere_is_a_client_and_what_holds_calls_is_not() -> None:
 
 
 def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:
-    kept, starts = Kept(), []
+    kept, starts = InMemoryTelemetry(), []
     emit = moa.sinks.tee(kept, lambda event: starts.append(event) if isinstance(event, SpanStart) else None)
     asyncio.run(moa.generate(panel(Scripted("lab:a", "red")), ASK, emit))
     contexts = [span.context for span in kept.spans]
@@ -100,7 +100,7 @@ def test_a_trace_and_its_spans_have_the_ids_of_the_run_and_its_calls() -> None:
 
 
 def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     model = moa.WithDefaults(
         Scripted("lab:a", RED), temperature=0.5, max_tokens=9, seed=7, stop=("END",), extra={"top_k": 4, "min_p": 0.1}
     )
@@ -128,7 +128,7 @@ def test_a_call_says_who_was_asked_how_and_what_it_used() -> None:
 
 
 def test_only_calls_have_tokens_and_cost_of_their_own_so_that_adding_them_up_counts_nothing_twice() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     ask(Mixture((Layer((Scripted("lab:a", RED),)),), Synthesize(Scripted("lab:big", RED)), name="moa:panel"), kept)
     root = attributes_of(kept, "invoke_workflow panel")
     assert (root["moa.total.input_tokens"], root["moa.total.output_tokens"], root["moa.total.cost.usd"]) == (6, 2, 0.5)
@@ -140,13 +140,13 @@ def test_only_calls_have_tokens_and_cost_of_their_own_so_that_adding_them_up_cou
 
 
 def test_an_unknown_cost_is_not_told() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     ask(panel(Scripted("lab:a", Response("lab:a", "red", Usage(3, 1)))), kept)
     assert not any("cost" in name for span in kept.spans for name in span.attributes or {})
 
 
 def test_retries_are_inside_the_span_of_their_call() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     busy = ModelError("lab:a: HTTP 503: busy", retryable=True)
     ask(panel(Retried(Scripted("lab:a", [busy, busy, RED]), pause=0.01)), kept)
     span = kept.span("chat a")
@@ -163,7 +163,7 @@ def test_retries_are_inside_the_span_of_their_call() -> None:
 
 
 def test_a_lost_proposal_is_an_error_of_its_call_and_an_event_of_its_layer() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     ask(panel(Scripted("lab:a", "red"), Scripted("lab:b", ModelError("lab:b: HTTP 500: gone"))), kept)
     lost = kept.span("chat b")
     assert (lost.status.status_code, lost.status.description) == (StatusCode.ERROR, "lab:b: HTTP 500: gone")
@@ -175,15 +175,15 @@ def test_a_lost_proposal_is_an_error_of_its_call_and_an_event_of_its_layer() -> 
 
 
 def test_a_cached_call_says_so() -> None:
-    kept, model = Kept(), moa.Cached(Scripted("lab:a", RED))
-    ask(model, Kept())
+    kept, model = InMemoryTelemetry(), moa.Cached(Scripted("lab:a", RED))
+    ask(model, InMemoryTelemetry())
     ask(model, kept)
     known = attributes_of(kept, "chat a")
     assert (known["moa.cached"], known["gen_ai.usage.output_tokens"], known["moa.cost.usd"]) == (True, 0, 0.0)
 
 
 def test_whatever_a_client_asks_for_can_be_encoded() -> None:
-    kept = Kept(content=True)
+    kept = InMemoryTelemetry(content=True)
     options = {"top_k": 10**30, "presence_penalty": {"a": [1]}, "frequency_penalty": None}
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     call = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
@@ -205,7 +205,7 @@ def test_whatever_a_client_asks_for_can_be_encoded() -> None:
 
 
 def test_what_was_said_is_recorded_only_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent, open_ = Kept(), Kept(content=True)
+    silent, open_ = InMemoryTelemetry(), InMemoryTelemetry(content=True)
     for kept in (silent, open_):
         ask(panel(Scripted("lab:a", "crimson")), kept)
     words = [str(span.to_json()) for span in silent.spans]
@@ -218,13 +218,13 @@ def test_what_was_said_is_recorded_only_where_that_is_asked_for(monkeypatch: pyt
         {"role": "assistant", "parts": [{"type": "text", "content": "crimson"}], "finish_reason": "stop"}
     ]
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
-    asked = Kept()
+    asked = InMemoryTelemetry()
     ask(panel(Scripted("lab:a", "crimson")), asked)
     assert attributes_of(asked, "chat a")["gen_ai.output.messages"] == call["gen_ai.output.messages"]
 
 
 async def test_runs_at_the_same_time_do_not_mix() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     mixtures = [panel(*(Scripted(f"lab:{n}-{m}", "red", delay=0.001 * m) for m in range(3))) for n in range(20)]
     await asyncio.gather(*(moa.generate(mixture, ASK, kept) for mixture in mixtures))
     traces: dict[int, set[str]] = {}
@@ -236,7 +236,7 @@ async def test_runs_at_the_same_time_do_not_mix() -> None:
 
 
 async def test_a_run_that_is_left_early_leaves_nothing_open() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     async with moa.stream(panel(Scripted("lab:a", "red", delay=60)), ASK, emit=kept) as events:
         async for event in events:
             if isinstance(event, SpanStart) and event.role == "proposer":
@@ -246,7 +246,7 @@ async def test_a_run_that_is_left_early_leaves_nothing_open() -> None:
 
 
 def test_a_run_that_was_cut_off_is_ended_with_the_telemetry() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     kept(SpanStart("0" * 31 + "1", "0" * 15 + "1", 0.0, "root", "moa:panel", started_at=1.0))
     kept(SpanStart("0" * 31 + "1", "0" * 15 + "2", 2.0, "layer", "layer 1", "0" * 15 + "1", 1))
     kept.close()
@@ -272,7 +272,7 @@ def test_a_run_is_part_of_what_its_caller_traces() -> None:
 
 @pytest.mark.parametrize("propagate", [True, False])
 def test_upstreams_are_told_the_span_of_their_own_call(propagate: bool) -> None:
-    kept = Kept(propagate=propagate)
+    kept = InMemoryTelemetry(propagate=propagate)
     with Upstream({"a": "red", "b": "blue", "big": "purple"}) as upstream:
         a, b, big = (OpenAI(name, upstream.url, f"lab:{name}") for name in ("a", "b", "big"))
         ask(Mixture((Layer((a, b)),), Synthesize(big), name="moa:panel"), kept)
@@ -302,7 +302,7 @@ STREAMED = (
     ],
 )
 def test_every_route_joins_the_trace_of_its_client(path: str, body: dict[str, Any]) -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     with Upstream(SAYS) as upstream, Served(TOML, upstream, telemetry=kept) as served:
         started = served.post(path, {"model": "moa:duo", **body}, CALLER)
         if path == "/api/runs":
@@ -314,7 +314,7 @@ def test_every_route_joins_the_trace_of_its_client(path: str, body: dict[str, An
 
 
 def test_a_run_that_a_client_stops_leaves_nothing_open() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     says = {**SAYS, "b": Reply("blue", delay=60)}
     with Upstream(says) as upstream, Served(TOML, upstream, telemetry=kept) as served:
         run = served.post("/api/runs", {"model": "moa:duo", "messages": MESSAGES}).json["run_id"]
@@ -327,7 +327,7 @@ def test_a_run_that_a_client_stops_leaves_nothing_open() -> None:
 
 @pytest.mark.parametrize("header", ["", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-1-01"])
 def test_a_traceparent_that_is_none_begins_a_trace_of_its_own(header: str) -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     with Upstream(SAYS) as upstream, Served(TOML, upstream, telemetry=kept) as served:
         body = {"model": "moa:duo", "messages": MESSAGES}
         answer = served.post("/v1/chat/completions", body, {"traceparent": header})
@@ -337,7 +337,7 @@ def test_a_traceparent_that_is_none_begins_a_trace_of_its_own(header: str) -> No
 
 
 def test_a_caller_that_does_not_sample_is_not_traced_but_counted() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     with Upstream(SAYS) as upstream, Served(TOML, upstream, telemetry=kept) as served:
         body = {"model": "moa:duo", "messages": MESSAGES}
         served.post("/v1/chat/completions", body, {"traceparent": CALLER["traceparent"][:-1] + "0"})
@@ -346,7 +346,7 @@ def test_a_caller_that_does_not_sample_is_not_traced_but_counted() -> None:
 
 
 def test_calls_are_measured_by_model_and_role() -> None:
-    kept = Kept()
+    kept = InMemoryTelemetry()
     busy = ModelError("busy", retryable=True)
     ask(panel(Retried(Scripted("lab:a", [busy, RED]), pause=0), Scripted("lab:b", ModelError("gone"))), kept)
     tokens = kept.measured("gen_ai.client.token.usage")

@@ -1,4 +1,4 @@
-"""Facts: where two sentences that are alike state something else, and where they only seem to."""
+"""Facts: where two similar sentences differ in content, and where they only seem to."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def test_another_number_unit_date_or_a_denial_is_a_conflict(answer: str, proposa
         ("Add 2 cups of warm milk.", "Add 500 ml of warm milk."),
     ],
 )
-def test_more_on_one_side_or_the_same_said_otherwise_is_none(answer: str, proposal: str) -> None:
+def test_more_on_one_side_or_the_same_in_other_words_is_no_conflict(answer: str, proposal: str) -> None:
     assert otherwise(answer, proposal) is None

@@ -1,4 +1,4 @@
-"""Sentences: cut where a reader would, in prose, Markdown and scripts with marks of their own."""
+"""Sentences end where a reader would end them, in prose, Markdown and scripts with their own punctuation."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_sentences_are_in_order_apart_from_each_other_and_lose_no_letter(text: s
     assert all(one.start < one.end <= len(text) for one in found)
     inside = {place for one in found for place in range(one.start, one.end)}
     lost = {text[place] for place in range(len(text)) if place not in inside}
-    assert "a" not in lost or "`" in text  # but for the words after a fence
+    assert "a" not in lost or "`" in text  # except words after a fence
 
 
 @pytest.mark.parametrize(
@@ -133,5 +133,5 @@ def test_sentences_are_in_order_apart_from_each_other_and_lose_no_letter(text: s
     ],
     ids=["marks", "numbers", "spaces", "dashes", "lines"],
 )
-def test_text_of_a_model_that_has_lost_its_way_is_cut_too(text: str) -> None:  # not in hours
+def test_text_of_a_model_that_has_lost_its_way_is_cut_too(text: str) -> None:  # and quickly
     assert "".join(cut(text)).replace("\n", "").replace(" ", "") in text.replace("\n", "").replace(" ", "")

@@ -1,4 +1,4 @@
-"""Similarity: the same answer in about the same words is alike; one figure, name or negation that differs is not."""
+"""Similarity: the same answer in similar words is similar; a different figure, name or negation is not."""
 
 from __future__ import annotations
 

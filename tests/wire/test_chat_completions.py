@@ -1,4 +1,4 @@
-"""OpenAI's JSON to and from our values: what upstreams really say, and what they should not."""
+"""OpenAI's JSON to and from our values, with what upstreams really send and what they should not."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_finish_reason_is_kept_and_done_without_one_is_a_stop() -> None:
     assert drafted(chunk({"content": "red"})).finish_reason == "stop"
 
 
-def test_a_second_choice_that_nobody_asked_for_is_not_mixed_in() -> None:
+def test_an_unrequested_second_choice_is_not_mixed_in() -> None:
     other = {"choices": [{"index": 1, "delta": {"content": "blue"}}]}
     assert drafted(chunk({"content": "red"}), other).text == "red"
 
@@ -202,7 +202,7 @@ def test_tool_calls_are_put_together_from_their_pieces() -> None:
     )
 
 
-# --- whatever arrives -------------------------------------------------------------------------------------------------
+# --- malformed replies ------------------------------------------------------------------------------------------------
 
 FULL = {
     "content": "red",
@@ -214,7 +214,7 @@ LOGPROBS = {"content": [{"token": "red", "logprob": -0.1}]}
 
 
 def bent(value: Any) -> Iterator[Any]:
-    """The value with each of its parts, in turn, replaced by something else or left out."""
+    """Yield the value with each of its parts, in turn, replaced or removed."""
     yield from (None, True, 7, -7, 1.5, "x", [], {}, [None], [7], ["x"], [[]], [{}], {"x": 1})
     if isinstance(value, dict):
         for key in value:

@@ -1,4 +1,4 @@
-"""Server-sent events, however they are cut into packets."""
+"""Server-sent events, split into packets in any way."""
 
 from __future__ import annotations
 

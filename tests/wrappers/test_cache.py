@@ -1,4 +1,4 @@
-"""An answer that was given is given again for nothing, from memory or from a file, and asked for once at a time."""
+"""Cached answers are free, come from memory or a file, and identical concurrent calls are made once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_same_request_is_answered_from_memory_for_nothing() -> None:
     assert note.data == FromCache(3, 2, 0.5, note.data.seconds)
 
 
-async def test_an_answer_from_memory_is_said_to_whoever_watches() -> None:
+async def test_an_answer_from_memory_is_streamed() -> None:
     cached = Cached(Scripted("a", Response("a", "red", reasoning="hmm")))
     await moa.generate(cached, REQUEST)
     events: list[moa.Event] = []
@@ -112,15 +112,15 @@ async def test_the_answer_that_was_not_used_for_longest_is_forgotten_first() -> 
     assert [request.question for request in model.requests] == ["a", "b", "c", "a", "b"]
 
 
-# --- asked at once ----------------------------------------------------------------------------------------------------
+# --- concurrent calls -------------------------------------------------------------------------------------------------
 
 
-def asking(model: moa.Model, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
+def start(model: moa.Model, events: list[moa.Event] | None = None) -> asyncio.Task[Response]:
     return asyncio.create_task(moa.generate(model, REQUEST, events.append if events is not None else None))
 
 
-class HostAndOriginMiddleware:
-    """A model that answers when it is let, and counts who asked."""
+class Gate:
+    """A model that answers when its gate opens, and counts its calls."""
 
     name = "gate"
 
@@ -138,10 +138,10 @@ class HostAndOriginMiddleware:
         return Response(self.name, f"answer {number}", Usage(3, 2, 0.5))
 
 
-async def test_what_is_asked_twice_at_once_is_asked_and_paid_once() -> None:
-    gate = HostAndOriginMiddleware()
+async def test_identical_concurrent_calls_are_made_and_paid_once() -> None:
+    gate = Gate()
     cached = Cached(gate)
-    tasks = [asking(cached) for _ in range(5)]
+    tasks = [start(cached) for _ in range(5)]
     await idle()
     gate.open.set()
     answers = await asyncio.gather(*tasks)
@@ -151,9 +151,9 @@ async def test_what_is_asked_twice_at_once_is_asked_and_paid_once() -> None:
 
 
 async def test_those_who_wait_for_a_call_have_it_made_again_when_its_caller_leaves() -> None:
-    gate = HostAndOriginMiddleware()
+    gate = Gate()
     cached = Cached(gate)
-    first, *others = (asking(cached) for _ in range(3))
+    first, *others = (start(cached) for _ in range(3))
     await idle()
     first.cancel()
     await idle()
@@ -163,9 +163,9 @@ async def test_those_who_wait_for_a_call_have_it_made_again_when_its_caller_leav
 
 
 async def test_one_who_waits_may_leave_without_harm_to_the_call() -> None:
-    gate = HostAndOriginMiddleware()
+    gate = Gate()
     cached = Cached(gate)
-    first, second, third = (asking(cached) for _ in range(3))
+    first, second, third = (start(cached) for _ in range(3))
     await idle()
     second.cancel()
     await idle()
@@ -174,10 +174,10 @@ async def test_one_who_waits_may_leave_without_harm_to_the_call() -> None:
 
 
 async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None:
-    gate = HostAndOriginMiddleware()
+    gate = Gate()
     gate.fails = True
     cached = Cached(gate)
-    tasks = [asking(cached) for _ in range(3)]
+    tasks = [start(cached) for _ in range(3)]
     await idle()
     gate.open.set()
     with pytest.raises(ModelError, match="on fire"):
@@ -259,7 +259,7 @@ async def test_an_answer_comes_back_whole_in_another_process(tmp_path: Path) -> 
         model = OpenAI("m", upstream.url, price=moa.costs.prices.Price(1, 2))
         with SQLiteCache(tmp_path / "calls.sqlite") as calls:
             first = await moa.generate(Cached(model, calls), seeded)
-        with SQLiteCache(tmp_path / "calls.sqlite") as calls:  # all that another process has
+        with SQLiteCache(tmp_path / "calls.sqlite") as calls:  # a new connection, like another process
             again = await moa.generate(Cached(model, calls), seeded)
         assert len(upstream.calls) == 1
     assert first.logprobs == WHOLE["choices"][0]["logprobs"] and first.tool_calls and first.reasoning
@@ -277,7 +277,7 @@ def panel_builder(upstream: Upstream, calls: SQLiteCache) -> Builder:
 SAYS = {"a": "red", "b": "blue", "big": "purple"}
 
 
-async def test_what_has_a_seed_is_remembered_and_everything_when_asked(tmp_path: Path) -> None:
+async def test_calls_with_a_seed_are_cached_and_all_calls_on_request(tmp_path: Path) -> None:
     with Upstream(SAYS) as upstream:
         for when, calls in (("seeded", ["b", "big"]), ("all", [])):
             with SQLiteCache(tmp_path / when, when) as known:  # type: ignore[arg-type]
@@ -310,7 +310,7 @@ async def test_temperature_0_says_which_answer_is_wanted_and_other_temperatures_
         assert [call.body["temperature"] for call in upstream.calls] == [0, 0.5, 0.5]
 
 
-async def test_models_differ_by_where_they_are_asked_and_how(tmp_path: Path) -> None:
+async def test_models_differ_by_url_and_settings(tmp_path: Path) -> None:
     with Upstream({"a": "red"}) as upstream, Upstream({"a": "blue"}) as other, SQLiteCache(tmp_path, "all") as calls:
         models = [
             OpenAI("a", upstream.url),
@@ -336,7 +336,7 @@ async def test_a_failure_is_not_kept_in_a_file(tmp_path: Path) -> None:
         assert len(upstream.calls) == 3
 
 
-async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_question(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_used_is_reported_once_and_stops_no_question(tmp_path: Path) -> None:
     warnings: list[str] = []
     path = tmp_path / "calls.sqlite"
     path.write_bytes(b"no database at all" * 100)
@@ -375,7 +375,7 @@ async def test_old_answers_and_those_beyond_the_size_are_removed(tmp_path: Path)
 
 
 def models(upstream: Upstream, *words: str, **environment: str) -> list[str]:
-    """Run it; the models that were asked."""
+    """Run the command and return the called models."""
     before = len(upstream.calls)
     done = command(*words, **environment)
     assert done.returncode == 0, done.stderr
@@ -401,7 +401,7 @@ def test_moa_ask_pays_once_for_what_has_a_seed() -> None:
 
 
 @pytest.mark.parametrize("how", ["cache", "enabled", "store_content", "MOA_STORE"])
-def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
+def test_nothing_is_cached_where_that_is_configured(how: str) -> None:
     values = {
         "cache": 'cache = "off"',
         "enabled": "enabled = false",
@@ -416,7 +416,7 @@ def test_nothing_is_remembered_where_that_is_said(how: str) -> None:
     assert not Path("state/moa/calls.sqlite").exists()
 
 
-def test_a_run_made_again_is_asked_anew() -> None:
+def test_a_rerun_calls_its_models_again() -> None:
     with Upstream(SAYS) as upstream:
         settings(upstream, '[store]\ncache = "all"\n')
         models(upstream, "ask", "Which?")

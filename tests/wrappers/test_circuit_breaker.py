@@ -20,7 +20,7 @@ def reason(caught: pytest.ExceptionInfo[ModelError]) -> str:
     return str(caught.value)
 
 
-async def test_after_failures_in_a_row_it_is_not_asked_and_the_last_reason_is_told() -> None:
+async def test_after_failures_in_a_row_it_is_not_called_and_the_last_reason_is_given() -> None:
     model = Scripted("m", FAILS)
     broken = CircuitBreaker(model, BreakerState(failures=2))
     for _ in range(2):
@@ -44,7 +44,7 @@ async def test_after_the_rest_one_call_decides() -> None:
     assert breaker.state == "closed"
 
 
-async def test_samples_that_fail_together_are_asked_again() -> None:
+async def test_samples_that_fail_together_are_called_again() -> None:
     model = Scripted("m", [*[FAILS] * 6, "red"], delay=0.01)
     sample = Retried(CircuitBreaker(model, BreakerState(failures=5)), pause=0.01)
     mixture = Mixture((Layer([sample] * 6, quorum=6),), Synthesize(Scripted("big", "violet")))

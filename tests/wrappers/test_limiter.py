@@ -1,4 +1,4 @@
-"""Where calls have to wait for one another: how many go at once, and whose turn it is."""
+"""Limits on concurrent calls: how many run at once, and which is next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import moa
-from helpers.requests import asking, idle, notes
+from helpers.requests import idle, notes, start
 from helpers.upstream import Body, Upstream
 from moa import Layer, Limited, Limiter, Message, Mixture, ModelError, Request, Response, Scripted, Span, Synthesize
 from moa.events import Role
@@ -26,7 +26,7 @@ REQUEST = Request((Message("user", "Which colour?"),))
 
 
 class Gated:
-    """Answers when its gate opens; knows who is inside."""
+    """A model that answers when its gate opens, and records the calls in progress."""
 
     name = "gated"
 
@@ -51,7 +51,7 @@ class Gated:
 async def test_no_more_calls_than_the_limit_are_inside_and_the_others_come_in_turn() -> None:
     model = Gated()
     limited = Limited(model, Limiter(2))
-    tasks = [asking(limited, str(number)) for number in range(5)]
+    tasks = [start(limited, str(number)) for number in range(5)]
     await idle()
     assert model.inside == ["0", "1"]
     model.gate.set()
@@ -61,7 +61,7 @@ async def test_no_more_calls_than_the_limit_are_inside_and_the_others_come_in_tu
 
 async def test_models_that_share_a_limiter_share_its_places() -> None:
     one, other, limiter = Gated(), Gated(), Limiter(1)
-    first, second = asking(Limited(one, limiter), "a"), asking(Limited(other, limiter), "b")
+    first, second = start(Limited(one, limiter), "a"), start(Limited(other, limiter), "b")
     await idle()
     assert (one.inside, other.inside) == (["a"], [])
     one.gate.set()
@@ -72,7 +72,7 @@ async def test_models_that_share_a_limiter_share_its_places() -> None:
 async def test_waiting_in_line_is_noted_when_it_begins_and_when_it_ends() -> None:
     model, events = Gated(), list[moa.Event]()
     limited = Limited(model, Limiter(1))
-    first, second = asking(limited, "a"), asking(limited, "b", events)
+    first, second = start(limited, "a"), start(limited, "b", events)
     await idle()
     assert notes(events) == [("queued", {})]
     model.gate.set()
@@ -83,13 +83,13 @@ async def test_waiting_in_line_is_noted_when_it_begins_and_when_it_ends() -> Non
 async def test_who_leaves_the_line_takes_no_place_with_them() -> None:
     model = Gated()
     limited = Limited(model, Limiter(1))
-    first, second, third = (asking(limited, name) for name in "abc")
+    first, second, third = (start(limited, name) for name in "abc")
     await idle()
     second.cancel()
     model.gate.set()
     assert [(await first).text, (await third).text] == ["a", "c"]
     assert second.cancelled()
-    assert (await asking(limited, "d")).text == "d"
+    assert (await start(limited, "d")).text == "d"
 
 
 async def test_who_leaves_at_the_moment_of_being_called_passes_the_place_on() -> None:
@@ -110,7 +110,7 @@ async def test_a_failed_and_a_cancelled_call_give_their_places_back() -> None:
     limiter = Limiter(1)
     with pytest.raises(ModelError):
         await moa.generate(Limited(Scripted("a", ModelError("a: no")), limiter), REQUEST)
-    task = asking(Limited(Gated(), limiter), "b")
+    task = start(Limited(Gated(), limiter), "b")
     await idle()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -156,11 +156,11 @@ def test_a_limit_holds_over_event_loops_of_several_threads() -> None:
     )
 
 
-# --- whose turn it is -------------------------------------------------------------------------------------------------
+# --- which call is next -----------------------------------------------------------------------------------------------
 
 
 class Line:
-    """Calls that come to a limiter one after another, and the order in which they got their places."""
+    """Calls that reach a limiter one after another, and the order in which they are admitted."""
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
@@ -246,7 +246,7 @@ async def test_nobody_is_passed_over_for_ever(comes: tuple[str, Role]) -> None:
     for _ in range(2 * MAX_PASSED):
         await line.comes("a", "aggregator", "passes")
         await line.leaves()
-    await line.leaves()  # the last of all has its place
+    await line.leaves()  # the last one is admitted
     assert line.order.index("patient") == 1 + MAX_PASSED
 
 
@@ -262,11 +262,11 @@ async def test_a_call_that_waited_long_enough_is_not_passed_by_one_that_has_just
     assert line.order[-1] == "patient"
 
 
-# --- a place for reading ahead ----------------------------------------------------------------------------------------
+# --- prewarming -------------------------------------------------------------------------------------------------------
 
 
 class Reads(Scripted):
-    """Prewarms until it is stopped."""
+    """A model that prewarms until it is stopped."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "red")
@@ -324,10 +324,10 @@ async def test_reading_ahead_that_is_cancelled_gives_its_place_back() -> None:
     assert (reading.cancelled(), model.reading, limiter.try_acquire()) == (True, False, True)
 
 
-# --- what it is worth -------------------------------------------------------------------------------------------------
+# --- simulated gain ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_upstream_of_one_gpu_is_asked_for_each_model_once(tmp_path: Path) -> None:
+async def test_an_upstream_with_one_gpu_loads_each_model_once(tmp_path: Path) -> None:
     def says(body: Body) -> str:
         return f"{body['model']} answers"
 
@@ -349,7 +349,7 @@ async def test_an_upstream_of_one_gpu_is_asked_for_each_model_once(tmp_path: Pat
 
 @dataclass
 class Clock:
-    """A time that passes only when everything waits for it."""
+    """A clock that advances only when every task waits for it."""
 
     now: float = 0.0
     _alarms: list[tuple[float, int, asyncio.Future[None]]] = field(default_factory=list)
@@ -372,7 +372,7 @@ class Clock:
 
 @dataclass
 class Gpu:
-    """Holds one model, answers `slots` calls to it at a time, first come first served, and takes 5 s to change it."""
+    """A GPU that holds one model, answers `slots` calls at a time in order of arrival, and loads a model in 5 s."""
 
     clock: Clock
     slots: int
@@ -410,7 +410,7 @@ class OnGpu:
 
 
 async def simulated(seed: int, slots: int, *, one_model: bool) -> tuple[int, list[float]]:
-    """How often the model is changed, and when each of twelve runs of two mixtures, come within a minute, has ended."""
+    """Return how often the model is changed, and when each of twelve runs of two mixtures ends."""
     clock, chance = Clock(), random.Random(seed)
     gpu, limiter = Gpu(clock, slots), Limiter(slots, one_model=one_model)
     a, b, c = (Limited(OnGpu(name, gpu), limiter) for name in "abc")

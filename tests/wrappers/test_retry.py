@@ -1,4 +1,4 @@
-"""Models around models: whoever stands in line, asks again, remembers or steps in."""
+"""Wrappers: retries and fallbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import moa
-from helpers.requests import asking, idle, notes
+from helpers.requests import idle, notes, start
 from moa import (
     Cached,
     ConfigError,
@@ -35,14 +35,14 @@ pytestmark = pytest.mark.usefixtures("virtual_time")
 REQUEST = Request((Message("user", "Which colour?"),))
 
 
-# --- asking again -----------------------------------------------------------------------------------------------------
+# --- retries ----------------------------------------------------------------------------------------------------------
 
 
 def busy(retry_after: float | None = None) -> ModelError:
     return ModelError("a: busy", retryable=True, retry_after=retry_after)
 
 
-async def test_a_call_that_may_succeed_later_is_asked_again_after_growing_pauses() -> None:
+async def test_a_call_that_may_succeed_later_is_retried_after_growing_pauses() -> None:
     events: list[moa.Event] = []
     model = Scripted("a", [busy(), busy(), "red"])
     answer = await moa.generate(Retried(model, attempts=3, pause=0.001), REQUEST, events.append)
@@ -53,7 +53,7 @@ async def test_a_call_that_may_succeed_later_is_asked_again_after_growing_pauses
     ]
 
 
-async def test_the_pause_is_as_long_as_the_upstream_asked_for() -> None:
+async def test_the_pause_is_as_long_as_the_upstream_requests() -> None:
     events: list[moa.Event] = []
     model = Scripted("a", [busy(0.0), busy(0.003), "red"])
     await moa.generate(Retried(model, pause=3600), REQUEST, events.append)
@@ -68,7 +68,7 @@ async def test_the_last_attempt_s_error_is_the_error() -> None:
 
 
 @pytest.mark.parametrize("error", [ModelError("a: no such model"), MissingKey("a: set its key"), ValueError("a bug")])
-async def test_what_asking_again_cannot_help_is_asked_once(error: Exception) -> None:
+async def test_errors_that_a_retry_cannot_fix_are_not_retried(error: Exception) -> None:
     model = Scripted("a", [error, "red"])
     with pytest.raises(type(error)):
         await moa.generate(Retried(model, pause=0), REQUEST)
@@ -93,7 +93,7 @@ async def test_a_wait_past_the_deadline_is_not_begun() -> None:
 
 
 class Breaks:
-    """Says a few words, then fails; the next time it answers."""
+    """A model that fails after a few words, and answers the next time."""
 
     name = "breaks"
 
@@ -133,7 +133,7 @@ async def test_a_watched_proposal_is_begun_again_and_its_first_words_are_void() 
 
 async def test_cancelling_ends_the_pause() -> None:
     model = Scripted("a", [busy(50.0), "red"])
-    task = asking(Retried(model), "x")
+    task = start(Retried(model), "x")
     await idle()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -179,7 +179,7 @@ async def test_a_bug_in_the_first_model_is_not_covered_up_by_the_second() -> Non
         await moa.generate(Fallback((Scripted("a", lambda _: str(1 // 0)), Scripted("b", "blue"))), REQUEST)
 
 
-async def test_each_model_of_a_chain_is_asked_with_its_own_defaults() -> None:
+async def test_each_model_of_a_chain_is_called_with_its_own_defaults() -> None:
     last = Scripted("b", "blue")
     await moa.generate(Fallback((Scripted("a", busy()), WithDefaults(last, temperature=0.3))), REQUEST)
     assert last.requests == [replace(REQUEST, temperature=0.3)]
