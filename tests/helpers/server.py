@@ -129,6 +129,7 @@ class Served:
         self._server.end()
         self._thread.join()
         self._socket.close()
+        self.service.close()
         if self.service.store:
             self.service.store.close()
 

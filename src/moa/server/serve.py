@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,12 @@ def run(
     service = Service(builder)
     table = service.table
     observing = start_telemetry(service.builder.config.telemetry, log.warning)
-    with _listening(table.host, table.port) as listening, store_runs(service), observing as telemetry:
+    with (
+        closing(service),
+        _listening(table.host, table.port) as listening,
+        store_runs(service),
+        observing as telemetry,
+    ):
         settings = uvicorn.Config(
             create_app(service, telemetry),
             http=Connection,

@@ -134,6 +134,10 @@ class Service:
         self._idle.set()
         self._threads = ThreadPoolExecutor(THREADS, "moa-work")
 
+    def close(self) -> None:
+        """End the threads for work outside the event loop, after what they are doing."""
+        self._threads.shutdown(cancel_futures=True)
+
     def reload(self, builder: Builder) -> None:
         """Use another configuration for new requests. Running ones keep the old one.
 
