@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0: the judge's one token, weighed; the order of answers drawn by the instruction alone."""
+"""AlpacaEval 2.0: the judge's token and its probabilities, and the order of answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUESTIONS = [f"Question {place}?" for place in range(40)]
 
 
 def written(folder: Path) -> Path:
-    """A small benchmark: instructions, the baseline's answers, the judge's prompt, and what length control needs."""
+    """Write a small data set, with the data of length control."""
     data = folder / "alpaca_eval"
     data.mkdir()
     rows = [{"instruction": one, "output": f"baseline {place} " * 3} for place, one in enumerate(QUESTIONS)]
@@ -50,18 +50,18 @@ def written(folder: Path) -> Path:
 
 
 def logprobs(**tokens: float) -> dict[str, Any]:
-    """What a judge gives that says these tokens with these probabilities."""
+    """A judge's reply with these probabilities of tokens."""
     top = [{"token": token, "logprob": math.log(share), "bytes": None} for token, share in tokens.items()]
     return {"content": [{**max(top, key=lambda one: one["logprob"]), "top_logprobs": top}]}
 
 
 def liked(question: str) -> float:
-    """How likely this judge prefers the model's answer."""
+    """Return the probability that this judge prefers the model's answer."""
     return random.Random(question).random()
 
 
 def judge(body: Body) -> Reply:
-    """Says `m` or `M` with probabilities that depend on the question, whichever answer comes first."""
+    """Reply `m` or `M` with probabilities that depend on the question, in either order."""
     prompt = body["messages"][-1]["content"]
     question = prompt.split('"asked": "')[1].split('"')[0]
     own_first = prompt.index("m: mine") if "m: mine" in prompt else -1
@@ -80,7 +80,7 @@ def judge(body: Body) -> Reply:
     )
 
 
-def test_the_command_gives_every_preference_of_the_judge(tmp_path: Path) -> None:
+def test_the_command_computes_every_preference_of_the_judge(tmp_path: Path) -> None:
     data = written(tmp_path)
     with Upstream({"a": lambda body: f"mine: {body['messages'][-1]['content']}", "j": judge}) as upstream:
         configured(upstream)
@@ -110,8 +110,8 @@ def test_the_command_gives_every_preference_of_the_judge(tmp_path: Path) -> None
     assert "not comparable with published results: judged by lab:j" in rows["length-controlled win rate"][5]
 
 
-def test_the_order_of_answers_is_the_instructions_own() -> None:
-    """As `random` draws it in every version of Python, seeded as upstream seeds it."""
+def test_the_order_of_answers_depends_on_the_instruction() -> None:
+    """`random` draws it alike in every version of Python, with upstream's seeds."""
     drawn = [is_switched(question) for question in QUESTIONS]
     assert drawn == [random.Random(f"is_switched_outputs{q}0").choices([False, True], k=1)[0] for q in QUESTIONS]
     assert len(set(drawn)) == 2
@@ -131,13 +131,11 @@ def test_the_order_of_answers_is_the_instructions_own() -> None:
         (Response("j", "m", logprobs={"content": []}), 1.0),
     ],
 )
-def test_a_reply_is_read_by_its_probabilities_and_without_any_by_its_word(
-    reply: Response, preferred: float | None
-) -> None:
+def test_a_reply_is_read_from_its_probabilities_or_else_from_its_text(reply: Response, preferred: float | None) -> None:
     assert first_preferred(reply) == (None if preferred is None else pytest.approx(preferred))
 
 
-async def test_an_answer_that_is_the_baselines_own_is_a_tie_and_the_judge_is_not_asked(tmp_path: Path) -> None:
+async def test_an_answer_equal_to_the_baselines_is_a_tie_without_a_call(tmp_path: Path) -> None:
     bench = read(written(tmp_path))
     same = {sample.question: sample.reference["output"] for sample in bench.samples}
     asked = Scripted("lab:j", "m")
@@ -146,7 +144,7 @@ async def test_an_answer_that_is_the_baselines_own_is_a_tie_and_the_judge_is_not
     assert {one.value(PREFERENCE) for one in results.scored["copy"]} == {0.5}
 
 
-async def test_what_answers_hold_cannot_change_the_prompt(tmp_path: Path) -> None:
+async def test_answers_cannot_change_the_judges_prompt(tmp_path: Path) -> None:
     bench = read(written(tmp_path))
     asked = Scripted("lab:j", "m")
     await evaluate(
@@ -165,15 +163,15 @@ def scored(bench: AlpacaEval, values: Sequence[float | None], model: str = "gpt-
     ]
 
 
-def named(figures: Sequence[Metric]) -> dict[str, Metric]:
-    return {figure.name: figure for figure in figures}
+def named(metrics: Sequence[Metric]) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
-def test_figures_are_comparable_only_with_the_judge_of_published_ones(tmp_path: Path) -> None:
+def test_metrics_of_another_judge_are_marked_as_not_comparable(tmp_path: Path) -> None:
     bench = read(written(tmp_path))
     own = bench.metrics(scored(bench, [0.7] * 40))
-    assert [figure.note for figure in own] == ["", "", ""]
-    assert [figure.name for figure in own] == ["length-controlled win rate", "win rate", "discrete win rate"]
+    assert [metric.note for metric in own] == ["", "", ""]
+    assert [metric.name for metric in own] == ["length-controlled win rate", "win rate", "discrete win rate"]
     assert named(own)["discrete win rate"].value == 100
     other = bench.metrics(scored(bench, [0.7] * 39 + [None], "gpt-5"))
     assert all(
@@ -182,18 +180,18 @@ def test_figures_are_comparable_only_with_the_judge_of_published_ones(tmp_path: 
     assert named(other)["win rate"].n == 39
 
 
-def test_without_what_length_control_needs_the_win_rate_is_still_there(tmp_path: Path) -> None:
+def test_without_the_data_of_length_control_there_is_still_a_win_rate(tmp_path: Path) -> None:
     data = written(tmp_path)
     (data / "alpaca_eval" / "df_gamed.csv").unlink()
     bench = read(data)
-    figures = named(bench.metrics(scored(bench, [0.7] * 40)))
-    assert next(iter(figures)) == "win rate"  # the headline
-    assert figures["win rate"].value == pytest.approx(70)
-    assert figures["length-controlled win rate"].value is None
-    assert "has no df_gamed.csv" in figures["length-controlled win rate"].note
+    metrics = named(bench.metrics(scored(bench, [0.7] * 40)))
+    assert next(iter(metrics)) == "win rate"  # the headline
+    assert metrics["win rate"].value == pytest.approx(70)
+    assert metrics["length-controlled win rate"].value is None
+    assert "has no df_gamed.csv" in metrics["length-controlled win rate"].note
 
 
-def test_length_control_of_a_few_samples_takes_their_own_difficulties(tmp_path: Path) -> None:
+def test_length_control_of_a_few_samples_uses_their_own_difficulties(tmp_path: Path) -> None:
     bench = read(written(tmp_path))
     whole = scored(bench, [0.2 + 0.015 * place for place in range(40)])
     part = whole[4:36]
@@ -206,7 +204,7 @@ def test_length_control_of_a_few_samples_takes_their_own_difficulties(tmp_path: 
     assert bench.metrics(part[:20])[-1].note == "needs at least 30 answers"
 
 
-def test_a_folder_without_the_judges_prompt_says_where_it_may_come_from(tmp_path: Path) -> None:
+def test_a_folder_without_the_judges_prompt_is_an_error(tmp_path: Path) -> None:
     data = written(tmp_path)
     (data / "alpaca_eval" / "judge_prompt_alpaca_eval_clf.txt").unlink()
     with pytest.raises(ConfigError, match=r"judge_prompt_alpaca_eval_clf\.txt"):
@@ -217,8 +215,8 @@ def test_a_folder_without_the_judges_prompt_says_where_it_may_come_from(tmp_path
     not (DATA / "alpaca_eval" / "annotations").is_dir(),
     reason="needs AlpacaEval's annotations; MOA_EVAL_DATA names the folder that holds alpaca_eval/",
 )
-async def test_recorded_judgements_give_their_preferences_again() -> None:
-    """One model here; bench/replay.py has all that carry log-probabilities, through the command and over HTTP."""
+async def test_recorded_judgements_reproduce_their_preferences() -> None:
+    """Test one model; bench/replay.py tests all with log-probabilities, through the command and over HTTP."""
     from moa.evals.tasks.data import read_rows
 
     rows = {row["instruction"]: row for row in read_rows(DATA / "alpaca_eval" / "annotations" / "claude-2.json.gz")}

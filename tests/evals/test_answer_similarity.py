@@ -18,7 +18,7 @@ from moa.evals.experiments.answer_similarity import (
 ANSWER = "the cat sat on the mat"
 
 
-def test_the_same_text_is_wholly_alike_and_another_not_at_all() -> None:
+def test_equal_texts_have_similarity_1_and_disjoint_ones_0() -> None:
     same, other = similarities(ANSWER, [ANSWER, "xylophones buzz"])
     assert same == Similarity(pytest.approx(1), pytest.approx(1), 1.0)
     assert (other.bleu < 0.1, other.tfidf) == (True, 0.0)
@@ -32,25 +32,25 @@ def test_bleu_is_the_mean_over_three_lengths_with_the_proposal_as_reference() ->
     assert bleu("a b c d e f", "a b c d x y") == pytest.approx(sum(expected) / 3)
 
 
-def test_a_short_answer_pays_for_its_brevity_and_a_short_proposal_does_not() -> None:
+def test_bleu_penalizes_a_short_answer_and_not_a_short_proposal() -> None:
     short, long = "a b c d e", "a b c d e f g h i j"
     assert bleu(short, long) == pytest.approx(math.exp(1 - 10 / 5))
     assert bleu(long, short) < 1
 
 
-def test_words_that_all_texts_have_count_less_when_more_texts_have_them() -> None:
+def test_words_count_less_when_more_texts_have_them() -> None:
     alone = tfidf_cosines("red sky", ["red sea"])[0]
     among = tfidf_cosines("red sky", ["red sea"], ["red wine", "red brick", "red tape"])[0]
     assert 0 < among < alone < 1
 
 
 @pytest.mark.parametrize("answer", ["", "?", "我们"])
-def test_texts_without_words_are_no_fault(answer: str) -> None:
+def test_texts_without_words_have_similarity_0(answer: str) -> None:
     (found,) = similarities(answer, ["!"])
     assert (found.bleu, found.tfidf, found.levenshtein) == (0.0, 0.0, 0.0)
 
 
-def test_rank_correlation_is_taken_within_each_sample_and_samples_without_order_are_left_out() -> None:
+def test_rank_correlation_is_within_samples_and_omits_samples_without_order() -> None:
     rising = [(0.1, 1.0), (0.2, 5.0), (0.9, 6.0)]
     falling = [(0.1, 9.0), (0.2, 5.0), (0.9, 1.0)]
     tied = [(0.1, 1.0), (0.2, 1.0), (0.9, 1.0)]

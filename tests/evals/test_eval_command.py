@@ -1,4 +1,4 @@
-"""`moa eval` as a person runs it."""
+"""The command `moa eval`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUMS = """\
 
 
 def right(body: Body) -> str:
-    """The sum, out of the question."""
+    """Return the sum in the question."""
     one, sign, other = body["messages"][-1]["content"].rstrip("?").split()
     return str(int(one) + int(other) if sign == "+" else int(one) - int(other))
 
@@ -36,7 +36,7 @@ def written(text: str = SUMS) -> None:
     Path("sums.jsonl").write_text(text, "utf-8")
 
 
-def test_models_are_scored_side_by_side_and_the_same_command_asks_nothing_again() -> None:
+def test_models_are_scored_and_the_same_command_makes_no_further_calls() -> None:
     with Upstream({"a": right, "b": "5", "big": "it is 42"}) as upstream:
         configured(upstream)
         written()
@@ -74,7 +74,7 @@ def test_the_results_are_plain_json_beside_a_manifest() -> None:
     assert scores[0] == [{"name": "correct", "value": 1.0, "detail": {"read": "5"}}]
 
 
-def test_a_folder_goes_on_only_with_the_same_evaluation() -> None:
+def test_a_folder_is_continued_only_by_the_same_evaluation() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         written()
@@ -103,7 +103,7 @@ def test_open_prompts_are_compared_with_the_first_model_by_the_judge() -> None:
     ]
 
 
-def test_it_stops_at_the_spend_cap_and_a_higher_one_goes_on() -> None:
+def test_it_stops_at_the_limit_on_cost_and_continues_with_a_higher_one() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         written()
@@ -117,7 +117,7 @@ def test_it_stops_at_the_spend_cap_and_a_higher_one_goes_on() -> None:
         assert (rest.returncode, len(upstream.calls)) == (0, 3)
 
 
-def test_what_failed_is_said_and_nothing_but_failures_is_an_error() -> None:
+def test_failures_are_reported_and_nothing_but_failures_is_an_error() -> None:
     with Upstream({"a": lambda body: "5" if "2 + 3" in str(body) else Reply(status=400, text="not today")}) as upstream:
         configured(upstream)
         written()
@@ -130,7 +130,7 @@ def test_what_failed_is_said_and_nothing_but_failures_is_an_error() -> None:
         assert (none.returncode, "3 failed, the first with" in none.stderr) == (1, True)
 
 
-def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() -> None:
+def test_a_limit_on_cost_with_an_unknown_price_is_refused_before_any_call() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         Path("moa.toml").write_text(Path("moa.toml").read_text("utf-8").replace("price =", "# price ="), "utf-8")
@@ -140,7 +140,7 @@ def test_a_cap_is_refused_before_anything_is_asked_where_a_price_is_unknown() ->
     assert "--max-cost: the price of lab:a is unknown" in refused.stderr
 
 
-def test_a_bar_shows_how_far_it_is() -> None:
+def test_a_bar_shows_the_progress() -> None:
     with Upstream({"a": right}) as upstream:
         configured(upstream)
         written()
@@ -150,12 +150,12 @@ def test_a_bar_shows_how_far_it_is() -> None:
     assert "100.00 %" in screen
 
 
-def test_the_bar_tells_rate_cost_and_time_left_of_what_is_asked_now() -> None:
+def test_the_bar_shows_rate_cost_and_time_left_of_this_run() -> None:
     assert figures(Progress(50, 10, 110, 2, 0.25), seconds=5) == "2.0/s · $0.25 · 2 failed · 0:30 left"
     assert figures(Progress(40, 0, 110, 0, 0.0), seconds=5) == "$0"
 
 
-def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
+def test_an_interrupt_says_that_the_same_command_continues() -> None:
     with Upstream({"a": lambda body: right(body) if "2 + 3" in str(body) else Reply(delay=60)}) as upstream:
         configured(upstream)
         written()
@@ -167,14 +167,14 @@ def test_who_stops_it_is_told_that_it_can_be_gone_on_with() -> None:
         assert b"moa: stopped; the answers so far are stored, and the same command continues\n" in stderr
 
 
-def test_an_unknown_suite_names_those_there_are() -> None:
+def test_an_unknown_task_suggests_a_known_one() -> None:
     done = moa("eval", "run", "mt_bnch", "-m", "moa:local")
     assert (done.returncode, "did you mean 'mt_bench'?" in done.stderr) == (2, True)
 
 
 @contextmanager
 def files(folder: Path) -> Iterator[str]:
-    """A server of what is in a folder."""
+    """Serve the files of a folder."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None: ...
@@ -187,7 +187,7 @@ def files(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_fetched_files_that_are_not_what_they_should_be_are_not_kept(tmp_path: Path) -> None:
+def test_downloads_with_a_wrong_checksum_are_not_stored(tmp_path: Path) -> None:
     served = tmp_path / "served"
     served.mkdir()
     (served / "question.jsonl").write_text("something else", "utf-8")

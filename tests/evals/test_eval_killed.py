@@ -1,4 +1,4 @@
-"""An evaluation that is killed goes on where it was, and comes to the same."""
+"""An evaluation that is killed continues, with the same results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAME = ("report.html", "answers.jsonl", "scores.jsonl", "metrics.json", "samples
 
 
 class Upto:
-    """Answers so many calls, the same one always alike, and leaves every further one without an answer."""
+    """A server that answers a number of calls, equal ones alike, and never answers further ones."""
 
     def __init__(self) -> None:
         self.answered: list[str] = []
@@ -69,7 +69,7 @@ def test_after_any_number_of_kills_no_call_is_made_twice_and_the_report_is_the_s
     }
 
 
-def test_an_answer_that_was_remembered_is_billed_as_if_it_had_been_asked_for_now() -> None:
+def test_a_cached_answer_has_the_same_cost_as_a_new_one() -> None:
     upto = Upto()
     upto.most = 10**6
     with Upstream(upto) as upstream:

@@ -1,4 +1,4 @@
-"""`moa tune` and `moa eval experiment` as a person runs them."""
+"""The commands `moa tune` and `moa eval experiment`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def asked(body: Body) -> tuple[int, int]:
 
 
 def answering(wrong_every: int) -> Callable[[Body], str]:
-    """A model that errs on some sums, on others than the next model, and goes by the majority of what it is shown."""
+    """Return a model that errs on some sums, different ones for each model, and aggregates by majority."""
 
     def answer(body: Body) -> str:
         one, other = asked(body)
@@ -45,7 +45,7 @@ def written() -> None:
     Path("sums.jsonl").write_text("\n".join(lines), "utf-8")
 
 
-def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front_as_mixtures() -> None:
+def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
@@ -71,7 +71,7 @@ def test_tune_finds_the_mixture_that_outvotes_its_members_and_writes_the_front_a
         assert Path("out", name).stat().st_size > 1000
 
 
-def test_tune_says_what_is_beyond_the_limits() -> None:
+def test_tune_marks_candidates_beyond_the_limits() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
@@ -92,7 +92,7 @@ def test_tune_says_what_is_beyond_the_limits() -> None:
     assert Path("out/tuned.toml").read_text("utf-8") == ""
 
 
-def test_tune_stops_within_what_may_be_spent_and_goes_on_where_it_was() -> None:
+def test_tune_stops_at_the_limit_on_cost_and_continues() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
@@ -108,7 +108,7 @@ def test_tune_stops_within_what_may_be_spent_and_goes_on_where_it_was() -> None:
     assert len(set(bodies)) == len(bodies)
 
 
-def test_an_experiment_prints_its_table_and_leaves_a_page_with_plots() -> None:
+def test_an_experiment_prints_a_table_and_writes_a_page_with_plots() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()
@@ -145,7 +145,7 @@ def test_an_aggregator_that_picks_is_compared_with_the_same_one_that_writes() ->
     assert Path("out/ranker.svg").exists()
 
 
-def test_an_unknown_experiment_is_refused_before_anything_is_asked() -> None:
+def test_an_unknown_experiment_is_refused_before_any_call() -> None:
     with Upstream(MODELS) as upstream:
         configured(upstream)
         written()

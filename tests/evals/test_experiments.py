@@ -1,4 +1,4 @@
-"""The paper's experiments: which mixtures each of them compares."""
+"""The mixtures that each of the paper's experiments compares."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_roles_have_each_model_aggregate_all_and_propose_alone_for_one_aggregato
     ]
 
 
-def test_proposers_compares_so_many_models_with_so_many_samples() -> None:
+def test_proposers_compares_numbers_of_models_with_numbers_of_samples() -> None:
     arms = names("proposers")
     assert [at for series, at in arms if series == "one model sampled"] == ["1", "2", "3", "6"]
     assert [at for series, at in arms if series == "different models"] == ["1", "2", "3"]
@@ -58,7 +58,7 @@ def test_ranker_compares_an_aggregator_that_writes_with_the_same_one_that_picks(
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_says_where_it_is_from_and_no_two_arms_have_one_place(name: str) -> None:
+def test_every_experiment_names_its_source_and_no_two_arms_share_a_category(name: str) -> None:
     made = plan_experiment(name, MODELS)
     places = [(arm.series, arm.category) for arm in made.arms]
     assert made.name == name

@@ -1,4 +1,4 @@
-"""A report says what to be careful with: the guards over an evaluation as it was asked and judged."""
+"""The warnings in the report of an evaluation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def plain(body: Body) -> str:
 
 
 def judge(body: Body) -> str:
-    """Always the first of two; as a proposer it has something to say too."""
+    """Prefer the first of two answers; as a proposer, answer."""
     return "Verdict: 1" if "Verdict" in str(body) else "Use a brush."
 
 
-def test_a_report_tells_the_evidence_of_every_flag() -> None:
+def test_a_report_shows_the_evidence_of_every_flag() -> None:
     with Upstream({"a": plain, "b": plain, "judge": judge, "big": NULL}) as upstream:
         configured(upstream, PANEL)
         Path("mine.jsonl").write_text(MINE, "utf-8")

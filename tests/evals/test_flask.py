@@ -1,4 +1,4 @@
-"""FLASK: a judge marks the skills that an instruction takes; what it says is read by the authors' rules."""
+"""FLASK: a judge grades the skills that an instruction requires; its reviews are read by the authors' rules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ITEMS = [
 
 
 def written(folder: Path) -> Path:
-    """A small benchmark in the form of the real one."""
+    """Write a small data set in the form of the real one."""
     data = folder / "flask"
     data.mkdir()
     items = [
@@ -76,7 +76,7 @@ def judge(question: str) -> str:
     return review(factuality=1, Logical_Correctness=2, conciseness=3)
 
 
-def test_the_command_has_all_skills_of_an_answer_marked_in_one_call(tmp_path: Path) -> None:
+def test_the_command_grades_all_skills_of_an_answer_in_one_call(tmp_path: Path) -> None:
     def asked(body: Body) -> str:
         return judge(body["messages"][-1]["content"])
 
@@ -132,16 +132,16 @@ def test_the_command_has_all_skills_of_an_answer_marked_in_one_call(tmp_path: Pa
         ("{__import__('os').getcwd()}", []),
     ],
 )
-def test_marks_are_read_from_the_last_table_of_a_review(text: str, found: list[tuple[str, float | None]]) -> None:
+def test_grades_are_read_from_the_last_table_of_a_review(text: str, found: list[tuple[str, float | None]]) -> None:
     assert read_grades(text) == found
 
 
-def test_a_skill_is_known_by_its_first_word_or_the_second_of_the_logical_ones() -> None:
+def test_a_score_is_named_by_the_first_word_of_its_skill_or_the_second_of_logical_ones() -> None:
     names = ("Logical Robustness", "Commonsense Understanding", "Readability", "Logical")
     assert [score_name(name) for name in names] == ["robustness", "commonsense", "readability", None]
 
 
-async def test_a_review_that_cannot_be_read_is_counted_and_not_marked(tmp_path: Path) -> None:
+async def test_an_unreadable_review_is_counted_and_has_no_grades(tmp_path: Path) -> None:
     def asked(request: Request) -> str:
         prompt = request.messages[1].text
         return "It is good." if "name a river" in prompt else judge(prompt)
@@ -153,7 +153,7 @@ async def test_a_review_that_cannot_be_read_is_counted_and_not_marked(tmp_path: 
     assert results.scored["a"][1].scores[0].detail["review"] == "It is good."
 
 
-def test_a_skill_without_a_rubric_is_told(tmp_path: Path) -> None:
+def test_a_skill_without_a_rubric_is_an_error(tmp_path: Path) -> None:
     data = written(tmp_path)
     path = data / "flask" / "skillset_description.json"
     path.write_text(json.dumps([row for row in json.loads(path.read_text()) if row["Skill"] != "Factuality"]))
@@ -162,7 +162,7 @@ def test_a_skill_without_a_rubric_is_told(tmp_path: Path) -> None:
 
 
 @with_data
-def test_the_real_items_take_the_skills_they_are_known_for() -> None:
+def test_the_real_items_have_their_known_skills() -> None:
     bench = read(DATA)
     skills = Counter(score_name(skill) for sample in bench.samples for skill in sample.reference["skills"])
     domains = Counter(domain for sample in bench.samples for domain in sample.metadata["domain"])
@@ -177,7 +177,7 @@ def test_the_real_items_take_the_skills_they_are_known_for() -> None:
 
 
 @with_data
-async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark() -> None:
+async def test_every_item_is_one_call_of_the_judge_and_every_skill_has_its_grade() -> None:
     bench = read(DATA)
     by_prompt = {}
 
@@ -190,10 +190,10 @@ async def test_every_item_is_one_call_of_the_judge_and_every_slot_has_its_mark()
     results = await evaluate(bench, {"a": Scripted("a", "an answer")}, judge=reviewer)
     assert len(reviewer.requests) == 1740
     assert results.metrics["a"][0].n == 5219
-    assert {figure.value for figure in results.metrics["a"]} == {3.0}
+    assert {metric.value for metric in results.metrics["a"]} == {3.0}
 
 
-def test_the_report_draws_the_skills_around_a_circle(tmp_path: Path) -> None:
+def test_the_report_has_a_radar_plot_of_the_skills(tmp_path: Path) -> None:
     def asked(body: Body) -> str:
         prompt = body["messages"][-1]["content"]
         return judge(prompt).replace("5", "1") if "words of b" in prompt else judge(prompt)

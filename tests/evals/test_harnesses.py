@@ -1,4 +1,4 @@
-"""Other people's evaluation harnesses, as their users call them, pointed at `moa serve`."""
+"""Evaluation harnesses, called as their users call them, with `moa serve` as the server."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ BIN = Path(sys.executable).parent
 
 
 def right(body: Body) -> str:
-    """A sum out of the last question, or a grade where one is asked for."""
+    """Return the sum in the last question, or a grade if it asks for one."""
     asked = str(body["messages"][-1]["content"])
     return "GRADE: C" if "GRADE" in asked else "The answer is 5." if "2 + 3" in asked else "7"
 
 
 def prefers_m(body: Body) -> Reply:
-    """What AlpacaEval's judge says: one token, with its likeliest alternatives."""
+    """Return the reply of AlpacaEval's judge: one token, with its likeliest alternatives."""
     likely = [{"token": "m", "logprob": -0.1, "bytes": None}, {"token": "M", "logprob": -2.4, "bytes": None}]
     choice = {
         "index": 0,
@@ -58,7 +58,7 @@ def served() -> Iterator[tuple[Served, Upstream]]:
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the environment, off the network, with a home of its own; it must succeed."""
+    """Run a command of the environment without network and with its own home folder. It must succeed."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": "hf", "HOME": str(Path.cwd())}
     command = [str(BIN / words[0]), *words[1:]]
     env = {**os.environ, **offline, "NO_COLOR": "1", **environment}
@@ -86,7 +86,7 @@ def graded():
 
 
 def logged() -> dict[str, Any]:
-    """The one log that Inspect has written, whose samples all went well."""
+    """Return the only log of Inspect, in which all samples succeeded."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
     (info,) = list_eval_logs("logs")
@@ -98,7 +98,7 @@ def logged() -> dict[str, Any]:
 
 
 def configured(toml: str, upstream: Upstream) -> None:
-    """Write a `moa.toml` here."""
+    """Write a `moa.toml` in the current folder."""
     Path("moa.toml").write_text(toml.format(url=upstream.url), "utf-8")
 
 
@@ -126,7 +126,7 @@ class TestInspect:
         assert len(upstream.calls) == 6
 
     @pytest.mark.parametrize("more", [("-M", "responses_api=false"), ()])
-    def test_asks_with_its_openai_provider_in_either_dialect(
+    def test_asks_with_its_openai_provider_in_either_protocol(
         self, served: tuple[Served, Upstream], more: tuple[str, ...]
     ) -> None:
         server, _ = served
@@ -144,7 +144,7 @@ class TestInspect:
 
 
 class TestOurProviderForInspect:
-    async def test_hands_over_tools_and_takes_calls_back(self) -> None:
+    async def test_passes_tools_and_returns_calls(self) -> None:
         from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
         from inspect_ai.tool import ToolInfo, ToolParams
 
@@ -167,7 +167,7 @@ class TestOurProviderForInspect:
         assert [tool["function"]["name"] for tool in body["tools"]] == ["look"]
         assert (body["temperature"], body["max_tokens"], body["seed"], body["stop"]) == (0.5, 9, 3, ["!"])
 
-    async def test_shows_images_and_refuses_what_it_cannot_show(self) -> None:
+    async def test_sends_images_and_refuses_other_content(self) -> None:
         from inspect_ai.model import ChatMessageUser, ContentAudio, ContentImage, ContentText, get_model
 
         with Upstream({"a": "red", "b": "blue", "judge": "purple"}) as upstream:
@@ -181,7 +181,7 @@ class TestOurProviderForInspect:
                     [ChatMessageUser(content=[ContentAudio(audio="data:audio/wav;base64,UklGRg==", format="wav")])]
                 )
 
-    def test_says_which_option_it_does_not_know(self) -> None:
+    def test_refuses_an_unknown_option(self) -> None:
         from inspect_ai.model import get_model
 
         with pytest.raises(Exception, match="colour: unknown option"):
@@ -233,7 +233,7 @@ class TestAlpacaEval:
 
     @pytest.fixture
     def reference(self, served: tuple[Served, Upstream]) -> tuple[Served, Upstream]:
-        """The answers to compare with, and where its client finds the server."""
+        """Write the reference answers, and the file that names the server."""
         server, _ = served
         client = f'default: [{{api_key: "sk-local", base_url: "{server.url}/v1"}}]\n'
         Path("client.yaml").write_text(client, "utf-8")

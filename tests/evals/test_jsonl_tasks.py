@@ -1,4 +1,4 @@
-"""Suites of one's own: read from JSON lines, scored by rule, or compared by a judge in both orders."""
+"""Tasks in JSON lines: read, scored by rule, or compared by a judge in both orders."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_right_choice_may_be_given_by_its_words() -> None:
     assert RULES["choice"](Rule(kind="choice"), "B", ["a chair"], ["an apple", "a chair"]) == (True, "B")
 
 
-def test_a_line_ends_where_json_lines_end_and_not_within_a_text(tmp_path: Path) -> None:
+def test_lines_end_at_newlines_and_not_at_separators_within_texts(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes('{"prompt": "one\u2028two\x85three"}\r\n{"prompt": "four"}\r\n'.encode())
     assert [sample.question for sample in JsonlTask.read(path).samples] == ["one\u2028two\x85three", "four"]
@@ -93,7 +93,7 @@ def test_a_pattern_is_searched_in_the_whole_answer() -> None:
     assert RULES["regex"](Rule(kind="regex"), "It was in May 1968.", [r"\b19\d\d\b"], []) == (True, "1968")
 
 
-async def test_a_suite_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
+async def test_a_task_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
     read = suite(
         tmp_path,
         {"task": "sums", "scorer": "numeric", "max_tokens": 9, "temperature": 0, "system": "Be short."},
@@ -111,7 +111,7 @@ async def test_a_suite_with_answers_is_scored_by_rule(tmp_path: Path) -> None:
     assert [(one.value, one.detail) for (one,) in scores] == [(1.0, {"read": "5"}), (1.0, {"read": "A"})]
 
 
-def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
+def test_a_task_without_answers_is_scored_by_a_judge(tmp_path: Path) -> None:
     assert suite(tmp_path, {"prompt": "Write a poem."}).scorer == PairwiseScorer()
 
 
@@ -135,13 +135,13 @@ def test_a_suite_without_answers_asks_a_judge(tmp_path: Path) -> None:
         ([], "has no questions"),
     ],
 )
-def test_what_is_wrong_in_a_suite_is_said_with_its_line(tmp_path: Path, lines: list[object], words: str) -> None:
+def test_an_error_in_a_task_names_its_line(tmp_path: Path, lines: list[object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         suite(tmp_path, *lines)
     assert words in str(caught.value)
 
 
-def test_fewer_samples_are_among_more_and_in_their_order(tmp_path: Path) -> None:
+def test_a_smaller_subset_is_part_of_a_larger_one_in_the_same_order(tmp_path: Path) -> None:
     whole = suite(tmp_path, *({"prompt": str(number)} for number in range(50)))
     few, more = (TaskSubset(whole, limit, seed=7).samples for limit in (5, 20))
     assert (len(few), len(more)) == (5, 20)
@@ -161,7 +161,7 @@ def test_fewer_samples_are_among_more_and_in_their_order(tmp_path: Path) -> None
         ("", None),
     ],
 )
-def test_a_verdict_is_the_last_one_that_is_said(text: str, said: str | None) -> None:
+def test_the_last_verdict_of_a_reply_counts(text: str, said: str | None) -> None:
     assert verdict(text) == said
 
 
@@ -177,7 +177,7 @@ def test_a_verdict_is_the_last_one_that_is_said(text: str, said: str | None) -> 
         (["what?", "hm"], None, False),
     ],
 )
-async def test_both_orders_are_judged_and_a_tie_is_a_half(verdicts: list[str], share: float, unstable: bool) -> None:
+async def test_both_orders_are_judged_and_a_tie_counts_half(verdicts: list[str], share: float, unstable: bool) -> None:
     replies = iter(verdicts)
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Length-controlled win rates: what the answers' length adds is taken out, by the model of AlpacaEval 2.0."""
+"""Length-controlled win rates, by the model of AlpacaEval 2.0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moa.evals.tasks.annotations import Annotations, Control, score, win_rate
 from moa.optional import needs
 
 LENGTH, DIFFICULTY, QUALITY = -1.5, 0.8, -0.4
-"""The weights that simulated preferences follow."""
+"""The weights of simulated preferences."""
 
 DATA = Path(os.environ.get("MOA_EVAL_DATA", "nowhere"))
 with_data = pytest.mark.skipif(
@@ -30,7 +30,7 @@ with_data = pytest.mark.skipif(
 
 
 def simulated(rows: int = 800, seed: int = 1) -> tuple[PairResults, Gamed]:
-    """Preferences that are exactly what the model says, so that it must find the weights."""
+    """Return preferences that follow the model exactly, so that the fit must recover the weights."""
     dice = np.random.default_rng(seed)
     difficulty, delta = dice.normal(0, 1.5, rows), dice.normal(200, 700, rows)
     shape = np.tanh(delta / delta.std(ddof=1))
@@ -40,7 +40,7 @@ def simulated(rows: int = 800, seed: int = 1) -> tuple[PairResults, Gamed]:
     return PairResults(preferences, delta, difficulty), Gamed(gamed_delta, gamed_difficulty, gamed)
 
 
-def test_the_weights_that_made_the_preferences_are_found_again() -> None:
+def test_the_fit_recovers_the_weights_that_generated_the_preferences() -> None:
     compared, gamed = simulated()
     found = fit(compared, gamed, c=1e4)
     assert (found.length, found.difficulty, found.quality) == pytest.approx((LENGTH, DIFFICULTY, QUALITY), abs=0.01)
@@ -70,7 +70,7 @@ def test_the_penalty_is_chosen_from_the_grid_and_is_the_same_each_time() -> None
     assert first.c in GRID
 
 
-def test_two_numbers_stand_for_the_gamed_preferences_where_these_are_unknown() -> None:
+def test_two_numbers_replace_unknown_gamed_preferences() -> None:
     compared, _ = simulated()
     dice = np.random.default_rng(2)
     given = Gamed(dice.uniform(-2, 2, 4000), dice.uniform(-2.5, 2.5, 4000), None)
@@ -85,8 +85,8 @@ def test_two_numbers_stand_for_the_gamed_preferences_where_these_are_unknown() -
     )
 
 
-def test_the_bootstrap_says_how_much_the_win_rate_varies() -> None:
-    """Against the spread of the win rate over many samples of the same population."""
+def test_the_bootstrap_measures_how_much_the_win_rate_varies() -> None:
+    """Compare with the spread of the win rate over many samples of the same population."""
     rates, errors = [], []
     for seed in range(60):
         compared, gamed = simulated(200, seed)
@@ -106,14 +106,14 @@ def test_the_bootstrap_depends_on_its_seed_alone() -> None:
     assert first == second != third
 
 
-def test_a_tie_is_half_a_win_and_any_lead_is_a_whole_one_when_wins_are_whole() -> None:
+def test_a_tie_is_half_a_win_and_any_lead_a_whole_discrete_one() -> None:
     found = win_rate([1.0, 0.6, 0.5, 0.1])
     assert (found.win_rate, found.discrete) == (pytest.approx(55), 62.5)
     assert found.standard_error == pytest.approx(100 * np.std([1.0, 0.6, 0.5, 0.1], ddof=1) / 2)
 
 
 def written(folder: Path, preferences: list[Any], words: str | None = None, packed: bool = False) -> Path:
-    """An annotation file, beside the files that length control needs."""
+    """Write an annotation file, and the data of length control."""
     data = folder / "alpaca_eval"
     data.mkdir(exist_ok=True)
     dice = np.random.default_rng(5)
@@ -140,7 +140,7 @@ def written(folder: Path, preferences: list[Any], words: str | None = None, pack
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_the_command_scores_a_file_of_judgements(tmp_path: Path, packed: bool) -> None:
+def test_the_command_scores_an_annotation_file(tmp_path: Path, packed: bool) -> None:
     path = written(tmp_path, [1.0, 1.9, 0, None, 1.5, 2.0, 1.2, 3.7, 1.4, "1.6"] * 5, packed=packed)
     done = moa(
         "eval", "score", "alpaca_eval", "--annotations", str(path), "--data", str(tmp_path), "--c", "2.5", "--json"
@@ -156,19 +156,19 @@ def test_the_command_scores_a_file_of_judgements(tmp_path: Path, packed: bool) -
     assert "5 preferences are not a number from 1 to 2" in done.stderr
 
 
-def test_the_baseline_is_as_good_as_itself(tmp_path: Path) -> None:
+def test_the_baseline_has_a_win_rate_of_one_half(tmp_path: Path) -> None:
     judged = replace(Annotations.read(written(tmp_path, [1.5, 1.4, 1.7])), model="base")
     assert score(judged, Control.read(tmp_path)).lc_win_rate == 50
 
 
-def test_constant_answers_are_told_however_often_they_win(tmp_path: Path) -> None:
+def test_constant_answers_cause_a_warning_however_often_they_win(tmp_path: Path) -> None:
     path = written(tmp_path, [1.99] * 40, words="I win whatever you ask.")
     found = score(Annotations.read(path), Control.read(tmp_path))
     assert found.win_rate > 98
     assert any("40 of 40" in warning for warning in found.warnings)
 
 
-def test_what_is_wrong_with_the_files_is_told(tmp_path: Path) -> None:
+def test_errors_name_the_file_and_the_fault(tmp_path: Path) -> None:
     path = written(tmp_path, [1.2] * 5)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"has no instruction_difficulty\.csv or instruction_"):
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_the_files_is_told(tmp_path: Path) -> None:
         Annotations.read(path)
 
 
-def test_a_library_that_is_missing_is_told_as_its_extra() -> None:
+def test_a_missing_library_is_an_error_that_names_its_extra() -> None:
     with (
         pytest.raises(ConfigError, match=r'needs nobody_has_this: pip install "mixture-of-agents\[eval\]"'),
         needs("eval"),
@@ -208,7 +208,7 @@ def judgements(model: str) -> Path:
 
 @with_data
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["model"]) for row in published()])
-def test_published_win_rates_come_out(row: dict[str, str]) -> None:
+def test_published_win_rates_are_reproduced(row: dict[str, str]) -> None:
     judged, control = Annotations.read(judgements(row["model"])), Control.read(DATA)
     given, own = score(judged, control, float(row["C_star"])), score(judged, control)
     assert given.win_rate == pytest.approx(float(row["win_rate"]), abs=1e-6)

@@ -1,4 +1,4 @@
-"""MT-Bench: two turns, a judge's mark for each, references where there is a right answer, rules to read replies by."""
+"""MT-Bench: two turns with a grade for each, reference answers, and the reading of replies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEMPERATURES = (0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1)
 
 
 def written(folder: Path) -> Path:
-    """A small benchmark in the form of the real one: a question of each category."""
+    """Write a small data set in the form of the real one: a question of each category."""
     data = folder / "mt_bench"
     data.mkdir()
     questions = [
@@ -63,7 +63,7 @@ def written(folder: Path) -> Path:
     return folder
 
 
-def test_the_command_asks_two_turns_and_has_both_marked(tmp_path: Path) -> None:
+def test_the_command_asks_two_turns_and_grades_both(tmp_path: Path) -> None:
     def judge(body: Body) -> str:
         return "Well. Rating: [[9]]" if "ask more" in body["messages"][-1]["content"] else "Rating: [[6]]"
 
@@ -109,14 +109,14 @@ def test_the_command_asks_two_turns_and_has_both_marked(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_a_mark_is_the_first_number_in_double_brackets_or_else_in_single_ones(
+def test_a_grade_is_the_first_number_in_double_brackets_or_else_in_single_ones(
     judgment: str, found: float | None
 ) -> None:
     assert grade(judgment) == found
 
 
-async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_turns(tmp_path: Path) -> None:
-    """Three first turns and one second turn with a mark: (4 + 4 + 4 + 8) / 4, not (4 + 8) / 2."""
+async def test_a_turn_without_a_grade_is_ignored_and_the_mean_is_over_grades(tmp_path: Path) -> None:
+    """Three first turns and one second turn have a grade: (4 + 4 + 4 + 8) / 4, not (4 + 8) / 2."""
 
     def judge(request: Request) -> str:
         prompt = request.messages[1].text
@@ -125,11 +125,11 @@ async def test_what_has_no_mark_is_left_out_and_the_mean_is_over_marks_not_over_
         return "[[4]]" if any(name in prompt for name in ("stem", "math", "coding")) else "no mark"
 
     results = await evaluate(read(written(tmp_path)), {"a": Scripted("a", "words")}, judge=Scripted("j", judge))
-    figures = {figure.name: figure for figure in results.metrics["a"]}
-    assert (figures["score"].value, figures["score"].n) == (5.0, 4)
-    assert (figures["score: turn 1"].value, figures["score: turn 2"].value) == (4.0, 8.0)
-    assert figures["score: writing"].value is None
-    assert figures["score"].note == "12 turns without a score"
+    metrics = {metric.name: metric for metric in results.metrics["a"]}
+    assert (metrics["score"].value, metrics["score"].n) == (5.0, 4)
+    assert (metrics["score: turn 1"].value, metrics["score: turn 2"].value) == (4.0, 8.0)
+    assert metrics["score: writing"].value is None
+    assert metrics["score"].note == "12 turns without a score"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_pairwise_has_every_turn_judged_in_both_orders(tmp_path: Path) -> 
     assert systems == {f"be pair-{kind} {turn}" for kind in ("v2", "math-v1") for turn in (1, 2)}
 
 
-def test_a_reference_of_your_own_takes_the_place_of_a_published_one(tmp_path: Path) -> None:
+def test_your_own_reference_replaces_a_published_one(tmp_path: Path) -> None:
     data = written(tmp_path)
     own = {"question_id": 83, "choices": [{"turns": ["mended", "also mended"]}]}
     before = read(data)
@@ -190,7 +190,7 @@ def _math(bench: MTBench) -> Any:
     return next(sample for sample in bench.samples if sample.metadata["category"] == "math")
 
 
-def test_a_question_without_the_reference_it_needs_is_told(tmp_path: Path) -> None:
+def test_a_question_without_its_reference_is_an_error(tmp_path: Path) -> None:
     data = written(tmp_path)
     (data / "mt_bench" / "reference_answer_gpt-4.jsonl").write_text(
         json.dumps({"question_id": 84, "choices": [{"turns": ["x", "y"]}]})
@@ -200,7 +200,7 @@ def test_a_question_without_the_reference_it_needs_is_told(tmp_path: Path) -> No
 
 
 @with_data
-async def test_the_real_questions_take_160_calls_60_of_them_with_references() -> None:
+async def test_the_real_questions_need_160_calls_60_of_them_with_references() -> None:
     bench = read(DATA)
     judge = Scripted("j", "[[5]]")
     await evaluate(bench, {"a": Scripted("a", "an answer")}, judge=judge)
@@ -214,7 +214,7 @@ async def test_the_real_questions_take_160_calls_60_of_them_with_references() ->
 @pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_model_goes_through_mt_bench_and_flask(tmp_path: Path) -> None:
-    """From the question to the figures, with a judge whose replies are scripted."""
+    """From the question to the metrics, with a scripted judge."""
     data = written(tmp_path)
     questions = [{"question_id": 1, "category": "writing", "turns": ["Say yes.", "Say no."]}]
     (data / "mt_bench" / "question.jsonl").write_text(json.dumps(questions[0]))

@@ -1,4 +1,4 @@
-"""The report of an evaluation: what it comes to first, figures with intervals, and nothing that is not so."""
+"""The report of an evaluation: its verdict, metrics with intervals, answers and warnings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
-async def test_it_begins_with_who_did_best_and_whether_that_is_more_than_luck(tmp_path: Path) -> None:
+async def test_it_starts_with_the_best_model_and_whether_that_may_be_luck(tmp_path: Path) -> None:
     text = words(report_html(await both(tmp_path)))
     assert re.search(
         r"sums: 12 samples good: 100\.0 % correct \([\d.]+ \.\. 100\.0\); ahead of bad with 8\.33 % "
@@ -68,12 +68,12 @@ async def test_it_begins_with_who_did_best_and_whether_that_is_more_than_luck(tm
     )
 
 
-async def test_models_that_do_alike_are_not_said_to_differ(tmp_path: Path) -> None:
+async def test_models_with_equal_scores_are_not_ranked(tmp_path: Path) -> None:
     there = await evaluated(tmp_path, good=Scripted("good", "0"), bad=Scripted("bad", "1"))
     assert "No model is shown to be best. good: 8.33 % correct" in words(report_html(there))
 
 
-async def test_every_figure_stands_with_its_interval_and_what_it_took(tmp_path: Path) -> None:
+async def test_every_metric_has_its_interval_and_its_cost(tmp_path: Path) -> None:
     page = report_html(await both(tmp_path))
     assert re.search(r"<td>good</td><td class=n>100.0 %</td><td class=n>[\d.]+ .. 100.0</td><td class=n>12</td>", page)
     assert "<td>good</td><td class=n>2</td><td class=n>1</td><td class=n>100</td><td class=n>10</td>" in page
@@ -81,21 +81,21 @@ async def test_every_figure_stands_with_its_interval_and_what_it_took(tmp_path: 
     assert re.search(r"<td>a</td><td class=n>100\.0 % \([\d.]+ \.\. 100\.0\)</td><td class=n>16\.7 %", page)
 
 
-async def test_what_models_say_is_shown_and_never_run(tmp_path: Path) -> None:
+async def test_answers_are_shown_and_never_run_as_markup(tmp_path: Path) -> None:
     page = report_html(await both(tmp_path))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; 0" in page
     assert not re.search(r"(?:src|href)=|url\(|@import", page)
 
 
-async def test_the_same_answers_are_the_same_bytes_and_seconds_are_shown_only_when_asked_for(tmp_path: Path) -> None:
+async def test_equal_answers_are_equal_bytes_and_seconds_are_optional(tmp_path: Path) -> None:
     there = await both(tmp_path)
     assert report_html(ResultsFolder.read(there.path)) == report_html(there)
     assert "<th class=n>seconds</th>" not in report_html(there)
     assert "<th class=n>seconds</th>" in report_html(there, seconds=True)
 
 
-async def test_what_is_missing_is_said(tmp_path: Path) -> None:
+async def test_missing_answers_are_reported(tmp_path: Path) -> None:
     questions = suite(tmp_path)
     there = ResultsFolder.open(tmp_path / "out", MANIFEST, questions.samples)
     priced = Scripted("good", right, usage=Usage(1, 1, 0.5))
@@ -110,5 +110,5 @@ def test_without_a_score_there_is_no_report(tmp_path: Path) -> None:
         ResultsFolder.read(tmp_path / "nowhere")
 
 
-async def test_a_plot_says_in_words_what_it_shows(tmp_path: Path) -> None:
+async def test_a_plot_has_a_description(tmp_path: Path) -> None:
     assert 'aria-label="good: 100.0, from' in report_html(await both(tmp_path))

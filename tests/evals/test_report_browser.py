@@ -1,4 +1,4 @@
-"""The report of an evaluation in a real browser: for everybody, on any screen, by itself."""
+"""The report of an evaluation in a browser: accessible, on any screen, without network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 
 def written(folder: Path) -> Path:
-    """The report of an evaluation, with a verdict on a mixture."""
+    """Write the report of an evaluation with a verdict on a mixture."""
     with ThreadPoolExecutor(1) as thread:  # the browser's driver has a loop on this one
         there: ResultsFolder = thread.submit(lambda: asyncio.run(both(folder))).result()
     rivals = [Rival(name, [1.0, 0.0, -1.0, 1.0] * 3, 0.001, 1.0, list(range(12))) for name in ("bad", "a" * 60)]
@@ -34,7 +34,7 @@ def written(folder: Path) -> Path:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
-def test_it_is_legible_asks_nobody_for_anything_and_is_no_wider_than_the_screen(
+def test_it_is_legible_makes_no_requests_and_fits_the_screen(
     chromium: Browser, tmp_path: Path, size: tuple[int, int], scheme: Any
 ) -> None:
     width, height = size

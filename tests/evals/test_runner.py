@@ -1,4 +1,4 @@
-"""An evaluation asks everything once, keeps what it gets, and goes on where it was."""
+"""The runner: every sample is asked once, results are stored, and an evaluation continues."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRICED = Usage(10, 5, 0.01)
 
 @dataclass(frozen=True)
 class Asking:
-    """Has the judge say a number for every answer."""
+    """A scorer whose judge replies with a number for each answer."""
 
     needs: frozenset[str] = frozenset({"judge"})
 
@@ -42,7 +42,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Longer:
-    """Whether an answer is longer than the baseline's."""
+    """A scorer that tests whether an answer is longer than the baseline's."""
 
     needs: frozenset[str] = frozenset({"baseline"})
 
@@ -53,7 +53,7 @@ class Longer:
 
 @dataclass(frozen=True)
 class Tiny:
-    """Questions and their scorer."""
+    """A task of a few questions."""
 
     scorer: Asking | Longer = Asking()
     count: int = 4
@@ -85,7 +85,7 @@ async def test_every_model_is_asked_every_sample_and_every_answer_is_judged() ->
     assert sorted(request.question for request in judge.requests) == [f"q{n}: red" for n in range(4)]
 
 
-async def test_the_bill_of_a_mixture_counts_all_its_calls_and_the_longest_chain_of_them() -> None:
+async def test_the_cost_of_a_mixture_has_all_calls_and_the_longest_path() -> None:
     long, short = Scripted("x", "one", usage=Usage(10, 50, 0.02)), Scripted("y", "two", usage=PRICED)
     mix = mixture(long, short, aggregator=Scripted("z", "all", usage=Usage(10, 7, 0.03)))
     results = await evaluate(Tiny(count=1), {"moa:mix": mix}, judge=Scripted("judge", "1", usage=PRICED))
@@ -105,7 +105,7 @@ async def test_a_further_turn_is_asked_after_the_answer_to_the_one_before() -> N
     assert messages == [("user", "question 0"), ("assistant", "first"), ("user", "and then?")]
 
 
-async def test_what_a_model_fails_at_is_in_the_results_and_asked_again_the_next_time(tmp_path: Path) -> None:
+async def test_a_failure_is_in_the_results_and_asked_again_by_the_next_run(tmp_path: Path) -> None:
     a = Scripted("a", ["red", ModelError("a: gone"), "blue"])
     judge = Scripted("judge", "1")
     first = await evaluate(
@@ -124,7 +124,7 @@ async def test_the_first_model_is_the_baseline_and_answers_once() -> None:
     assert len(short.requests) == 4
 
 
-async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
+async def test_a_missing_judge_or_baseline_is_an_error_before_any_call() -> None:
     a = Scripted("a", "red")
     with pytest.raises(ConfigError, match=r"tiny: .* --judge"):
         await evaluate(Tiny(), {"a": a})
@@ -133,7 +133,7 @@ async def test_what_is_missing_is_said_before_anything_is_asked() -> None:
     assert a.requests == []
 
 
-async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(tmp_path: Path) -> None:
+async def test_a_limit_on_cost_is_not_exceeded_and_the_next_run_continues(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
     progress: list[Progress] = []
     folder = ResultsFolder.open(tmp_path, {}, Tiny(count=9).samples)
@@ -145,7 +145,7 @@ async def test_a_spend_cap_stops_before_it_is_reached_and_the_next_run_goes_on(t
     assert (rest.complete, len(a.requests), len(judge.requests)) == (True, 9, 9)
 
 
-async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
+async def test_scoring_without_a_call_of_the_judge_costs_nothing() -> None:
     class Plain(Asking):
         async def score(self, sample: Sample, answer: Answer, context: ScoringContext) -> Sequence[Score]:
             return [Score("mark", 1.0)]
@@ -156,7 +156,7 @@ async def test_what_is_scored_without_the_judge_costs_nothing() -> None:
     assert {one.cost for one in results.scored["a"]} == {AnswerCost()}
 
 
-async def test_a_cap_cannot_be_kept_where_a_price_is_unknown() -> None:
+async def test_a_limit_on_cost_needs_known_prices() -> None:
     with pytest.raises(ConfigError, match="a: its price is unknown"):
         await evaluate(Tiny(), {"a": Scripted("a", "red")}, judge=Scripted("judge", "1"), max_cost=1)
 
@@ -165,7 +165,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-async def test_a_folder_read_again_holds_the_same_and_asks_nothing(tmp_path: Path) -> None:
+async def test_a_folder_that_is_read_again_is_equal_and_needs_no_calls(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red", usage=PRICED), Scripted("judge", "1", usage=PRICED)
     folder = ResultsFolder.open(tmp_path, {"seed": 1}, Tiny().samples)
     first = await evaluate(Tiny(), {"a": a}, judge=judge, folder=folder)
@@ -176,7 +176,7 @@ async def test_a_folder_read_again_holds_the_same_and_asks_nothing(tmp_path: Pat
     assert contents(tmp_path) == before
 
 
-async def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
+async def test_a_truncated_line_is_asked_again(tmp_path: Path) -> None:
     a, judge = Scripted("a", "red"), Scripted("judge", "1")
     await evaluate(Tiny(), {"a": a}, judge=judge, folder=ResultsFolder.open(tmp_path, {}, Tiny().samples))
     whole = {name: (tmp_path / name).read_bytes() for name in ("answers.jsonl", "scores.jsonl")}
@@ -193,7 +193,7 @@ def test_another_evaluation_in_the_same_folder_is_refused(tmp_path: Path) -> Non
         ResultsFolder.open(tmp_path, {"seed": 2, "versions": {"moa": "2"}}, [])
 
 
-async def test_jobs_are_taken_only_as_places_come_free() -> None:
+async def test_jobs_are_taken_only_when_workers_are_free() -> None:
     taken: list[int] = []
 
     def endless() -> object:
@@ -217,7 +217,7 @@ async def test_jobs_are_taken_only_as_places_come_free() -> None:
     assert len(taken) < 20
 
 
-async def test_what_a_job_raises_ends_the_whole() -> None:
+async def test_an_exception_of_a_job_ends_the_pool() -> None:
     async def work(number: int) -> int:
         if number == 2:
             raise ValueError("a bug")
@@ -234,6 +234,6 @@ async def test_answers_come_in_the_order_of_the_requests() -> None:
     assert [one.text if isinstance(one, Response) else str(one) for one in got] == ["0", "no", "2"]
 
 
-def test_bills_add_up() -> None:
+def test_costs_add_up() -> None:
     one = AnswerCost(Usage(1, 2, 0.5), 1, 2, 0.1, 0.5)
     assert one + one == AnswerCost(Usage(2, 4, 1.0), 2, 4, 0.2, 1.0)

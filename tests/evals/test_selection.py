@@ -1,4 +1,4 @@
-"""Models that go together: good ones first, and of those the ones whose answers are not all alike."""
+"""The selection of models by quality and diversity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ PROMPTS = 200
 
 
 def siblings(seed: int = 1) -> tuple[dict[str, list[float | None]], dict[tuple[str, str], float]]:
-    """Three siblings that know the same, and a slightly worse model that knows other things; a bad one, unlike them."""
+    """Return preferences and similarities of three siblings with equal knowledge, a slightly worse model with other
+    knowledge, and a bad one that differs."""
     dice = random.Random(seed)
     known = [dice.random() < 0.5 for _ in range(PROMPTS)]
     judged: dict[str, list[float | None]] = {
@@ -55,7 +56,7 @@ def siblings(seed: int = 1) -> tuple[dict[str, list[float | None]], dict[tuple[s
     return judged, alike | {("other", "poor"): 0.0}
 
 
-def test_the_odd_one_out_is_chosen_where_the_best_are_siblings() -> None:
+def test_the_one_that_differs_is_selected_if_the_best_are_siblings() -> None:
     judged, alike = siblings()
     both, quality = select(judged, alike, 2), select(judged, alike, 2, "quality")
     assert {name[:3] for name in quality.members} == {"kin"}
@@ -65,15 +66,15 @@ def test_the_odd_one_out_is_chosen_where_the_best_are_siblings() -> None:
     assert both.weight in WEIGHTS[1:]
 
 
-def test_diversity_alone_chooses_what_is_unlike_however_bad() -> None:
+def test_diversity_alone_selects_different_models_however_bad() -> None:
     judged, alike = siblings()
     found = select(judged, alike, 2, "diversity")
     assert set(found.members) == {"other", "poor"}
     assert found.weight is None
 
 
-def test_diversity_weighs_nothing_where_it_would_cost() -> None:
-    """One model knows everything that others know: a second that only differs adds nothing."""
+def test_diversity_has_no_weight_if_it_would_cost_quality() -> None:
+    """One model has all the knowledge, so one that only differs adds nothing."""
     dice = random.Random(3)
     levels = [dice.random() for _ in range(PROMPTS)]
     judged: dict[str, list[float | None]] = {
@@ -86,13 +87,13 @@ def test_diversity_weighs_nothing_where_it_would_cost() -> None:
     assert found.members == ("strong", "second")
 
 
-def test_ties_go_by_name_in_whatever_order_the_models_come() -> None:
+def test_ties_are_resolved_by_name_in_any_order_of_models() -> None:
     judged: dict[str, list[float | None]] = {name: [0.4, 0.6] for name in "dbca"}
     assert select(judged, {}, 3, "quality").members == ("a", "b", "c")
     assert select(dict(reversed(judged.items())), {}, 3, "quality").members == ("a", "b", "c")
 
 
-def test_a_gap_counts_as_the_mean_of_its_model() -> None:
+def test_a_missing_preference_counts_as_the_mean_of_its_model() -> None:
     found = select({"a": [0.9, None, 0.5], "b": [0.1, 0.2, 0.1]}, {}, 1, "quality")
     assert found.members == ("a",)
     assert found.score == pytest.approx(100 * fmean((0.9, 0.7, 0.5)))
@@ -100,9 +101,7 @@ def test_a_gap_counts_as_the_mean_of_its_model() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 7), st.data())
-def test_as_many_are_chosen_as_were_asked_for_and_quality_takes_the_best(
-    seed: int, models: int, data: st.DataObject
-) -> None:
+def test_k_models_are_selected_and_quality_selects_the_best(seed: int, models: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(1, models))
     dice = random.Random(seed)
     judged: dict[str, list[float | None]] = {f"m{one}": [dice.random() for _ in range(12)] for one in range(models)}
@@ -116,7 +115,7 @@ def test_as_many_are_chosen_as_were_asked_for_and_quality_takes_the_best(
     assert list(select(judged, alike, k, "quality").members) == ranked[:k]
 
 
-def test_what_cannot_be_chosen_from_is_told() -> None:
+def test_invalid_preferences_are_errors() -> None:
     with pytest.raises(ConfigError, match=r"k: must be from 1 to 2, .* got 3"):
         select({"a": [0.1], "b": [0.2]}, {}, 3)
     with pytest.raises(ConfigError, match="b: has no preferences"):
@@ -134,7 +133,7 @@ TEXTS = {
 }
 
 
-def test_likeness_is_the_mean_tf_idf_cosine_fitted_on_the_answers_to_each_prompt() -> None:
+def test_similarity_is_the_mean_tf_idf_cosine_fitted_on_the_answers_to_each_prompt() -> None:
     found = output_similarities(TEXTS)
     vectors = [TfidfVectorizer().fit_transform([TEXTS[name][prompt] for name in "abc"]) for prompt in ("one", "two")]
     for i, j in combinations(range(3), 2):
@@ -142,7 +141,7 @@ def test_likeness_is_the_mean_tf_idf_cosine_fitted_on_the_answers_to_each_prompt
         assert found["abc"[i], "abc"[j]] == pytest.approx(expected)
 
 
-def test_likeness_of_two_models_rests_on_what_both_answered() -> None:
+def test_similarity_of_two_models_is_over_prompts_that_both_answered() -> None:
     found = output_similarities(
         {"a": {"one": "same words", "two": "apart"}, "b": {"one": "same words"}, "c": {"three": "x y"}}
     )
@@ -150,7 +149,7 @@ def test_likeness_of_two_models_rests_on_what_both_answered() -> None:
 
 
 def written(folder: Path) -> tuple[Path, Path]:
-    """A table of preferences, and answers in files of all the forms they come in."""
+    """Write a table of preferences, and answers in files of all supported forms."""
     judged, _ = siblings()
     table = folder / "preferences.csv"
     with table.open("w", newline="") as file:
@@ -181,7 +180,7 @@ def written(folder: Path) -> tuple[Path, Path]:
     return table, outputs
 
 
-def test_the_command_chooses_and_says_what_it_could_not_read(tmp_path: Path) -> None:
+def test_the_command_selects_and_names_missing_answers(tmp_path: Path) -> None:
     table, outputs = written(tmp_path)
     done = moa("select", "--preferences", str(table), "--outputs", str(outputs), "--k", "2", "--json")
     found = json.loads(done.stdout)
@@ -191,7 +190,7 @@ def test_the_command_chooses_and_says_what_it_could_not_read(tmp_path: Path) -> 
     assert "has no answers of poor: they count as neither like nor unlike the others" in done.stderr
 
 
-def test_choosing_by_quality_needs_no_answers_and_by_diversity_does(tmp_path: Path) -> None:
+def test_only_diversity_needs_answers(tmp_path: Path) -> None:
     table, _ = written(tmp_path)
     done = moa("select", "--preferences", str(table), "--method", "quality", "--k", "1")
     assert done.stdout.startswith("kin")
@@ -201,8 +200,8 @@ def test_choosing_by_quality_needs_no_answers_and_by_diversity_does(tmp_path: Pa
 
 
 @with_data
-def test_diversity_pays_where_the_leaders_are_siblings_and_costs_nothing_elsewhere() -> None:
-    """Real models, chosen on one half of the prompts and tested on the other; bench/selection.py has all pools."""
+def test_diversity_helps_if_the_leaders_are_siblings_and_costs_nothing_otherwise() -> None:
+    """Select real models on one half of the prompts and test them on the other; bench/selection.py has all pools."""
     table = read_preferences(DATA / "selection" / "preference_matrix_dev.csv")
     answers = find_outputs(DATA / "selection" / "outputs", list(table))
     assert set(answers) == set(table)
@@ -225,7 +224,7 @@ def test_diversity_pays_where_the_leaders_are_siblings_and_costs_nothing_elsewhe
 
 
 RIGHT = {"lab:a": range(8), "lab:b": range(7), "lab:c": range(5, 12), "lab:weak": range(1), "moa:by-c": range(12)}
-"""Which of twelve questions each model answers rightly."""
+"""The questions of twelve that each model answers correctly."""
 
 MIXTURES = """
 [mixtures.panel]
@@ -243,7 +242,7 @@ aggregator = "lab:c"
 
 
 def counting() -> JsonlTask:
-    """A suite of twelve questions, in a file here."""
+    """Write and return a task of twelve questions."""
     heading = '{"task": "counting", "scorer": "numeric"}\n'
     lines = "".join(f'{{"prompt": "Question {one} ?", "answer": {one}}}\n' for one in range(12))
     Path("counting.jsonl").write_text(heading + lines)
@@ -256,7 +255,7 @@ def said(name: str, question: str, knows: bool) -> str:
 
 
 async def chosen(*models: str, k: int = 2, method: Method = "both") -> SelectedMixture:
-    """What is chosen out of an evaluation of these models."""
+    """Return the mixture selected from an evaluation of these models."""
     suite = counting()
     named = [name for name in models if "->" not in name]  # an experiment's own mixtures are not named by anybody
     manifest = {"task": "counting", "data": suite.version, "judge": None, "models": named}
@@ -275,7 +274,7 @@ def configuration() -> Config:
     return load(Path("moa.toml"))[0]
 
 
-async def test_of_those_that_were_shown_the_same_proposals_the_best_aggregates() -> None:
+async def test_the_best_aggregator_of_the_same_proposals_is_selected() -> None:
     found = await chosen(
         "lab:a", "lab:b", "lab:c", "moa:by-a", "moa:by-c", "lab:a x3 -> lab:b", "lab:a + lab:b -> lab:a"
     )
@@ -287,13 +286,13 @@ async def test_of_those_that_were_shown_the_same_proposals_the_best_aggregates()
     assert (found.prompts, found.warnings) == (12, ())
 
 
-async def test_without_measured_aggregators_the_best_model_aggregates_and_that_is_said() -> None:
+async def test_without_measured_aggregators_the_best_model_aggregates() -> None:
     found = await chosen("lab:a", "lab:c", "lab:a + lab:c -> lab:c", "lab:a + lab:c -> lab:a picks")
     assert (found.selection.members, found.aggregator) == (("lab:a", "lab:c"), "lab:a")
     assert "moa eval experiment collaborativeness" in found.reasons[-1]
 
 
-async def test_a_weak_member_is_told_and_one_model_sampled_that_does_as_well() -> None:
+async def test_a_weak_member_and_samples_that_do_as_well_cause_warnings() -> None:
     found = await chosen("lab:a", "lab:b", "lab:weak", "moa:by-c", "lab:a x3 -> lab:c", k=3)
     assert found.warnings[0].startswith("lab:weak is much weaker than the best (8.3 % against 66.7 % of lab:a)")
     assert found.warnings[-1] == (
@@ -301,15 +300,15 @@ async def test_a_weak_member_is_told_and_one_model_sampled_that_does_as_well() -
     )
 
 
-async def test_members_that_answer_alike_are_told_and_that_they_add_nothing() -> None:
+async def test_members_with_similar_answers_cause_warnings() -> None:
     found = await chosen("lab:a", "lab:b", method="quality")
     assert found.warnings[0].startswith("lab:a and lab:b have similar answers (0.9")
     assert found.warnings[1].startswith("the others add little to lab:a")
 
 
-def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> None:
+def test_a_mixture_is_selected_from_results_and_printed_with_its_reasons() -> None:
     def knowing(name: str) -> Callable[[Body], str]:
-        """Answers what it knows; shown proposals, `c` finds the right one and `a` does not."""
+        """Answer what the model knows; as aggregators, `c` finds the right proposal and `a` does not."""
 
         def says(body: Body) -> str:
             *before, asked = body["messages"]
@@ -332,7 +331,7 @@ def test_a_mixture_is_chosen_out_of_results_and_written_with_its_reasons() -> No
     assert of_toml(config, toml).table.aggregator.model == "lab:c"
 
 
-def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
+def test_the_baseline_of_a_comparison_has_a_quality_of_one_half() -> None:
     Path("open.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "How?"}\n')
     suite = JsonlTask.read(Path("open.jsonl"))
     manifest = {"task": "open", "data": suite.version, "judge": "lab:j", "models": ["lab:a", "lab:b"]}
@@ -344,7 +343,7 @@ def test_the_baseline_of_a_comparison_is_as_good_as_itself() -> None:
     assert quality == {"lab:a": [0.5, 0.5], "lab:b": [1.0, 0.75]}
 
 
-def test_choosing_needs_results_or_a_table_and_two_models() -> None:
+def test_selecting_needs_results_or_a_table_and_two_models() -> None:
     assert "no input; give --from" in moa("select").stderr
     assert "results: has no results folder" in moa("select", "--from", "results").stderr
     with pytest.raises(ConfigError, match="two single models, got"):

@@ -1,4 +1,4 @@
-"""The cost of an answer: what was used and paid, and how long a caller would have waited."""
+"""The cost of an answer: usage, payment, and the time that a caller would wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 def trace_of(*calls: tuple[str, str, str | None, float, float], notes: Mapping[str, list[Note]] | None = None) -> Trace:
-    """The trace of spans, each with its name, role, parent, start and end. A call writes ten tokens."""
+    """Return the trace of spans, each with its name, role, parent, start and end. A call has ten output tokens."""
     found = Trace()
     events: list[Any] = []
     for number, (name, role, parent, start, end) in enumerate(calls):
@@ -76,7 +76,7 @@ def test_time_in_a_queue_is_not_counted() -> None:
     assert cost.seconds == pytest.approx(2.0)
 
 
-def test_a_cached_answer_counts_as_what_it_took_when_it_was_made() -> None:
+def test_a_cached_answer_counts_with_its_original_cost() -> None:
     def cached(name: str, time: float, seconds: float) -> list[Note]:
         return [Note(name, time, Cached(3, 7, 0.5, seconds))]
 

@@ -1,4 +1,4 @@
-"""Which mixture to take: candidates, halving, limits, and the front, against models of known skill."""
+"""The search for the best mixture: candidates, halving, limits and the front, with simulated models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SKILLS = {
 
 
 class Exam:
-    """Prompts that an answer passes when its quality is above 1; a call costs a cent and takes a second."""
+    """A task whose prompts need a quality above 1; a call costs a cent and takes a second."""
 
     def __init__(self, prices: Mapping[str, float | None] | None = None) -> None:
         self.world = World(SKILLS)
@@ -66,7 +66,7 @@ async def test_the_best_mixture_is_found_and_is_better_than_the_best_model_alone
     assert first.result.prompts == alone.result.prompts == 128
 
 
-async def test_what_is_found_within_the_limits_is_within_them() -> None:
+async def test_candidates_within_the_limits_keep_to_them() -> None:
     exam = Exam()
     cheap = await found(exam, Limits(cost=0.04))
     assert all(one.result.cost is not None and one.result.cost <= 0.04 for one in cheap if one.within_limits)
@@ -76,7 +76,7 @@ async def test_what_is_found_within_the_limits_is_within_them() -> None:
     assert max(samples for one in exam.asked for _, samples in one.proposers) == 3
 
 
-async def test_whoever_is_on_the_front_is_beaten_by_nobody_and_everybody_else_by_somebody() -> None:
+async def test_candidates_on_the_front_are_not_beaten_and_all_others_are() -> None:
     rows = await found(Exam())
     front = [one for one in rows if one.on_front]
     assert Candidate((("strong", 1),)) in [one.candidate for one in front]
@@ -93,7 +93,7 @@ async def test_whoever_is_on_the_front_is_beaten_by_nobody_and_everybody_else_by
         assert bool(beaten) != one.on_front
 
 
-async def test_most_prompts_are_asked_of_few_candidates_only() -> None:
+async def test_only_few_candidates_answer_most_prompts() -> None:
     exam = Exam()
     rows = await found(exam)
     full = [candidate for candidate, count in exam.asked.items() if count == 128]
@@ -108,23 +108,23 @@ async def test_weak_models_are_not_mixed() -> None:
     assert "hopeless" not in mixed
 
 
-async def test_a_limit_on_cost_leaves_out_what_nobody_knows_the_price_of() -> None:
+async def test_a_candidate_of_unknown_cost_is_beyond_a_limit_on_cost() -> None:
     rows = await found(Exam({"strong": None}), Limits(cost=1.0))
     assert all("strong" not in one.candidate.name for one in rows if one.within_limits)
 
 
-async def test_where_nothing_is_within_the_limits_the_best_is_told_all_the_same_and_marked() -> None:
+async def test_if_no_candidate_is_within_the_limits_the_best_are_returned_and_marked() -> None:
     rows = await found(Exam(), Limits(cost=0.001))
     assert rows
     assert not any(one.within_limits or one.on_front for one in rows)
 
 
-async def test_without_models_there_is_nothing_to_tune() -> None:
+async def test_tuning_needs_models() -> None:
     with pytest.raises(ConfigError, match="no models"):
         await found(Exam(), members=())
 
 
-def test_a_candidate_is_named_as_it_is_asked_and_written_as_a_mixture() -> None:
+def test_a_candidate_has_a_name_and_a_table() -> None:
     candidate = Candidate((("ollama:a", 3), ("ollama:b", 1)), "openai:c", 3)
     assert candidate.name == "ollama:a x3 + ollama:b -> openai:c, 3 layers"
     assert candidate.table() == {

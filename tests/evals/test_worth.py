@@ -1,4 +1,4 @@
-"""Is a mixture worth it? What is said of differences, their intervals, and the verdict."""
+"""Comparisons of a mixture with its rivals: gains, intervals and the verdict."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def test_a_mixture_that_wins_clearly_over_every_rival_is_worth_it() -> None:
     )
 
 
-def test_one_rival_that_does_as_well_is_enough_to_make_it_not_worth_it() -> None:
+def test_one_rival_that_does_as_well_makes_it_not_worth_it() -> None:
     better, equal = Rival("a", gains(600, 0, 400)), Rival("a sampled 6 times", gains(500, 0, 500))
     result = worth([better], [equal])
     assert result.verdict == "not worth it"
     assert "over a sampled 6 times" in result.sentence
 
 
-def test_a_gain_that_few_prompts_cannot_tell_is_said_to_be_not_shown_and_how_many_could() -> None:
+def test_an_uncertain_gain_is_not_shown_with_the_number_of_prompts_that_could_decide() -> None:
     result = worth([Rival("a", gains(12, 2, 6))])
     assert result.verdict == "not shown"
     assert (needed := re.search(r"about (\d+) such prompts could decide", result.sentence))
     assert worth([Rival("a", gains(12, 2, 6) * (int(needed[1]) // 20 + 1))]).verdict == "worth it"
 
 
-def test_a_gain_that_is_surely_smaller_than_what_is_worth_its_trouble_is_not_worth_it() -> None:
+def test_a_gain_that_is_certainly_too_small_is_not_worth_it() -> None:
     small = Rival("a", gains(505, 0, 495))
     assert worth([small], worthwhile=10.0).verdict == "not worth it"
     assert worth([small], worthwhile=1.0).verdict == "not shown"
 
 
-def test_the_best_of_equal_rivals_is_not_taken_at_its_luck() -> None:
+def test_the_gain_allows_for_the_luck_of_the_best_of_equal_rivals() -> None:
     lucky, others = Rival("a", gains(45, 0, 55)), [Rival(name, gains(50, 0, 50)[::-1]) for name in "bcd"]
     alone = worth([lucky]).comparisons[0].gain
     among = worth([lucky, *others]).comparisons[0].gain
@@ -66,14 +66,14 @@ def test_the_best_of_equal_rivals_is_not_taken_at_its_luck() -> None:
     assert alone.low < among.low < 0 < among.high
 
 
-def test_a_rival_that_is_plainly_better_is_compared_as_if_it_were_the_only_one() -> None:
+def test_a_rival_that_is_clearly_best_is_compared_like_a_single_one() -> None:
     good, bad = Rival("a", gains(50, 0, 50)), Rival("b", gains(95, 0, 5))
     among, alone = (worth(field).comparisons[0].gain for field in ([good, bad], [good]))
     assert (among.value, among.low) == (alone.value, alone.low)
     assert among.high == pytest.approx(alone.high)
 
 
-def test_a_win_that_length_alone_explains_is_no_gain_with_length_held_equal() -> None:
+def test_a_win_by_length_alone_is_no_gain_at_equal_length() -> None:
     longer = [float(500 - number) for number in range(1000)]
     result = worth([Rival("a", [1.0 if more > 0 else -1.0 if more < 0 else 0.0 for more in longer], longer=longer)])
     assert result.comparisons[0].controlled
@@ -82,7 +82,7 @@ def test_a_win_that_length_alone_explains_is_no_gain_with_length_held_equal() ->
     assert wordy.comparisons[0].gain.value == pytest.approx(40)
 
 
-def test_prompts_that_belong_together_count_as_one() -> None:
+def test_prompts_of_a_cluster_count_as_one() -> None:
     values = [value for value in gains(30, 0, 20) for _ in range(10)]
     apart = Bootstrap(range(500))
     together = Bootstrap([place // 10 for place in range(500)])
@@ -91,7 +91,7 @@ def test_prompts_that_belong_together_count_as_one() -> None:
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
-def test_prompts_that_all_say_the_same_still_leave_an_interval() -> None:
+def test_equal_gains_on_all_prompts_have_an_interval() -> None:
     result = worth([Rival("a", [0.0] * 20)])
     gain = result.comparisons[0].gain
     assert gain.value == 0
@@ -117,12 +117,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
         ([Rival("a", [0.5, 0.5], longer=[1.0])], "a: has 1 lengths for 2 prompts"),
     ],
 )
-def test_what_cannot_be_compared_is_named(rivals: list[Rival], words: str) -> None:
+def test_invalid_rivals_are_errors(rivals: list[Rival], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         worth(rivals)
 
 
-def test_a_confidence_is_between_none_and_certainty() -> None:
+def test_a_confidence_is_between_0_and_1() -> None:
     with pytest.raises(ConfigError, match=r"confidence: .* got 95"):
         worth([Rival("a", [0.0, 1.0])], confidence=95)
 
@@ -134,7 +134,7 @@ def mean_quality(answers: list[SimulatedAnswer]) -> float:
     return sum(answer.quality for answer in answers) / len(answers)
 
 
-def test_a_simulated_model_answers_the_same_prompt_alike_and_is_as_good_as_its_skill() -> None:
+def test_a_simulated_model_is_deterministic_and_has_its_skill() -> None:
     prompts = [f"prompt {number}" for number in range(2000)]
     assert WORLD.propose("good", "why?", 1) == WORLD.propose("good", "why?", 1)
     assert WORLD.propose("good", "why?", 1) != WORLD.propose("good", "why?", 2)
@@ -142,7 +142,7 @@ def test_a_simulated_model_answers_the_same_prompt_alike_and_is_as_good_as_its_s
         assert mean_quality([WORLD.propose(name, prompt) for prompt in prompts]) == pytest.approx(skill, abs=0.1)
 
 
-def test_a_simulated_aggregator_closes_the_way_to_the_best_proposal_or_misses() -> None:
+def test_a_simulated_aggregator_approaches_the_best_proposal_or_misses() -> None:
     proposals = [SimulatedAnswer(0.0, 100), SimulatedAnswer(2.0, 100)]
     sure = replace(WORLD, skills={"sure": Skill(aggregating=0.5, misses=0.0)})
     assert sure.aggregate("sure", "why?", proposals).quality == 1.5
@@ -150,7 +150,7 @@ def test_a_simulated_aggregator_closes_the_way_to_the_best_proposal_or_misses() 
     assert taken == {0.0, 2.0}
 
 
-def test_a_simulated_judge_likes_quality_and_as_told_the_first_place_and_length() -> None:
+def test_a_simulated_judge_prefers_quality_and_has_its_biases() -> None:
     one, other = SimulatedAnswer(0.5, 2000), SimulatedAnswer(0.5, 1000)
     assert WORLD.preference(one, other) == 0.5
     assert WORLD.preference(replace(one, quality=2.0), other) > 0.9

@@ -13,7 +13,7 @@ PANEL = '[mixtures.panel]\nproposers = ["lab:a", "lab:b", "lab:c"]\naggregator =
 
 
 def asked(body: Body) -> int:
-    """The number in the question."""
+    """Return the number in the question."""
     return int(re.findall(r"\d+", body["messages"][-1]["content"])[-1])
 
 
@@ -24,16 +24,16 @@ def prompts(answers: bool = True, count: int = 24) -> None:
 
 
 def knows(share: int) -> object:
-    """A model that is right but for every so manieth question."""
+    """Return a model that errs on every n-th question."""
     return lambda body: "no idea" if asked(body) % share == 0 else str(asked(body))
 
 
 def at_length(body: Body, words: int = 99) -> str:
-    """Right, after many words."""
+    """Answer correctly, after many words."""
     return f"{' '.join(f'word{place}' for place in range(words))} {asked(body)}"
 
 
-def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None:
+def test_a_mixture_that_corrects_its_members_is_worth_it() -> None:
     with Upstream({"a": knows(2), "b": knows(3), "c": "7", "big": lambda body: at_length(body, 299)}) as upstream:
         configured(upstream, PANEL)
         prompts()
@@ -53,7 +53,7 @@ def test_a_mixture_that_is_right_where_its_members_are_not_is_worth_it() -> None
 
 
 def test_the_best_member_is_sampled_as_often_as_the_mixture_costs() -> None:
-    """Every call costs the words it reads and writes; `a` alone writes two, and its answers are read again."""
+    """A call costs its words; `a` writes two, and its answers are aggregated."""
     says = {name: lambda body: f"is {asked(body)}" for name in ("a", "b", "c")}
     with Upstream({**says, "big": lambda body: " ".join([at_length(body)] * 4)}) as upstream:
         configured(upstream, PANEL)
@@ -64,7 +64,7 @@ def test_the_best_member_is_sampled_as_often_as_the_mixture_costs() -> None:
     assert done.stdout.splitlines()[-1].startswith("moa:panel is not worth it for these prompts: +0.0 points")
 
 
-def test_a_mixture_that_the_judge_likes_no_better_is_not_worth_it() -> None:
+def test_a_mixture_that_the_judge_does_not_prefer_is_not_worth_it() -> None:
     with Upstream({"a": "one", "b": "two", "c": "three", "big": "four", "j": "Verdict: tie"}) as upstream:
         configured(upstream, PANEL)
         prompts(answers=False)
@@ -86,7 +86,7 @@ def test_a_judge_that_always_prefers_the_first_answer_proves_nothing() -> None:
     assert done.stdout.splitlines()[0].split("\t")[1:4] == ["0", "24", "0"]
 
 
-def test_who_does_not_answer_has_lost() -> None:
+def test_a_model_without_an_answer_has_lost() -> None:
     gone = Reply(status=400, text="gone")
     with Upstream({"a": gone, "b": gone, "c": lambda body: str(asked(body)), "big": "0"}) as upstream:
         configured(upstream, PANEL)
@@ -97,7 +97,7 @@ def test_who_does_not_answer_has_lost() -> None:
     assert (stored["verdict"], stored["comparisons"][0]["rival"]) == ("not worth it", "lab:c")
 
 
-def test_a_single_model_is_no_mixture() -> None:
+def test_a_single_model_is_refused() -> None:
     prompts()
     done = moa("eval", "worth", "-m", "openai:gpt-4o", "--prompts", "mine.jsonl")
     assert (done.returncode, "openai:gpt-4o: is a single model" in done.stderr) == (2, True)

@@ -161,7 +161,7 @@ def test_an_image_is_handed_over_and_a_thought_is_not() -> None:
 
 
 class Blocking(CustomLLM):
-    """An LLM that knows no event loop, as many people write theirs."""
+    """An LLM without asynchronous methods."""
 
     says: Callable[[str], str]
 
@@ -209,7 +209,7 @@ async def test_what_an_llm_raises_is_a_lost_proposal() -> None:
 
 @contextmanager
 def ollama(served: Served, model: str = "duo", **options: Any) -> Iterator[Any]:
-    """LlamaIndex's own LLM for Ollama, asked here as it would ask one."""
+    """Yield LlamaIndex's LLM for Ollama, with this server."""
     llms = pytest.importorskip("llama_index.llms.ollama")
     llm = llms.Ollama(model, base_url=served.url, context_window=4096, **options)
     yield llm
